@@ -1,0 +1,320 @@
+"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it, it imports only the errors.
+
+Every field carries its unit and meaning in ``description``; ``heed init`` writes them as comments, and the reference in
+``docs/`` is made from them. Unknown keys are refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from heed.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are errors, values are validated on assignment."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class SamplingSettings(Settings):
+    """How completions are drawn from a model."""
+
+    prompts: int = Field(512, ge=1, description="prompts to sample for in one run of the stage (count)")
+    samples_per_prompt: int = Field(2, ge=1, description="completions drawn for each prompt (count)")
+    max_new_tokens: int = Field(64, ge=1, description="longest completion (tokens)")
+    temperature: float = Field(1.0, ge=0.0, description="sampling temperature; 0 takes the likeliest token")
+    top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus sampling: mass kept (probability); 1 is off")
+    top_k: int = Field(0, ge=0, description="likeliest tokens kept (count); 0 is off")
+    stop: list[str] = Field(default_factory=list, description="strings that end a completion; they are cut off")
+    rows_per_batch: int = Field(128, ge=1, description="completions decoded at once (count); lower it to save memory")
+
+
+class _TrainSettings(Settings):
+    prompts_per_step: int = Field(32, ge=1, description="demonstrations or comparisons an optimiser step (count)")
+    tokens_per_microbatch: int = Field(8192, ge=16, description="tokens in one forward and backward pass (count)")
+    epochs: float = Field(2.0, gt=0.0, description="passes over the training data (count, may be a fraction)")
+    learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of AdamW")
+    warmup_fraction: Fraction = Field(0.05, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(0.0, ge=0.0, description="AdamW's decoupled weight decay")
+    max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are scaled down to this L2 norm")
+    checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints (count)")
+
+
+class SFTSettings(_TrainSettings):
+    """Supervised tuning on demonstrations; the loss is on completions only."""
+
+
+class RewardSettings(_TrainSettings):
+    """The reward model: a backbone, a pooling of its hidden states and a scalar head, fitted by Bradley-Terry."""
+
+    learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of AdamW")
+    pooling: Literal["mean", "last"] = Field(
+        "mean", description="what the head sees: mean of the completion's hidden states, or the last"
+    )
+    ties: Literal["davidson", "rao_kupper", "half"] = Field(
+        "davidson", description="model of ties: Davidson, Rao-Kupper, or half a win to each side"
+    )
+    members: int = Field(1, ge=1, description="reward models fitted from different seeds and averaged (count)")
+    test_fraction: Fraction = Field(
+        0.15, description="share of the prompts whose comparisons are held out for the accuracy reported"
+    )
+    validation_fraction: Fraction = Field(0.1, description="share of the training prompts that decides when to stop")
+    patience: int = Field(3, ge=1, description="validations without a better loss before training stops (count)")
+    validations_per_epoch: int = Field(2, ge=1, description="how often an epoch the validation loss is taken (count)")
+
+
+class PolicySettings(Settings):
+    """PPO against the reward model, with the reference policy's KL as a guard."""
+
+    steps: int = Field(40, ge=1, description="rollouts, each followed by its epochs of updates (count)")
+    prompts_per_step: int = Field(32, ge=1, description="prompts a rollout (count)")
+    samples_per_prompt: int = Field(2, ge=1, description="completions for each prompt of a rollout (count)")
+    tokens_per_microbatch: int = Field(8192, ge=16, description="tokens in one forward and backward pass (count)")
+    max_new_tokens: int = Field(64, ge=1, description="longest completion (tokens)")
+    temperature: float = Field(1.0, gt=0.0, description="temperature of the rollouts and of every log-probability")
+    top_p: float = Field(1.0, description="must stay 1: a rollout is a pure sample of the policy")
+    top_k: int = Field(0, description="must stay 0: a rollout is a pure sample of the policy")
+    epochs: int = Field(4, ge=1, description="passes over one rollout (count)")
+    minibatches: int = Field(1, ge=1, description="optimiser steps an epoch (count)")
+    learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of the policy")
+    value_learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of a separate value model")
+    warmup_steps: int = Field(2, ge=0, description="steps in which the learning rates rise (count)")
+    value_model: Literal["separate", "shared"] = Field(
+        "separate", description="own network for the values, or a head on the policy's trunk"
+    )
+    kl_control: Literal["fixed", "adaptive"] = Field(
+        "adaptive", description="keep the KL coefficient, or steer it towards kl_target"
+    )
+    kl_coefficient: float = Field(
+        0.05, ge=0.0, description="per-token KL penalty in the reward (reward per nat), at the start"
+    )
+    kl_target: float = Field(
+        10.0, gt=0.0, description="KL to the reference that the adaptive control aims at (nats a completion)"
+    )
+    kl_horizon: int = Field(1024, ge=1, description="episodes over which the adaptive control corrects (count)")
+    kl_budget: float = Field(
+        20.0, gt=0.0, description="training stops when the KL to the reference stays above this (nats a completion)"
+    )
+    update_kl_limit: float = Field(
+        0.2,
+        gt=0.0,
+        description="the remaining epochs of a rollout are skipped above this KL to the rollout's policy (nats a token)",
+    )
+    gamma: Fraction = Field(1.0, description="discount a token")
+    gae_lambda: Fraction = Field(0.95, description="GAE's lambda")
+    clip_ratio: float = Field(0.2, gt=0.0, description="PPO's epsilon on the importance ratio")
+    clip_value: float = Field(0.2, gt=0.0, description="value predictions may move this far a rollout (reward units)")
+    value_coefficient: float = Field(0.1, ge=0.0, description="weight of the value loss where the trunk is shared")
+    entropy_coefficient: float = Field(0.0, ge=0.0, description="weight of the entropy bonus (reward per nat)")
+    whiten_advantages: bool = Field(True, description="advantages to mean 0 and variance 1 over the whole rollout")
+    whiten_rewards: bool = Field(False, description="token rewards to variance 1 over the whole rollout")
+    reward_clip: float = Field(
+        10.0, gt=0.0, description="scores are clipped to plus and minus this (standard deviations of the reference's)"
+    )
+    missing_end_penalty: float = Field(
+        1.0, ge=0.0, description="constraint: taken off where a completion has no end (reward units)"
+    )
+    length_target: int = Field(
+        0, ge=0, description="constraint: completions longer than this are penalised (tokens); 0 is off"
+    )
+    length_penalty: float = Field(
+        0.0, ge=0.0, description="constraint: taken off for each token over length_target (reward units)"
+    )
+    max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are scaled down to this L2 norm")
+    entropy_floor: float = Field(0.1, ge=0.0, description="alarm when the policy's entropy falls below (nats a token)")
+    length_drift: float = Field(1.5, gt=1.0, description="alarm when the mean length grows by this factor")
+    audit_every: int = Field(10, ge=1, description="steps between looks at held-out truth, where one is known (count)")
+    checkpoint_every: int = Field(5, ge=1, description="steps between checkpoints (count)")
+
+    @model_validator(mode="after")
+    def _pure_rollouts(self) -> PolicySettings:
+        if self.top_p != 1.0 or self.top_k != 0:
+            raise ValueError(
+                f"top_p {self.top_p} and top_k {self.top_k} would make rollouts that are not samples of the policy: their "
+                "log-probabilities would be wrong and the KL could turn negative; leave top_p at 1 and top_k at 0, and use "
+                "them under 'sampling' instead"
+            )
+        return self
+
+
+class EvaluateSettings(Settings):
+    """How a policy is compared with its reference."""
+
+    prompts: int = Field(400, ge=2, description="held-out prompts (count)")
+    temperature: float = Field(
+        1.0, ge=0.0, description="sampling temperature of both sides; 0 takes the likeliest token"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1.0, description="coverage of every interval (probability)")
+
+
+class SimulatedRaterSettings(Settings):
+    """One simulated rater."""
+
+    name: str = Field(description="the rater's name, unique in the project")
+    behaviour: Literal["careful", "noisy", "lazy_left", "lazy_long", "inverted"] = Field(
+        "careful", description="the rater's fault"
+    )
+    group: str = Field("everyone", description="group whose weights the rater applies to the parts of the utility")
+    noise: float | None = Field(
+        None,
+        ge=0.0,
+        description="scale of the logistic noise on utility differences (utility units); empty takes the behaviour's own",
+    )
+
+
+class RatersSettings(Settings):
+    """Who judges."""
+
+    kind: Literal["human", "simulated"] = Field("human", description="people by 'heed ask', or simulated raters")
+    utility: str = Field(
+        "",
+        description="true utility of simulated raters: 'support_desk', 'vader', or 'package.module:function' of (prompt, completion)",
+    )
+    simulated: list[SimulatedRaterSettings] = Field(default_factory=list, description="simulated raters that train")
+    held_out: list[SimulatedRaterSettings] = Field(
+        default_factory=list, description="simulated raters that only judge evaluations"
+    )
+    comparisons: int = Field(1000, ge=1, description="comparisons asked for in one round (count)")
+    guidelines: str = Field("Which reply would you rather have received?", description="what a rater is asked")
+
+
+class ProjectSettings(Settings):
+    """The whole of ``heed.yaml``."""
+
+    name: str = Field(description="name of the project")
+    model: str = Field(description="base model: a folder or a Hugging Face hub id")
+    prompts: str = Field(
+        "prompts.jsonl", description="JSON lines with 'prompt' (text or messages) and optionally 'split': train or test"
+    )
+    demonstrations: str = Field(
+        "", description="JSON lines with 'prompt' and 'completion' for supervised tuning; empty skips it"
+    )
+    database: str = Field(
+        "sqlite:///heed.db", description="database URL; a relative SQLite path starts at the project folder"
+    )
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="processor threads (count); 0 takes all cores")
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="how completions are drawn")
+    raters: RatersSettings = Field(default_factory=RatersSettings, description="who judges")
+    sft: SFTSettings = Field(default_factory=SFTSettings, description="supervised tuning")
+    reward: RewardSettings = Field(default_factory=RewardSettings, description="reward model")
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="policy optimisation")
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings, description="comparison with the reference")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def _field_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The settings class that holds the last key of ``path``."""
+    current: type[BaseModel] | None = model
+    for key in path[:-1]:
+        if isinstance(key, int) or current is None:
+            continue
+        annotation = current.model_fields[key].annotation if key in current.model_fields else None
+        inner = [annotation, *get_args(annotation)]
+        current = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
+    return current
+
+
+def _explain(model: type[BaseModel], detail: Any, source: str) -> ConfigError:
+    path = detail["loc"]
+    key = ".".join(str(part) for part in path)
+    if detail["type"] == "extra_forbidden":
+        owner = _field_at(model, path)
+        known = list(owner.model_fields) if owner else []
+        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.0)
+        return ConfigError(
+            f"{source}: unknown key '{key}'",
+            "no setting has this name.",
+            f"Did you mean '{near[0]}'?" if near else "Remove it.",
+        )
+    if detail["type"] == "missing":
+        return ConfigError(f"{source}: '{key}' is missing", "it has no default.", f"Add a line '{key}: ...'.")
+    owner = _field_at(model, path)
+    field = owner.model_fields.get(str(path[-1])) if owner and path else None
+    meaning = f"It is: {field.description}." if field and field.description else "Correct the value."
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    where = f"'{key}' is {detail['input']!r}" if key else "the settings do not fit together"
+    return ConfigError(f"{source}: {where}", message[:1].lower() + message[1:] + ".", meaning)
+
+
+def parse_settings(model: type[S], values: Any, source: str) -> S:
+    """Validate ``values`` as ``model``; ``source`` names them in errors.
+
+    Raises:
+        ConfigError: naming the key, the value and the reason; for an unknown key, the nearest known one.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{source}: not a mapping", f"it holds {type(values).__name__}, not 'key: value' lines.", "See 'heed init'."
+        )
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _explain(model, error.errors()[0], source) from None
+
+
+def load_settings(path: Path) -> ProjectSettings:
+    """Read ``heed.yaml``.
+
+    Raises:
+        ConfigError: the file is missing, is not UTF-8 or YAML, or a value is wrong.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} is missing",
+            "this folder is not a heed project.",
+            "Run 'heed init NAME' or go into a project folder.",
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8", f"byte {error.start} cannot be read.", "Save the file as UTF-8."
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML", str(error).replace("\n", " ") + ".", "Correct the line.") from None
+    return parse_settings(ProjectSettings, values, str(path))
+
+
+def _scalar(value: Any) -> str:
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+        .removesuffix("\n")
+        .removesuffix("\n...")
+    )
+
+
+def commented_yaml(settings: Settings, indent: str = "") -> str:
+    """YAML of ``settings`` with each field's description and default as a comment; ``load_settings`` reads it back."""
+    lines: list[str] = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        default = (
+            ""
+            if field.is_required() or isinstance(value, Settings)
+            else f"; default {_scalar(field.get_default(call_default_factory=True))}"
+        )
+        lines.append(f"{indent}# {field.description}{default}")
+        if isinstance(value, Settings):
+            lines += [f"{indent}{name}:", commented_yaml(value, indent + "  ").removesuffix("\n")]
+        elif isinstance(value, list) and value and isinstance(value[0], Settings):
+            lines += [
+                f"{indent}{name}:",
+                *(f"{indent}  - {_scalar(entry.model_dump(exclude_none=True))}" for entry in value),
+            ]
+        else:
+            lines.append(f"{indent}{name}: {_scalar(value)}")
+        if not indent:
+            lines.append("")
+    return "\n".join(lines).rstrip("\n") + "\n"
