@@ -1,0 +1,202 @@
+"""Likelihoods of comparisons: Bradley-Terry, and with ties Davidson and Rao-Kupper.
+
+Shapes: N comparisons. ``difference`` is r(a) - r(b) in the reward's own unit, the log-odds of an answer a over b between
+equals in all else. All are finite, gradients included, for differences of either sign up to 1e4 in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+A_PREFERRED, B_PREFERRED, TIE = 0, 1, 2
+"""Outcomes of a comparison, and the columns of :func:`preference_probabilities`."""
+
+TieModel = Literal["half", "davidson", "rao_kupper"]
+"""How ties are modelled: half a win to each side, Davidson 1970, or Rao and Kupper 1967."""
+
+
+def bradley_terry_loss(
+    difference: Tensor,
+    outcomes: Tensor,
+    count: float | Tensor,
+    weights: Tensor | None = None,
+    margin: Tensor | None = None,
+) -> Tensor:
+    """Negative log-likelihood of Bradley and Terry 1952, P(a) = sigmoid(difference); a tie is half a win of each side.
+
+    Bradley and Terry 1952, "Rank Analysis of Incomplete Block Designs: I", Biometrika 39, section 3; as the loss of a
+    reward model: Ouyang et al. 2022, "Training language models to follow instructions with human feedback", eq. 1.
+
+    Args:
+        difference: [N], reward units.
+        outcomes: [N], integers: 0 = a preferred, 1 = b preferred, 2 = tie.
+        count: comparisons (or sum of weights) in the whole batch, so that micro-batches add up to it; positive.
+        weights: [N], at least 0; 1 each when left out.
+        margin: [N], reward units, at least 0: how far apart the two should be, as :func:`strength_margin` gives. It is
+            taken off the preferred side's lead and unused at ties. Touvron et al. 2023, "Llama 2", section 3.2.2, eq. 2.
+
+    Returns:
+        Scalar, nats a comparison.
+    """
+    return _weighted_loss(_half_losses(_less_margin(difference, outcomes, margin)), outcomes, count, weights)
+
+
+def davidson_loss(
+    difference: Tensor,
+    outcomes: Tensor,
+    log_nu: float | Tensor,
+    count: float | Tensor,
+    weights: Tensor | None = None,
+    margin: Tensor | None = None,
+) -> Tensor:
+    """Negative log-likelihood of Davidson's model of ties.
+
+    Davidson 1970, "On Extending the Bradley-Terry Model to Accommodate Ties in Paired Comparison Experiments", JASA 65,
+    section 2: with worths p = exp(r), P(a) : P(b) : P(tie) = p_a : p_b : nu sqrt(p_a p_b).
+
+    Args:
+        difference, outcomes, count, weights, margin: as in :func:`bradley_terry_loss`.
+        log_nu: scalar, learned; log of nu. Between equals a tie has odds of nu to either win.
+
+    Returns:
+        Scalar, nats a comparison.
+    """
+    losses = -_davidson_logprobs(_less_margin(difference, outcomes, margin), log_nu)
+    return _weighted_loss(losses, outcomes, count, weights)
+
+
+def rao_kupper_loss(
+    difference: Tensor,
+    outcomes: Tensor,
+    log_theta_minus_one: float | Tensor,
+    count: float | Tensor,
+    weights: Tensor | None = None,
+    margin: Tensor | None = None,
+) -> Tensor:
+    """Negative log-likelihood of Rao and Kupper's model of ties: differences under a threshold are not noticed.
+
+    Rao and Kupper 1967, "Ties in Paired-Comparison Experiments: A Generalization of the Bradley-Terry Model", JASA 62,
+    section 2: with worths p = exp(r), P(a) = p_a / (p_a + theta p_b), P(b) = p_b / (theta p_a + p_b), theta >= 1, and the
+    rest ties. log theta is the threshold, here softplus(log_theta_minus_one), so that every real number is allowed.
+
+    Args:
+        difference, outcomes, count, weights, margin: as in :func:`bradley_terry_loss`.
+        log_theta_minus_one: scalar, learned; log of theta - 1.
+
+    Returns:
+        Scalar, nats a comparison.
+    """
+    losses = -_rao_kupper_logprobs(_less_margin(difference, outcomes, margin), log_theta_minus_one)
+    return _weighted_loss(losses, outcomes, count, weights)
+
+
+def preference_loss(
+    difference: Tensor,
+    outcomes: Tensor,
+    model: TieModel,
+    parameter: float | Tensor,
+    count: float | Tensor,
+    weights: Tensor | None = None,
+    margin: Tensor | None = None,
+) -> Tensor:
+    """The loss of the tie model named ``model``; ``parameter`` as in :func:`preference_probabilities`.
+
+    Other arguments, result: as in :func:`bradley_terry_loss`.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    if model == "half":
+        return bradley_terry_loss(difference, outcomes, count, weights, margin)
+    if model == "davidson":
+        return davidson_loss(difference, outcomes, parameter, count, weights, margin)
+    if model == "rao_kupper":
+        return rao_kupper_loss(difference, outcomes, parameter, count, weights, margin)
+    raise _unknown(model)
+
+
+def preference_probabilities(difference: Tensor, model: TieModel, parameter: float | Tensor = 0.0) -> Tensor:
+    """Probabilities of the three outcomes.
+
+    Args:
+        difference: [N], reward units.
+        model: how ties are modelled.
+        parameter: scalar; log nu for "davidson", log(theta - 1) for "rao_kupper", unused for "half".
+
+    Returns:
+        [N, 3]: a preferred, b preferred, tie; rows sum to 1. "half" has no probability of its own for a tie: 0.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    if model == "half":
+        return torch.stack([difference.sigmoid(), (-difference).sigmoid(), torch.zeros_like(difference)], -1)
+    if model == "davidson":
+        return _davidson_logprobs(difference, parameter).exp()
+    if model == "rao_kupper":
+        return _rao_kupper_logprobs(difference, parameter).exp()
+    raise _unknown(model)
+
+
+def strength_margin(strengths: Tensor, largest: float) -> Tensor:
+    """Margin of a comparison from how much better the preferred side was said to be.
+
+    Touvron et al. 2023, "Llama 2", section 3.2.2 and appendix A.3.3: in proportion to the strength. ``largest`` 1 is
+    their small margin (1/3, 2/3, 1), 3 their large one (1, 2, 3).
+
+    Args:
+        strengths: [N], integers 0 to 3: 1 = slightly better, 2 = better, 3 = much better, 0 = not said.
+        largest: margin of strength 3, reward units.
+
+    Returns:
+        [N], reward units; 0 where no strength was said.
+    """
+    return strengths * (largest / 3)
+
+
+def _unknown(model: str) -> ValueError:
+    return ValueError(f"there is no tie model '{model}': it is one of half, davidson, rao_kupper")
+
+
+def _less_margin(difference: Tensor, outcomes: Tensor, margin: Tensor | None) -> Tensor:
+    """[N]: the difference with the margin taken off the preferred side's lead."""
+    if margin is None:
+        return difference
+    return difference + difference.new_tensor([-1.0, 1.0, 0.0])[outcomes.long()] * margin
+
+
+def _weighted_loss(losses: Tensor, outcomes: Tensor, count: float | Tensor, weights: Tensor | None) -> Tensor:
+    """From the loss of each possible outcome [N, 3] to the weighted sum over those seen, over ``count``."""
+    seen = losses.gather(1, outcomes.long().unsqueeze(1)).squeeze(1)
+    return (seen if weights is None else seen * weights).sum() / count
+
+
+def _half_losses(difference: Tensor) -> Tensor:
+    """[N, 3]: loss of each outcome where a tie is half a win to each side."""
+    a, b = -F.logsigmoid(difference), -F.logsigmoid(-difference)
+    return torch.stack([a, b, 0.5 * (a + b)], -1)
+
+
+def _davidson_logprobs(difference: Tensor, log_nu: float | Tensor) -> Tensor:
+    """[N, 3]: log-probability of each outcome."""
+    log_tie = torch.as_tensor(log_nu, dtype=difference.dtype, device=difference.device).expand_as(difference)
+    return torch.log_softmax(torch.stack([0.5 * difference, -0.5 * difference, log_tie], -1), -1)
+
+
+def _rao_kupper_logprobs(difference: Tensor, log_theta_minus_one: float | Tensor) -> Tensor:
+    """[N, 3]: log-probability of each outcome.
+
+    The tie is (theta^2 - 1) P(a) P(b), an identity of the model that needs no difference of near-equal numbers; theta^2 - 1
+    is (theta - 1) (theta - 1 + 2).
+    """
+    raw = torch.as_tensor(log_theta_minus_one, dtype=difference.dtype, device=difference.device)
+    threshold = torch.logaddexp(
+        raw, torch.zeros_like(raw)
+    )  # softplus, without F.softplus's cut to the identity above 20
+    a, b = F.logsigmoid(difference - threshold), F.logsigmoid(-difference - threshold)
+    return torch.stack([a, b, raw + torch.logaddexp(raw, torch.full_like(raw, math.log(2.0))) + (a + b)], -1)
