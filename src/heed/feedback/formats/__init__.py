@@ -1,0 +1,252 @@
+"""Import and export of feedback: heed's own JSON lines, TRL's formats, HH-RLHF and CSV.
+
+Reading is a stream: a file of any size takes the memory of its longest row, at most ``MAX_ROW_BYTES``. A row that cannot
+be read is reported with its line and the reason, and the rest goes on. Files ending in ``.gz`` are written compressed;
+compressed files are recognised whatever their name.
+
+Formats that name no rater or time take the importing rater and ``UNKNOWN_TIME``, a constant: ids are hashes of content,
+so the same file imported twice adds nothing. It follows that two equal rows of such a file are one judgment: nothing
+tells a second vote from a row copied by accident, which is far commoner, and counting it twice would make one person's
+opinion weigh double. Where several people judged the same pair, CSV and heed's lines can name them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from heed.errors import DataError
+from heed.feedback.formats import heed_lines, hh, table, trl
+from heed.feedback.formats.lines import MAX_ROW_BYTES, Line, atomic_writer, load_object, read_lines
+from heed.feedback.formats.rows import (
+    UNKNOWN_TIME,
+    BrokenRow,
+    ExportReport,
+    ImportReport,
+    Parsed,
+    Row,
+    RowError,
+    build_row,
+)
+from heed.feedback.kinds import KINDS, prompt_id
+
+__all__ = [
+    "MAX_ROW_BYTES",
+    "UNKNOWN_TIME",
+    "BrokenRow",
+    "ExportReport",
+    "FileFormat",
+    "ImportReport",
+    "Row",
+    "detect_format",
+    "read_rows",
+    "write_rows",
+]
+
+FileFormat = Literal["heed", "trl", "hh", "csv"]
+
+_PARSERS: dict[str, Callable[[dict[str, Any]], Parsed]] = {
+    "heed": heed_lines.parse,
+    "trl": trl.parse,
+    "hh": hh.parse,
+}
+_LINES_LOOKED_AT = 200
+
+
+def detect_format(path: str | Path) -> FileFormat:
+    """The format of a file, by its first row that belongs to one.
+
+    Raises:
+        DataError: no row does, naming what was seen; or a row could be of two formats.
+    """
+    path = Path(path)
+    seen: list[str] = []
+    refusals: list[str] = []
+    for line in islice(read_lines(path), _LINES_LOOKED_AT):
+        if not line.data.strip() and not line.fault:
+            continue
+        if not seen and _is_table_header(line):
+            return "csv"
+        try:
+            if line.fault:
+                raise RowError(line.fault)
+            row = load_object(line.data)
+        except RowError as error:
+            seen.append(f"line {line.number}: {error}")
+            continue
+        formats = _formats_of(row)
+        if len(formats) > 1:
+            raise DataError(
+                f"{path}, line {line.number} could be {' or '.join(formats)}",
+                f"its fields are {sorted(row)}.",
+                f"Say which with --format {formats[0]} or another.",
+            )
+        if formats:
+            return formats[0]
+        reason = trl.refusal(set(row))
+        if reason:
+            refusals.append(reason)
+        seen.append(f"line {line.number} has the fields {sorted(row)[:12]}")
+    if refusals:
+        raise DataError(
+            f"{path} holds no feedback", f"{refusals[0]}.", "Give a file of judgments; prompts belong to 'heed init'."
+        )
+    raise DataError(
+        f"cannot tell the format of {path}",
+        f"{seen[0]}." if seen else "it is empty.",
+        f"Say which it is with --format {'|'.join(get_args(FileFormat))}.",
+    )
+
+
+def _formats_of(row: dict[str, Any]) -> list[FileFormat]:
+    formats: list[FileFormat] = []
+    columns = {name for name, value in row.items() if value is not None}
+    if isinstance(row.get("kind"), str) and row["kind"] in KINDS:
+        formats.append("heed")
+    pair = [row.get("chosen"), row.get("rejected")]
+    transcripts = [hh.is_transcript(text) for text in pair]
+    if all(transcripts) and "prompt" not in columns:
+        formats.append("hh")
+    elif columns >= trl.PREFERENCE or columns >= trl.COMPLETION:
+        formats += ["hh", "trl"] if any(transcripts) and "prompt" not in columns else ["trl"]
+    return formats
+
+
+def _is_table_header(line: Line) -> bool:
+    for item in table.read_records(iter([line])):
+        return not isinstance(item, BrokenRow) and table.check_header(item[1]) is None
+    return False
+
+
+def read_rows(
+    path: str | Path, format: Literal["auto"] | FileFormat = "auto", rater: str = "import"
+) -> Iterator[Row | BrokenRow]:
+    """The rows of a file, one at a time, good and broken in their order.
+
+    Args:
+        path: the file, plain or gzip.
+        format: how to read it; ``auto`` goes by its first good row.
+        rater: who judged, where a row does not say.
+
+    Raises:
+        DataError: at once where the file cannot be opened, its format is unknown or its table header is unfit; while
+            reading where the disk fails.
+    """
+    path = Path(path)
+    if not rater.strip():
+        raise DataError("the rater's name is empty", "every judgment has a rater.", "Give a name.")
+    if format != "auto" and format not in get_args(FileFormat):
+        raise DataError(f"format '{format}'", "heed does not know it.", f"Use {', '.join(get_args(FileFormat))}.")
+    found = detect_format(path) if format == "auto" else format
+    if found == "csv":
+        return _table_rows(path, _read_header(path), rater)
+    next(read_lines(path), None)  # a file that cannot be opened is an error now, not at the first row
+    return _line_rows(path, _PARSERS[found], rater)
+
+
+def _read_header(path: Path) -> list[str]:
+    for item in table.read_records(read_lines(path)):
+        if isinstance(item, BrokenRow):
+            fault: str | None = item.reason
+        else:
+            fault = table.check_header(item[1])
+            if fault is None:
+                return item[1]
+        raise DataError(f"{path} has no usable header", f"{fault}.", "See the columns in heed.feedback.formats.table.")
+    raise DataError(f"{path} has no header", "it is empty.", "See the columns in heed.feedback.formats.table.")
+
+
+def _line_rows(path: Path, parse: Callable[[dict[str, Any]], Parsed], rater: str) -> Iterator[Row | BrokenRow]:
+    def parse_line(data: bytes) -> Parsed:
+        return parse(load_object(data))
+
+    for line in read_lines(path):
+        if line.fault:
+            yield BrokenRow(line.number, line.fault)
+        elif line.data.strip():
+            yield _row(partial(parse_line, line.data), line.number, rater, path)
+
+
+def _table_rows(path: Path, columns: list[str], rater: str) -> Iterator[Row | BrokenRow]:
+    # The header is the first record, and _read_header has read it without fault.
+    for item in islice(table.read_records(read_lines(path)), 1, None):
+        if isinstance(item, BrokenRow):
+            yield item
+        else:
+            number, cells = item
+            yield _row(partial(table.parse, columns, cells), number, rater, path)
+
+
+def _row(parse: Callable[[], Parsed], number: int, rater: str, path: Path) -> Row | BrokenRow:
+    name = path.name.encode("utf-8", errors="replace").decode()  # a file name may be bytes that are no text
+    try:
+        return build_row(parse(), number, rater, f"{name}:{number}")
+    except RowError as error:
+        return BrokenRow(number, str(error))
+
+
+def write_rows(rows: Iterable[Row], path: str | Path, format: FileFormat) -> ExportReport:
+    """Write rows to a file, whole or not at all.
+
+    heed's own lines carry everything, CSV everything but empty and very many completions. TRL and HH-RLHF hold neither
+    raters nor times, and only some kinds: the report counts what stayed behind, by reason and by field.
+
+    Raises:
+        DataError: the place cannot be written or is full, or a row's texts do not belong to its feedback. What was at
+            ``path`` before is then still there.
+    """
+    path = Path(path)
+    report = ExportReport()
+    encode = _encoder(format)
+    with atomic_writer(path) as file:
+        if format == "csv":
+            file.write(table.encode(table.WRITTEN_COLUMNS))
+        for row in rows:
+            _check_belongs(row)
+            try:
+                data = encode(row)
+                if len(data) > MAX_ROW_BYTES:
+                    raise RowError(f"longer than {MAX_ROW_BYTES} bytes")
+            except RowError as error:
+                report.left_out[str(error)] += 1
+                continue
+            file.write(data)
+            report.written += 1
+            if format in ("trl", "hh"):
+                report.dropped_fields.update(_fields_beside_the_answer(row))
+    return report
+
+
+def _encoder(format: FileFormat) -> Callable[[Row], bytes]:
+    if format == "csv":
+        return lambda row: table.encode(table.render(row))
+    renderers: dict[str, Callable[[Row], dict[str, Any]]] = {
+        "heed": heed_lines.render,
+        "trl": trl.Renderer(),
+        "hh": hh.render,
+    }
+    if format not in renderers:
+        raise DataError(f"format '{format}'", "heed does not write it.", f"Use {', '.join(get_args(FileFormat))}.")
+    render = renderers[format]
+    return lambda row: json.dumps(render(row), ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+
+
+def _fields_beside_the_answer(row: Row) -> list[str]:
+    feedback = row.feedback
+    fields = ["shown_order", "seconds", "confidence", "supersedes", "strength"]
+    dropped = ["rater", *(name for name in fields if getattr(feedback, name, None) is not None)]
+    return dropped if feedback.created == UNKNOWN_TIME else [*dropped, "created"]
+
+
+def _check_belongs(row: Row) -> None:
+    feedback = row.feedback
+    if feedback.prompt_id != prompt_id(row.prompt) or len(feedback.completion_ids) != len(row.completions):
+        raise DataError(
+            f"feedback {feedback.id} of {feedback.rater}",
+            "the prompt or completions given with it are not the ones that it is about.",
+            "Give the texts of its prompt_id and completion_ids.",
+        )

@@ -1,0 +1,237 @@
+"""Plain CSV (RFC 4180, UTF-8 with or without byte order mark): one judgment a row, a header of column names.
+
+| column                 | kinds      | content                                                           |
+|------------------------|------------|-------------------------------------------------------------------|
+| kind                   | all        | comparison, rating, ranking, thumb, edit, demonstration, critique; empty: comparison |
+| rater                  | all        | the rater's name; empty: the importing rater                      |
+| prompt, or messages    | all        | the prompt as text; or a JSON list of {"role", "content"}         |
+| a, b, c ... z          | all        | the completions, none left out between; written up to h           |
+| choice                 | comparison | a, b, tie, both_bad                                               |
+| strength               | comparison | 1, 2, 3 or empty                                                  |
+| scores                 | rating     | JSON object: attribute to score, {"polite": 4}                    |
+| scales                 | rating     | JSON object: attribute to scale, {"polite": {"low": 1, "high": 5, "step": 1}} |
+| ranking                | ranking    | best first, = between ties, letters of completions: b > a = c     |
+| up                     | thumb      | true or false                                                     |
+| edited                 | edit       | the edited text                                                   |
+| text                   | demonstration | the answer written                                             |
+| defects                | critique   | JSON list of names                                                |
+| spans                  | critique   | JSON list of {"start", "end", "label", "note"}, in characters     |
+| note                   | critique   | text                                                              |
+| shown                  | all        | letters of the completions in the order shown: ba                 |
+| seconds, confidence    | all        | numbers, or empty                                                 |
+| created                | all        | time with its zone, 2026-01-31T12:00:00Z; empty: not known        |
+| source, supersedes     | all        | as in heed's JSON lines                                           |
+| completion_ids         | all        | ids with a space between; empty for completions that heed did not sample |
+
+Only ``prompt`` or ``messages`` must be there; columns of other names are passed over and counted. An empty cell is
+nothing given, so an empty completion cannot be written. Cells are written as they are: one that begins with ``=`` is a
+formula to a spreadsheet.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import string
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from heed.feedback.formats.lines import MAX_ROW_BYTES, Line, load_object
+from heed.feedback.formats.rows import (
+    BrokenRow,
+    Parsed,
+    Row,
+    RowError,
+    import_ids,
+    plain_prompt,
+    read_messages,
+    read_prompt,
+    read_text,
+)
+
+_LETTERS = string.ascii_lowercase
+_WRITTEN_LETTERS = _LETTERS[:8]
+_TEXT = ("kind", "rater", "choice", "edited", "text", "note", "created", "source", "supersedes")
+_JSON = ("scores", "scales", "defects", "spans")
+_NUMBERS = ("strength", "seconds", "confidence")
+_OTHER = ("ranking", "up", "shown", "completion_ids")
+KNOWN_COLUMNS = frozenset({"prompt", "messages", *_LETTERS, *_TEXT, *_JSON, *_NUMBERS, *_OTHER})
+WRITTEN_COLUMNS = (
+    *("kind", "rater", "prompt", "messages", *_WRITTEN_LETTERS, "choice", "strength", "scores", "scales", "ranking"),
+    *("up", "edited", "text", "defects", "spans", "note", "shown", "seconds", "confidence", "created", "source"),
+    *("supersedes", "completion_ids"),
+)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # else 128 KiB, less than a row may have
+
+
+def read_records(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]] | BrokenRow]:
+    """Records with the line that each starts on; a quoted cell may span lines.
+
+    Where the quotation marks of a record do not work out, only its first line is given up and reading goes on with the
+    next, so that one stray mark does not swallow the records after it.
+    """
+    waiting: deque[Line] = deque()
+    while (first := waiting.popleft() if waiting else next(lines, None)) is not None:
+        block, fault = _collect(first, waiting, lines)
+        if fault is None:
+            text = b"".join(line.data for line in block)
+            if not text.strip():
+                continue
+            try:
+                # What is not UTF-8 becomes lone surrogates, which tell the row apart below without ending the reading.
+                yield first.number, _cells(text.decode("utf-8", errors="surrogateescape"))
+                continue
+            except csv.Error as error:
+                fault = f"not CSV: {error}"
+        waiting.extendleft(reversed(block[1:]))
+        yield BrokenRow(first.number, fault)
+
+
+def _collect(first: Line, waiting: deque[Line], lines: Iterator[Line]) -> tuple[list[Line], str | None]:
+    """Lines from ``first`` on until every quotation mark has its partner, or why there is no such end."""
+    block, size, marks = [first], len(first.data), first.data.count(b'"')
+    if first.fault:
+        return block, first.fault
+    while marks % 2:
+        line = waiting.popleft() if waiting else next(lines, None)
+        if line is None:
+            return block, "not CSV: a quotation mark opens a cell that nothing closes"
+        block.append(line)
+        size += len(line.data)
+        marks += line.data.count(b'"')
+        if line.fault or size > MAX_ROW_BYTES:
+            return block, f"not CSV: a quotation mark opens a cell that nothing closes within {MAX_ROW_BYTES} bytes"
+    return block, None
+
+
+def _cells(text: str) -> list[str]:
+    records = list(csv.reader([text], strict=True))
+    if len(records) != 1:
+        raise csv.Error("a quotation mark stands inside a cell that is not quoted")
+    return records[0]
+
+
+def check_header(columns: list[str]) -> str | None:
+    """Why ``columns`` cannot be the header of a table of feedback, or None."""
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        return f"the column '{twice[0]}' is there twice"
+    if not {"prompt", "messages"} & set(columns):
+        return f"it has neither a column 'prompt' nor 'messages', but {columns[:12]}"
+    return None
+
+
+def parse(columns: list[str], cells: list[str]) -> Parsed:
+    """Read a row.
+
+    Raises:
+        RowError: with the reason.
+    """
+    if len(cells) != len(columns):
+        raise RowError(f"{len(cells)} cells under {len(columns)} columns")
+    given = {name: cell for name, cell in zip(columns, cells, strict=True) if cell}
+    for name, cell in given.items():
+        if any("\udc80" <= char <= "\udcff" for char in cell):
+            raise RowError(f"{name} is not UTF-8")
+    if "prompt" in given and "messages" in given:
+        raise RowError("it has both prompt and messages; which is meant?")
+    if "messages" in given:
+        prompt = read_prompt(plain_prompt(read_messages(_json("messages", given["messages"]), "messages")))
+    else:
+        prompt = read_prompt(given.get("prompt", ""))
+    completions = _read_completions(given)
+    values: dict[str, Any] = {"kind": "comparison", "source": ""}
+    values |= {name: given[name] for name in _TEXT if name in given}
+    values |= {name: _json(name, given[name]) for name in _JSON if name in given}
+    values |= {name: _number(name, given[name]) for name in _NUMBERS if name in given}
+    if "up" in given:
+        values["up"] = _boolean("up", given["up"])
+    if "ranking" in given:
+        values["groups"] = [[_position(letter) for letter in group.split("=")] for group in given["ranking"].split(">")]
+    if "shown" in given:
+        values["shown_order"] = [_position(letter) for letter in given["shown"].strip()]
+    if "completion_ids" in given:
+        values["completion_ids"] = given["completion_ids"].split()
+    return Parsed(prompt, completions, values, tuple(sorted(set(given) - KNOWN_COLUMNS)))
+
+
+def _read_completions(given: dict[str, str]) -> tuple[str, ...]:
+    letters = [letter for letter in _LETTERS if letter in given]
+    if letters != list(_LETTERS[: len(letters)]):
+        missing = next(expected for expected, letter in zip(_LETTERS, letters, strict=False) if expected != letter)
+        raise RowError(f"completion {missing} is empty, but {letters[-1]} is given")
+    return tuple(read_text(given[letter], letter) for letter in letters)
+
+
+def _json(name: str, cell: str) -> Any:
+    try:
+        return load_object(f'{{"cell": {cell}\n}}'.encode())["cell"]
+    except (RowError, KeyError, UnicodeEncodeError) as error:
+        raise RowError(f"{name}: {error}") from None
+
+
+def _number(name: str, cell: str) -> int | float:
+    if not _NUMBER.fullmatch(cell.strip()):
+        raise RowError(f"{name} is {cell[:40]!r}, not a number")
+    number = float(cell)
+    return int(number) if name == "strength" and number.is_integer() else number
+
+
+def _boolean(name: str, cell: str) -> bool:
+    try:
+        return {"true": True, "false": False}[cell.strip().lower()]
+    except KeyError:
+        raise RowError(f"{name} is {cell[:40]!r}, not true or false") from None
+
+
+def _position(letter: str) -> int:
+    letter = letter.strip()
+    if len(letter) != 1 or letter not in _LETTERS:
+        raise RowError(f"{letter[:40]!r} is not the letter of a completion")
+    return _LETTERS.index(letter)
+
+
+def render(row: Row) -> list[str]:
+    """The cells of a row under ``WRITTEN_COLUMNS``, as ``parse`` reads them back.
+
+    Raises:
+        RowError: a table has no place for it.
+    """
+    if len(row.completions) > len(_WRITTEN_LETTERS):
+        raise RowError(f"CSV has no place for more than {len(_WRITTEN_LETTERS)} completions")
+    if not all(text.strip() for text in row.completions):
+        raise RowError("an empty completion is a missing one to CSV")
+    fields = row.feedback.model_dump(mode="json", exclude={"prompt_id", "completion_ids"}, exclude_none=True)
+    values = {name: _cell(name, fields[name]) for name in (*_TEXT, *_JSON, *_NUMBERS) if name in fields}
+    if isinstance(row.prompt, str):
+        values["prompt"] = row.prompt
+    else:
+        values["messages"] = json.dumps(plain_prompt(row.prompt), ensure_ascii=False)
+    values |= dict(zip(_WRITTEN_LETTERS, row.completions, strict=False))
+    if "up" in fields:
+        values["up"] = "true" if fields["up"] else "false"
+    if "groups" in fields:
+        values["ranking"] = " > ".join(" = ".join(_LETTERS[k] for k in group) for group in fields["groups"])
+    if "shown_order" in fields:
+        values["shown"] = "".join(_LETTERS[k] for k in fields["shown_order"])
+    if row.feedback.completion_ids != import_ids(row.prompt, row.completions):
+        values["completion_ids"] = " ".join(row.feedback.completion_ids)
+    return [values.get(name, "") for name in WRITTEN_COLUMNS]
+
+
+def _cell(name: str, value: Any) -> str:
+    if name in _JSON:
+        return json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else repr(value)
+
+
+def encode(cells: list[str] | tuple[str, ...]) -> bytes:
+    """One record as RFC 4180 has it, ending with CRLF."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().encode("utf-8")

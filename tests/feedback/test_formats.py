@@ -1,0 +1,348 @@
+"""Import and export: what a format can carry comes back as it was, and what it cannot is counted."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from heed.errors import DataError
+from heed.feedback.formats import MAX_ROW_BYTES, UNKNOWN_TIME, BrokenRow, Row, detect_format, read_rows, write_rows
+from heed.feedback.kinds import KINDS, Message, completion_id, parse_feedback, prompt_id
+
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+# Every character that can be stored; the second half is what breaks careless readers of lines and tables.
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\x00") | st.sampled_from(
+    '\r\n",;\u2028\x85=\ufeff\t'
+)
+ANY = st.text(CHARACTERS, max_size=12)
+FULL = ANY.filter(lambda text: bool(text.strip()))
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TIMES = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
+CONVERSATIONS = st.lists(
+    st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=FULL), min_size=1, max_size=4
+).map(tuple)
+PROMPTS = FULL | CONVERSATIONS
+
+
+@st.composite
+def rows(draw: st.DrawFn, kinds: tuple[str, ...] = tuple(KINDS), texts: st.SearchStrategy[str] = ANY) -> Row:
+    kind = draw(st.sampled_from(kinds))
+    sizes = {"comparison": (2, 2), "ranking": (2, 6), "demonstration": (0, 0)}.get(kind, (1, 1))
+    prompt = draw(PROMPTS)
+    completions = tuple(draw(st.lists(texts, min_size=sizes[0], max_size=sizes[1], unique=True)))
+    origin = draw(st.sampled_from(["import", "sample-1#0"]))
+    ids = [completion_id(prompt_id(prompt), text, origin) for text in completions]
+    answer = draw(answers(kind, completions))
+    common = {
+        "rater": draw(FULL),
+        "prompt_id": prompt_id(prompt),
+        "completion_ids": ids,
+        "shown_order": draw(st.none() | st.permutations(range(len(ids)))) or None,
+        "seconds": draw(st.none() | st.floats(0, 1e6)),
+        "confidence": draw(st.none() | st.floats(0, 1)),
+        "created": draw(TIMES),
+        "source": draw(ANY),
+        "supersedes": draw(st.none() | st.just("f0123456789abcdef")),
+    }
+    return Row(prompt, completions, parse_feedback({"kind": kind, **common, **answer}))
+
+
+@st.composite
+def answers(draw: st.DrawFn, kind: str, completions: tuple[str, ...]) -> dict[str, Any]:
+    if kind == "comparison":
+        choice = draw(st.sampled_from(["a", "b", "tie", "both_bad"]))
+        return {"choice": choice, "strength": draw(st.none() | st.integers(1, 3)) if choice in "ab" else None}
+    if kind == "rating":
+        scales = draw(st.dictionaries(FULL, st.tuples(st.floats(-1e9, 0), st.floats(1, 1e9)), min_size=1, max_size=3))
+        return {
+            "scores": {name: draw(st.floats(low, high)) for name, (low, high) in scales.items()},
+            "scales": {name: {"low": low, "high": high} for name, (low, high) in scales.items()},
+        }
+    if kind == "ranking":
+        order = draw(st.permutations(range(len(completions))))[: draw(st.integers(2, len(completions)))]
+        cut = draw(st.integers(1, len(order)))
+        return {"groups": [group for group in (order[:cut], order[cut:]) if group]}
+    if kind == "thumb":
+        return {"up": draw(st.booleans())}
+    if kind == "edit":
+        return {"edited": draw(FULL.filter(lambda text: text != completions[0]))}
+    if kind == "demonstration":
+        return {"text": draw(FULL)}
+    length = len(completions[0])
+    span = st.tuples(st.integers(0, length), st.integers(0, length)).filter(lambda ends: ends[0] < ends[1])
+    spans = draw(st.lists(span, max_size=2)) if length else []
+    return {
+        "defects": draw(st.lists(FULL, unique=True, max_size=3)),
+        "spans": [{"start": start, "end": end, "label": draw(FULL), "note": draw(ANY)} for start, end in spans],
+        "note": draw(ANY),
+    }
+
+
+def texts_of(row: Row) -> tuple[Any, ...]:
+    return row.prompt, row.completions, row.feedback
+
+
+@QUICK
+@given(st.lists(rows(), max_size=4))
+def test_heed_lines_lose_nothing_of_any_kind(tmp_path: Path, given_rows: list[Row]) -> None:
+    report = write_rows(given_rows, tmp_path / "x.jsonl", "heed")
+    assert (report.written, report.left_out, report.dropped_fields) == (len(given_rows), Counter(), Counter())
+    again = list(read_rows(tmp_path / "x.jsonl", "heed", "nobody"))
+    assert [texts_of(row) for row in again if isinstance(row, Row)] == [texts_of(row) for row in given_rows]
+    assert [row.line for row in again] == list(range(1, len(given_rows) + 1))
+
+
+@QUICK
+@given(st.lists(rows(texts=FULL), max_size=4), st.booleans())
+def test_csv_loses_nothing_of_any_kind(tmp_path: Path, given_rows: list[Row], byte_order_mark: bool) -> None:
+    path = tmp_path / "x.csv"
+    report = write_rows(given_rows, path, "csv")
+    assert (report.written, report.left_out, report.dropped_fields) == (len(given_rows), Counter(), Counter())
+    if byte_order_mark:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    again = list(read_rows(path, "csv", "nobody"))
+    assert [texts_of(row) for row in again if isinstance(row, Row)] == [texts_of(row) for row in given_rows]
+    assert len(again) == len(given_rows)
+
+
+@QUICK
+@given(rows(texts=FULL))
+def test_another_csv_reader_sees_the_same_cells(tmp_path: Path, row: Row) -> None:
+    """Python's own reader, over the whole file rather than record by record."""
+    write_rows([row], tmp_path / "x.csv", "csv")
+    with (tmp_path / "x.csv").open(encoding="utf-8", newline="") as file:
+        (cells,) = csv.DictReader(file, strict=True)
+    assert cells["rater"] == row.feedback.rater
+    assert tuple(cells[letter] for letter in "abcdefgh" if cells[letter]) == row.completions
+    prompt = json.loads(cells["messages"]) if cells["messages"] else cells["prompt"]
+    assert prompt == (row.prompt if isinstance(row.prompt, str) else [turn.model_dump() for turn in row.prompt])
+
+
+@QUICK
+@given(rows(kinds=("comparison", "thumb", "demonstration", "rating", "edit"), texts=FULL))
+def test_trl_carries_the_answer_and_counts_what_it_cannot(tmp_path: Path, row: Row) -> None:
+    report = write_rows([row], tmp_path / "x.jsonl", "trl")
+    answer = row.feedback.model_dump()
+    if row.feedback.kind in ("rating", "edit") or answer.get("choice") in ("tie", "both_bad"):
+        assert (report.written, report.left_out.total()) == (0, 1)
+        assert (tmp_path / "x.jsonl").read_bytes() == b""
+        return
+    assert report.written == 1
+    expected = {"rater", "created"} | {
+        name
+        for name in ("shown_order", "seconds", "confidence", "supersedes", "strength")
+        if answer.get(name) is not None
+    }
+    assert set(report.dropped_fields) == expected - ({"created"} if row.feedback.created == UNKNOWN_TIME else set())
+    (again,) = read_rows(tmp_path / "x.jsonl", "trl", "ann")
+    assert isinstance(again, Row)
+    assert again.prompt == row.prompt
+    assert again.feedback.kind == row.feedback.kind
+    if row.feedback.kind == "comparison":
+        assert again.completions == (row.completions if answer["choice"] == "a" else row.completions[::-1])
+        assert again.feedback.model_dump()["choice"] == "a"
+    else:
+        assert again.completions == row.completions
+        for name in ("up", "text"):
+            assert again.feedback.model_dump().get(name) == answer.get(name)
+
+
+@QUICK
+@given(rows(kinds=("comparison",), texts=FULL))
+def test_hh_transcripts_come_back_as_the_same_conversation(tmp_path: Path, row: Row) -> None:
+    report = write_rows([row], tmp_path / "x.jsonl", "hh")
+    winner = row.feedback.model_dump()["choice"]
+    talk = not isinstance(row.prompt, str) and all(turn.role != "system" for turn in row.prompt)
+    assert report.written == int(talk and winner in "ab")
+    if report.written:
+        (again,) = read_rows(tmp_path / "x.jsonl", "auto", "ann")
+        assert isinstance(again, Row)
+        assert again.prompt == row.prompt
+        assert again.completions == (row.completions if winner == "a" else row.completions[::-1])
+
+
+def lines(path: Path, *values: Any) -> Path:
+    path.write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
+    return path
+
+
+ASK = {"role": "user", "content": "What color is the sky?"}
+BLUE, GREEN = ({"role": "assistant", "content": f"It is {color}."} for color in ("blue", "green"))
+TALK = (Message(role="user", content="What color is the sky?"),)
+
+
+@pytest.mark.parametrize(
+    ("values", "prompt", "completions", "answer"),
+    [
+        ({"prompt": "The sky is", "chosen": " blue.", "rejected": " green."}, "The sky is", (" blue.", " green."), "a"),
+        ({"chosen": "The sky is blue.", "rejected": "The sky is green."}, "The sky is", (" blue.", " green."), "a"),
+        ({"chosen": "The sky is blue.", "rejected": "The sky is black."}, "The sky is", (" blue.", " black."), "a"),
+        ({"chosen": "the sky is", "rejected": "the skyline"}, "the", (" sky is", " skyline"), "a"),
+        ({"chosen": "天空是蓝色。", "rejected": "天空是绿色。"}, "天空是", ("蓝色。", "绿色。"), "a"),
+        ({"prompt": [ASK], "chosen": [BLUE], "rejected": [GREEN]}, TALK, ("It is blue.", "It is green."), "a"),
+        ({"chosen": [ASK, BLUE], "rejected": [ASK, GREEN]}, TALK, ("It is blue.", "It is green."), "a"),
+        (
+            {"prompt": ASK["content"], "chosen": [ASK, BLUE], "rejected": [ASK, GREEN]},
+            TALK,
+            ("It is blue.", "It is green."),
+            "a",
+        ),
+        ({"prompt": "The sky is", "completion": " blue.", "label": True}, "The sky is", (" blue.",), True),
+        ({"prompt": [ASK], "completion": [GREEN], "label": False}, TALK, ("It is green.",), False),
+        ({"prompt": "The sky is", "completion": " blue."}, "The sky is", (), " blue."),
+        ({"prompt": [ASK], "completion": [BLUE]}, TALK, (), "It is blue."),
+        ({"prompt": [{**ASK, "name": None}], "completion": [BLUE], "label": None}, TALK, (), "It is blue."),
+    ],
+)
+@pytest.mark.parametrize("format", ["auto", "trl"])
+def test_every_type_and_form_that_trl_documents(
+    tmp_path: Path, values: Any, prompt: Any, completions: tuple[str, ...], answer: Any, format: Any
+) -> None:
+    (row,) = read_rows(lines(tmp_path / "x.jsonl", values), format, "ann")
+    assert isinstance(row, Row), row
+    assert (row.prompt, row.completions) == (prompt, completions)
+    feedback = row.feedback.model_dump()
+    kind = {str: "comparison" if answer == "a" else "demonstration", bool: "thumb"}[type(answer)]
+    assert feedback["kind"] == kind
+    assert feedback[{"comparison": "choice", "thumb": "up", "demonstration": "text"}[kind]] == answer
+    assert (row.feedback.rater, row.feedback.created, row.feedback.source) == ("ann", UNKNOWN_TIME, "x.jsonl:1")
+
+
+def test_columns_that_heed_does_not_know_are_named(tmp_path: Path) -> None:
+    (row,) = read_rows(lines(tmp_path / "x", {"prompt": "p", "chosen": "a", "rejected": "b", "margin": 3, "id": 7}))
+    assert isinstance(row, Row)
+    assert row.ignored == ("id", "margin")
+
+
+def test_one_trl_file_has_one_type_and_one_form(tmp_path: Path) -> None:
+    pair = {"prompt": "p", "chosen": "a", "rejected": "b"}
+    mixed = lines(tmp_path / "x", pair, {"prompt": "p", "completion": "c", "label": True}, {**pair, "chosen": "z"})
+    report = write_rows((row for row in read_rows(mixed) if isinstance(row, Row)), tmp_path / "y", "trl")
+    assert report.written == 2
+    assert report.left_out == {"a standard thumb does not fit a TRL file of standard comparisons": 1}
+
+
+def test_hh_by_hand(tmp_path: Path) -> None:
+    start = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: \n\nhow are you\n\nAssistant:"
+    path = lines(tmp_path / "x", {"chosen": start + "  Well.\n\nYou?", "rejected": start + "Bad."})
+    (row,) = read_rows(path)
+    assert isinstance(row, Row)
+    assert [(turn.role, turn.content) for turn in row.prompt if isinstance(turn, Message)] == [
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+        ("user", "\n\nhow are you"),
+    ]
+    assert row.completions == (" Well.\n\nYou?", "Bad.")
+
+
+def test_a_plain_table_as_a_person_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(
+        "rater,prompt,a,b,c,choice,kind,ranking,up,scores,scales,comment\r\n"
+        'ann,Say hi,Hi!,"No, ""never""",,a,,,,,,\r\n'
+        ",Say hi,Hi!,,,,thumb,,TRUE,,,nice\r\n"
+        "bob,Say hi,x,y,z,,ranking,c>a=b,,,,\r\n"
+        'bob,Say hi,x,,,,rating,,,"{""polite"": 4}","{""polite"": {""low"": 1, ""high"": 5, ""step"": 1}}",\r\n',
+        newline="",
+    )
+    first, second, third, fourth = (row for row in read_rows(path, rater="crowd") if isinstance(row, Row))
+    assert (first.feedback.rater, first.completions, first.line) == ("ann", ("Hi!", 'No, "never"'), 2)
+    assert first.feedback.model_dump()["choice"] == "a"
+    assert (second.feedback.rater, second.feedback.model_dump()["up"], second.ignored) == ("crowd", True, ("comment",))
+    assert third.feedback.model_dump()["groups"] == ((2,), (0, 1))
+    assert fourth.feedback.model_dump()["scores"] == {"polite": 4.0}
+
+
+def test_the_same_file_read_twice_gives_the_same_ids_and_so_do_two_equal_rows(tmp_path: Path) -> None:
+    vote = {"prompt": "p", "chosen": "a", "rejected": "b"}
+    path = lines(tmp_path / "x", vote, {**vote, "rejected": "c"}, vote)
+    ids = [[row.feedback.id for row in read_rows(path) if isinstance(row, Row)] for _ in range(2)]
+    assert ids[0] == ids[1]
+    assert ids[0][0] == ids[0][2] != ids[0][1]
+    other = [row.feedback.id for row in read_rows(path, rater="ann") if isinstance(row, Row)]
+    assert not set(ids[0]) & set(other)
+
+
+def test_gzip_is_written_by_name_read_by_content_and_repeats_bit_for_bit(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x", {"prompt": "p", "completion": "a"})
+    given_rows = [row for row in read_rows(path) if isinstance(row, Row)]
+    write_rows(given_rows, tmp_path / "y.csv.gz", "csv")
+    write_rows(given_rows, tmp_path / "z.csv.gz", "csv")
+    packed = (tmp_path / "y.csv.gz").read_bytes()
+    assert packed == (tmp_path / "z.csv.gz").read_bytes()
+    assert gzip.decompress(packed).startswith(b"kind,rater,prompt,")
+    (tmp_path / "plainly_named").write_bytes(packed)
+    assert detect_format(tmp_path / "plainly_named") == "csv"
+    assert [row.feedback.id for row in read_rows(tmp_path / "plainly_named") if isinstance(row, Row)] == [
+        row.feedback.id for row in given_rows
+    ]
+
+
+def test_what_a_table_has_no_place_for_is_counted(tmp_path: Path) -> None:
+    base = {"kind": "ranking", "rater": "r", "prompt": "p"}
+    path = lines(
+        tmp_path / "x",
+        {**base, "completions": list("abcdefghi"), "groups": [[0], [1]]},
+        {**base, "completions": ["a", ""], "groups": [[0], [1]]},
+        {**base, "completions": ["a", "b"], "groups": [[0], [1]]},
+    )
+    report = write_rows((row for row in read_rows(path) if isinstance(row, Row)), tmp_path / "y.csv", "csv")
+    assert report.written == 1
+    assert report.left_out == {
+        "CSV has no place for more than 8 completions": 1,
+        "an empty completion is a missing one to CSV": 1,
+    }
+
+
+def test_a_row_too_long_to_be_read_again_is_counted_not_written(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x", {"prompt": "p", "completion": "short"})
+    (row,) = read_rows(path)
+    assert isinstance(row, Row)
+    long = Row(row.prompt, (), row.feedback.model_copy(update={"text": "é" * (MAX_ROW_BYTES // 2)}))
+    report = write_rows([row, long], tmp_path / "y", "heed")
+    assert (report.written, report.left_out) == (1, {f"longer than {MAX_ROW_BYTES} bytes": 1})
+    assert [type(item) for item in read_rows(tmp_path / "y")] == [Row]
+
+
+def test_texts_of_another_item_are_refused_and_the_old_file_stays(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x", {"prompt": "p", "completion": "a", "label": True})
+    before = path.read_bytes()
+    (row,) = read_rows(path)
+    assert isinstance(row, Row)
+    with pytest.raises(DataError, match="not the ones that it is about"):
+        write_rows([row, Row("another", row.completions, row.feedback)], path, "heed")
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_hh_harmless_imports_whole_or_says_why(tmp_path: Path) -> None:
+    data = Path(os.environ.get("HEED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    pairs = data / "hh_harmless" / "pairs.jsonl.gz"
+    if not pairs.exists():
+        pytest.skip(f"{pairs} is not there; set HEED_DATA to the folder of data sets")
+    items = list(read_rows(pairs, "auto", "crowd"))
+    good = [item for item in items if isinstance(item, Row)]
+    reasons = Counter(item.reason for item in items if isinstance(item, BrokenRow))
+    assert detect_format(pairs) == "hh"
+    assert len(items) == 1650
+    assert reasons == {
+        "the last reply of chosen is empty": 4,
+        "the transcripts differ before the last reply, so they answer different prompts": 4,
+    }
+    assert len({row.feedback.id for row in good}) == 1642
+    write_rows(good, tmp_path / "again.jsonl", "hh")
+    # Not splitlines: it would take other separators within the texts for the end of a line.
+    originals = [json.loads(line) for line in gzip.decompress(pairs.read_bytes()).split(b"\n") if line]
+    again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_bytes().split(b"\n") if line]
+    assert again == [originals[row.line - 1] for row in good]
