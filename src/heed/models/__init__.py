@@ -1,0 +1,1 @@
+"""Networks: policies, reward and value models, and the sampling of completions."""

@@ -1,0 +1,177 @@
+"""Tokens with their lengths. Nothing here or above infers padding or the end of a text from a token id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+# Splitting a ragged batch further costs one more kernel launch and saves padding; past four groups it no longer pays.
+_MAX_GROUPS = 4
+_PADDING_WORTH_A_SPLIT = 0.15
+
+
+class _PadRows(torch.autograd.Function):
+    """Scatter rows to unique places of a zero tensor. As the places are unique, the backward pass is a plain gather."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, places: Tensor, size: int) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(places)
+        return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, places, rows)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        (places,) = ctx.saved_tensors
+        return gradient.index_select(0, places), None, None
+
+
+class _TakeRows(torch.autograd.Function):
+    """Gather unique rows. index_select's own backward accumulates, which is several times slower than a copy."""
+
+    @staticmethod
+    def forward(ctx, padded: Tensor, places: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(places)
+        ctx.size = padded.shape[0]
+        return padded.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        (places,) = ctx.saved_tensors
+        return gradient.new_zeros(ctx.size, *gradient.shape[1:]).index_copy_(0, places, gradient), None
+
+
+def take_rows(rows: Tensor, places: Tensor) -> Tensor:
+    """``rows[places]`` for unique ``places`` [M]; rows [N, ...] -> [M, ...]."""
+    taken: Tensor = _TakeRows.apply(rows, places)
+    return taken
+
+
+def pad_rows(rows: Tensor, places: Tensor, size: int) -> Tensor:
+    """A zero tensor [size, ...] with ``rows`` [N, ...] at the unique ``places`` [N]."""
+    padded: Tensor = _PadRows.apply(rows, places, size)
+    return padded
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences of a batch that attend together, padded on the right to the longest of them.
+
+    ``places`` are flat positions in the padded [rows * width] grid and ``tokens`` the flat positions in the batch; both
+    are None where the group is the whole batch and all its sequences are equally long.
+    """
+
+    rows: int
+    width: int
+    tokens: Tensor | None
+    places: Tensor | None
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Sequences laid end to end.
+
+    Attributes:
+        ids: token ids [N], N = the sum of the lengths.
+        lengths: number of tokens of each sequence (count), all at least 1.
+    """
+
+    ids: Tensor
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> TokenBatch:
+        """Pack ``sequences``.
+
+        Raises:
+            ValueError: a sequence is empty.
+        """
+        lengths = tuple(len(s) for s in sequences)
+        if not lengths or min(lengths) == 0:
+            raise ValueError("a batch needs at least one sequence, and every sequence at least one token")
+        flat = [token for sequence in sequences for token in sequence]
+        return cls(torch.tensor(flat, dtype=torch.long, device=device), lengths)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Flat position of each sequence's first token."""
+        starts, total = [], 0
+        for length in self.lengths:
+            starts.append(total)
+            total += length
+        return tuple(starts)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """Position of each token in its own sequence [N]."""
+        if len(set(self.lengths)) == 1:
+            return torch.arange(self.lengths[0], device=self.ids.device).repeat(len(self.lengths))
+        return torch.cat([torch.arange(length, device=self.ids.device) for length in self.lengths])
+
+    def span(self, row: int, start: int, end: int) -> range:
+        """Flat positions of tokens ``start`` to ``end`` (exclusive) of sequence ``row``."""
+        return range(self.starts[row] + start, self.starts[row] + end)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """How the sequences are grouped for attention, so that little of it is spent on padding."""
+        if len(set(self.lengths)) == 1:
+            return [Group(len(self.lengths), self.lengths[0], None, None)]
+        order = sorted(range(len(self.lengths)), key=lambda row: self.lengths[row])
+        return [self._group(rows) for rows in _split(order, self.lengths)]
+
+    def _group(self, rows: list[int]) -> Group:
+        width = max(self.lengths[row] for row in rows)
+        tokens = [position for row in rows for position in self.span(row, 0, self.lengths[row])]
+        places = [i * width + t for i, row in enumerate(rows) for t in range(self.lengths[row])]
+        device = self.ids.device
+        return Group(len(rows), width, torch.tensor(tokens, device=device), torch.tensor(places, device=device))
+
+    def padded(self, side: str = "right", fill: int = 0) -> tuple[Tensor, Tensor]:
+        """Token ids [B, T] and attention mask [B, T] (long, 1 = a real token), padded with ``fill`` on ``side``."""
+        width = max(self.lengths)
+        ids = self.ids.new_full((len(self.lengths), width), fill)
+        mask = torch.zeros_like(ids)
+        for row, (start, length) in enumerate(zip(self.starts, self.lengths, strict=True)):
+            where = slice(0, length) if side == "right" else slice(width - length, width)
+            ids[row, where] = self.ids[start : start + length]
+            mask[row, where] = 1
+        return ids, mask
+
+
+def _split(order: list[int], lengths: tuple[int, ...]) -> list[list[int]]:
+    """Cut rows, sorted by length, into at most _MAX_GROUPS groups where the padding saved is worth it."""
+    groups = [order]
+    while len(groups) < _MAX_GROUPS:
+        savings = [_best_cut(group, lengths) for group in groups]
+        saved, cut = max(savings)
+        padded = sum(len(group) * lengths[group[-1]] for group in groups)
+        if saved < _PADDING_WORTH_A_SPLIT * padded:
+            break
+        at = savings.index((saved, cut))
+        groups[at : at + 1] = [groups[at][:cut], groups[at][cut:]]
+    return groups
+
+
+def _best_cut(group: list[int], lengths: tuple[int, ...]) -> tuple[int, int]:
+    longest = lengths[group[-1]]
+    return max(((longest - lengths[group[cut - 1]]) * cut, cut) for cut in range(1, len(group) + 1))
+
+
+def microbatches(lengths: Sequence[int], tokens_per_microbatch: int) -> Iterator[list[int]]:
+    """Split rows into lists of row numbers of at most ``tokens_per_microbatch`` tokens, in their given order.
+
+    A row longer than the limit gets a micro-batch of its own.
+    """
+    rows: list[int] = []
+    tokens = 0
+    for row, length in enumerate(lengths):
+        if rows and tokens + length > tokens_per_microbatch:
+            yield rows
+            rows, tokens = [], 0
+        rows.append(row)
+        tokens += length
+    if rows:
+        yield rows

@@ -1,0 +1,362 @@
+"""Sampling completions.
+
+Our own path serves the shapes of ``trunk.py``: one prefill a prompt, shared by its samples; a preallocated key-value
+cache; finished rows leave the batch; log-probabilities and values are taken on the way. All other causal models go
+through ``transformers.generate``. Both draw from the same distributions and return the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from heed.config import SamplingSettings
+from heed.models.batch import TokenBatch
+from heed.models.policy import Policy
+
+# Rows are dropped from the cache once this share of them has finished: copying the cache for each single row costs more.
+_SHARE_FINISHED = 0.2
+
+
+@dataclass
+class Samples:
+    """Completions of some prompts, prompt by prompt, ``samples_per_prompt`` rows each.
+
+    Attributes:
+        tokens: token ids of each completion, its end token included where it has one.
+        finished: whether each ended by an end token or a stop string, rather than at the length limit.
+        logprobs: log-probability of each token under the distribution it was drawn from (nats); for greedy decoding
+            under the model itself.
+        values: value before each token was drawn, where a value head was given.
+        texts: the completions as text, stop strings cut off.
+    """
+
+    tokens: list[list[int]]
+    finished: list[bool]
+    logprobs: list[list[float]]
+    values: list[list[float]] | None
+    texts: list[str]
+
+    @property
+    def token_count(self) -> int:
+        return sum(map(len, self.tokens))
+
+
+@torch.no_grad()
+def sample(
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    settings: SamplingSettings,
+    seed: int,
+    value_head: nn.Module | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Samples:
+    """Draw ``settings.samples_per_prompt`` completions of each prompt.
+
+    Args:
+        prompts: token ids of each prompt, all at least one token long.
+        seed: the same seed, prompts and settings give the same completions on one machine's CPU.
+        value_head: maps final hidden states [N, D] to values [N, 1]; only the fast path takes values.
+        progress: called with the number of completions done since the last call.
+
+    Raises:
+        DataError: a prompt and its completion do not fit the model's context.
+    """
+    for number, prompt in enumerate(prompts):
+        policy.check_prompt(prompt, settings.max_new_tokens, f"prompt {number + 1}")
+    per_batch = max(1, settings.rows_per_batch // settings.samples_per_prompt)
+    out = Samples([], [], [], None if value_head is None else [], [])
+    draw = _decode_fast if policy.body.trunk is not None else _decode_generic
+    for start in range(0, len(prompts), per_batch):
+        chunk = prompts[start : start + per_batch]
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + start) % 2**63)
+        rows = draw(policy, chunk, settings, generator, value_head)
+        _collect(out, policy, chunk, rows, settings)
+        if progress is not None:
+            progress(len(chunk) * settings.samples_per_prompt)
+    return out
+
+
+@dataclass
+class _Rows:
+    """What a decoder returns: tokens, log-probabilities and values [R, T], lengths and finished [R]."""
+
+    tokens: Tensor
+    lengths: Tensor
+    finished: Tensor
+    logprobs: Tensor
+    values: Tensor | None
+
+
+def _collect(
+    out: Samples, policy: Policy, prompts: Sequence[Sequence[int]], rows: _Rows, settings: SamplingSettings
+) -> None:
+    lengths = rows.lengths.tolist()
+    for name, grid in (("tokens", rows.tokens), ("logprobs", rows.logprobs), ("values", rows.values)):
+        if grid is not None:
+            getattr(out, name).extend(row[:n] for row, n in zip(grid.tolist(), lengths, strict=True))
+    out.finished += rows.finished.tolist()
+    for row, tokens in enumerate(out.tokens[-len(lengths) :]):
+        text = policy.decode(prompts[row // settings.samples_per_prompt], tokens)
+        cuts = [text.index(s) for s in settings.stop if s in text]
+        out.texts.append(text[: min(cuts)] if cuts else text)
+
+
+def shaped_logits(logits: Tensor, settings: SamplingSettings) -> Tensor:
+    """Log-probabilities [R, V] of the distribution that tokens are drawn from: temperature, then top-k, then top-p.
+
+    Top-p keeps the smallest set of likeliest tokens whose mass reaches it (Holtzman et al. 2020, section 3.1).
+    """
+    if settings.temperature not in (0.0, 1.0):
+        logits = logits / settings.temperature
+    if settings.top_k and settings.top_k < logits.shape[-1]:
+        least = logits.topk(settings.top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if settings.top_p < 1.0:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        mass = ordered.softmax(-1)
+        beyond = mass.cumsum(-1) - mass >= settings.top_p
+        logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
+    return F.log_softmax(logits, dim=-1)
+
+
+def draw_tokens(log_p: Tensor, uniform: Tensor) -> Tensor:
+    """Tokens [R] at the quantiles ``uniform`` [R] of the distributions ``log_p`` [R, V].
+
+    One uniform number a row makes a row's draws independent of which other rows are still in the batch. The sums run
+    in float64: in float32 the rounding of 100,000 terms would be larger than the rarest tokens' probabilities.
+    """
+    mass = log_p.double().exp().cumsum(-1)
+    return torch.searchsorted(mass, (uniform.double() * mass[:, -1])[:, None], right=True)[:, 0].clamp_(
+        max=log_p.shape[-1] - 1
+    )
+
+
+class _StopStrings:
+    """Finds rows whose text has just come to hold a stop string."""
+
+    def __init__(self, policy: Policy, stop: list[str]) -> None:
+        self.policy, self.stop = policy, stop
+        # A token may be as short as one character, so this many tokens always hold the longest stop string.
+        self.window = max(map(len, stop), default=0) + 4
+
+    def ended(self, tokens: Tensor, rows: Tensor, length: int) -> Tensor:
+        recent = tokens[rows, max(0, length - self.window) : length].tolist()
+        texts = self.policy.tokenizer.batch_decode(recent, skip_special_tokens=True)
+        return torch.tensor([any(s in text for s in self.stop) for text in texts], device=tokens.device)
+
+
+class _Cache:
+    """Keys and values of the rows still being written: [layers][R, kv_heads, T, head_dim], prompts padded on the left."""
+
+    def __init__(self, keys: list[Tensor], values: list[Tensor], padding: Tensor, length: int) -> None:
+        self.keys, self.values, self.padding, self.length = keys, values, padding, length
+        self.mask = self._mask() if bool(padding.any()) else None
+
+    def _mask(self) -> Tensor:
+        columns = torch.arange(self.keys[0].shape[2], device=self.padding.device)
+        return (columns[None, :] >= self.padding[:, None])[:, None, None, :]
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all rows but ``rows``."""
+        self.keys = [k.index_select(0, rows) for k in self.keys]
+        self.values = [v.index_select(0, rows) for v in self.values]
+        self.padding = self.padding[rows]
+        self.mask = None if self.mask is None else self.mask[rows]
+
+
+def _prefill(policy: Policy, prompts: Sequence[Sequence[int]], samples: int, new_tokens: int) -> tuple[_Cache, Tensor]:
+    """Run the prompts once; the cache of their samples, and the hidden states [R, D] that predict the first tokens."""
+    trunk = policy.body.trunk
+    assert trunk is not None
+    batch = TokenBatch.of(prompts, policy.device)
+    width = max(batch.lengths)
+    padding = torch.tensor([width - n for n in batch.lengths], device=policy.device)
+    places = torch.cat(
+        [torch.arange(row * width + width - n, (row + 1) * width) for row, n in enumerate(batch.lengths)]
+    ).to(policy.device)
+    hidden = trunk.embed(batch.ids, batch.positions)
+    rotary = trunk.rotary(batch.positions)
+    stores: tuple[list[Tensor], list[Tensor]] = ([], [])
+    last = torch.tensor([s + n - 1 for s, n in zip(batch.starts, batch.lengths, strict=True)], device=policy.device)
+    for layer in range(trunk.layers):
+        q, k, v = trunk.qkv(layer, hidden, rotary)
+        for store, flat in zip(stores, (k, v), strict=True):
+            grid = flat.new_zeros(len(prompts) * width, *flat.shape[1:]).index_copy_(0, places, flat)
+            room = flat.new_empty(len(prompts) * samples, trunk.kv_heads, width + new_tokens, trunk.head_dim)
+            rows = grid.view(len(prompts), width, *flat.shape[1:]).transpose(1, 2)
+            room[:, :, :width] = rows.repeat_interleave(samples, dim=0)
+            store.append(room)
+        attended = trunk.attend(batch, q, k, v)
+        if layer == trunk.layers - 1:
+            hidden, attended = hidden[last], attended[last]
+        hidden = trunk.after_attention(layer, hidden, attended)
+    cache = _Cache(*stores, padding.repeat_interleave(samples), width)
+    return cache, trunk.final(hidden).repeat_interleave(samples, dim=0)
+
+
+def _step(policy: Policy, cache: _Cache, tokens: Tensor) -> Tensor:
+    """Append one token [R] to each row; the hidden states [R, D] that predict the next."""
+    trunk = policy.body.trunk
+    assert trunk is not None
+    rows, at = tokens.shape[0], cache.length
+    positions = at - cache.padding
+    hidden = trunk.embed(tokens, positions)
+    rotary = trunk.rotary(positions)
+    mask = None if cache.mask is None else cache.mask[..., : at + 1]
+    per_key = trunk.heads // trunk.kv_heads
+    for layer in range(trunk.layers):
+        q, k, v = trunk.qkv(layer, hidden, rotary)
+        keys, values = cache.keys[layer], cache.values[layer]
+        keys[:, :, at], values[:, :, at] = k, v
+        # The queries that share a key stand in the place of a sequence, so grouped keys need no copying.
+        grouped = q.view(rows, trunk.kv_heads, per_key, trunk.head_dim)
+        mixed = F.scaled_dot_product_attention(grouped, keys[:, :, : at + 1], values[:, :, : at + 1], attn_mask=mask)
+        hidden = trunk.after_attention(layer, hidden, mixed.reshape(rows, -1))
+    cache.length += 1
+    return trunk.final(hidden)
+
+
+def _decode_fast(
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    settings: SamplingSettings,
+    generator: torch.Generator,
+    value_head: nn.Module | None,
+) -> _Rows:
+    trunk = policy.body.trunk
+    assert trunk is not None
+    rows, width, device = len(prompts) * settings.samples_per_prompt, settings.max_new_tokens, policy.device
+    uniform = torch.rand(rows, width, generator=generator, dtype=torch.float64).to(device)
+    out = _Rows(
+        torch.zeros(rows, width, dtype=torch.long, device=device),
+        torch.full((rows,), width, device=device),
+        torch.zeros(rows, dtype=torch.bool, device=device),
+        torch.zeros(rows, width, device=device),
+        None if value_head is None else torch.zeros(rows, width, device=device),
+    )
+    ends = torch.tensor(sorted(policy.end_ids), device=device)
+    stops = _StopStrings(policy, settings.stop) if settings.stop else None
+    trunk.fuse()
+    try:
+        cache, hidden = _prefill(policy, prompts, settings.samples_per_prompt, width)
+        # Row numbers of the rows in the cache, and which of them have not ended yet.
+        here, alive = torch.arange(rows, device=device), torch.ones(rows, dtype=torch.bool, device=device)
+        for step in range(width):
+            log_p = shaped_logits(policy.logits(hidden).float(), settings)
+            tokens = log_p.argmax(-1) if settings.temperature == 0 else draw_tokens(log_p, uniform[here, step])
+            out.tokens[here, step] = tokens
+            out.logprobs[here, step] = log_p.gather(-1, tokens[:, None])[:, 0]
+            if value_head is not None and out.values is not None:
+                out.values[here, step] = value_head(hidden)[:, 0].float()
+            ended = (tokens[:, None] == ends).any(-1)
+            if stops is not None:
+                ended |= stops.ended(out.tokens, here, step + 1)
+            newly = here[alive & ended]
+            out.lengths[newly], out.finished[newly] = step + 1, True
+            alive &= ~ended
+            left = int(alive.sum())
+            if left == 0 or step == width - 1:
+                break
+            if left <= (1 - _SHARE_FINISHED) * len(here):
+                kept = alive.nonzero()[:, 0]
+                cache.keep(kept)
+                here, tokens, alive = here[kept], tokens[kept], alive[kept]
+            hidden = _step(policy, cache, tokens)
+    finally:
+        trunk.release()
+    return out
+
+
+def _decode_generic(
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    settings: SamplingSettings,
+    generator: torch.Generator,
+    value_head: nn.Module | None,
+) -> _Rows:
+    """Any causal model through ``transformers.generate``, with the same draws as the fast path."""
+    from transformers import LogitsProcessorList
+
+    if value_head is not None:
+        raise ValueError("values on the way need the fast path; compute them afterwards")
+    repeated = [p for p in prompts for _ in range(settings.samples_per_prompt)]
+    ids, mask = TokenBatch.of(repeated, policy.device).padded("left", fill=min(policy.end_ids))
+    uniform = torch.rand(len(repeated), settings.max_new_tokens, generator=generator, dtype=torch.float64)
+    recorder = _QuantileSampler(settings, uniform.to(policy.device), ids.shape[1])
+    extra: dict[str, Any] = {}
+    if settings.stop:
+        extra = {"stop_strings": settings.stop, "tokenizer": policy.tokenizer}
+    whole = policy.model.generate(
+        ids,
+        attention_mask=mask,
+        do_sample=False,
+        max_new_tokens=settings.max_new_tokens,
+        eos_token_id=sorted(policy.end_ids),
+        pad_token_id=min(policy.end_ids),
+        logits_processor=LogitsProcessorList([recorder]),
+        **extra,
+    )
+    tokens = whole[:, ids.shape[1] :]
+    logprobs = torch.stack(recorder.logprobs, dim=1)
+    lengths, finished = _ends(policy, tokens, settings)
+    return _Rows(tokens, lengths, finished, logprobs, None)
+
+
+class _QuantileSampler:
+    """A logits processor that draws the token itself and leaves generate no choice, so that draws are ours to seed."""
+
+    def __init__(self, settings: SamplingSettings, uniform: Tensor, prompt_width: int) -> None:
+        self.settings, self.uniform, self.prompt_width = settings, uniform, prompt_width
+        self.logprobs: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        log_p = shaped_logits(scores.float(), self.settings)
+        step = input_ids.shape[1] - self.prompt_width
+        tokens = log_p.argmax(-1) if self.settings.temperature == 0 else draw_tokens(log_p, self.uniform[:, step])
+        self.logprobs.append(log_p.gather(-1, tokens[:, None])[:, 0])
+        return torch.full_like(scores, -torch.inf).scatter(-1, tokens[:, None], 0.0)
+
+
+def _ends(policy: Policy, tokens: Tensor, settings: SamplingSettings) -> tuple[Tensor, Tensor]:
+    """Length and whether it ended, of each row of generated tokens [R, T]; what follows an end is not counted."""
+    stops = _StopStrings(policy, settings.stop) if settings.stop else None
+    lengths, finished = [], []
+    for row in range(tokens.shape[0]):
+        length, ended = tokens.shape[1], False
+        for step, token in enumerate(tokens[row].tolist()):
+            stopped = stops is not None and bool(stops.ended(tokens, torch.tensor([row]), step + 1)[0])
+            if token in policy.end_ids or stopped:
+                length, ended = step + 1, True
+                break
+        lengths.append(length)
+        finished.append(ended)
+    return torch.tensor(lengths, device=tokens.device), torch.tensor(finished, device=tokens.device)
+
+
+def stream(policy: Policy, prompt: Sequence[int], settings: SamplingSettings, seed: int) -> Iterator[str]:
+    """Pieces of text of one completion as it is written, for talking to a policy."""
+    written: list[int] = []
+    shown = ""
+    generator = torch.Generator().manual_seed(seed)
+    one = settings.model_copy(update={"max_new_tokens": 1, "samples_per_prompt": 1, "stop": []})
+    for _ in range(settings.max_new_tokens):
+        policy.check_prompt([*prompt, *written], 1, "the conversation")
+        with torch.no_grad():
+            draw = _decode_fast if policy.body.trunk is not None else _decode_generic
+            rows = draw(policy, [[*prompt, *written]], one, generator, None)
+        written.append(int(rows.tokens[0, 0]))
+        text = policy.decode(prompt, written)
+        cuts = [text.index(s) for s in settings.stop if s in text]
+        text = text[: min(cuts)] if cuts else text
+        # A character of several tokens is shown once it is whole.
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield text[len(shown) :]
+            shown = text
+        if cuts or written[-1] in policy.end_ids:
+            return

@@ -1,0 +1,60 @@
+"""Matrix products on the processor, through oneDNN.
+
+``torch.nn.functional.linear`` sends float32 products to MKL, which on AMD processors reaches less than half of what
+oneDNN reaches on the same cores (``make bench-speed`` prints both). Torch carries oneDNN and exposes its linear as an
+operator; this file gives it a gradient. Everywhere else (other devices, other types, builds without oneDNN) the
+product is torch's own.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def onednn_available() -> bool:
+    """Whether this torch can run float32 products on the processor through oneDNN."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+_ONEDNN = onednn_available()
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x @ weight.T + bias`` for x [N, I], weight [O, I] in any strides."""
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return out
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        x, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        to_x = _product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        to_weight = None
+        if ctx.needs_input_grad[1]:
+            # oneDNN copies its first operand when that is transposed, so the narrower of the two goes first.
+            if gradient.shape[1] >= x.shape[1]:
+                to_weight = _product(x.t(), gradient.t()).t()
+            else:
+                to_weight = _product(gradient.t(), x.t())
+        to_bias = gradient.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None
+        return to_x, to_weight, to_bias
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x @ weight.T + bias`` with gradients: x [N, I], weight [O, I] (any strides), bias [O] -> [N, O]."""
+    if not (_ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32):
+        return F.linear(x, weight, bias)
+    if not torch.is_grad_enabled():
+        return _product(x, weight, bias)
+    out: Tensor = _Linear.apply(x, weight, bias)
+    return out

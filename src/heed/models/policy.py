@@ -1,0 +1,330 @@
+"""A policy: a causal language model with its tokenizer, and the log-probabilities of what it writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from heed.errors import DataError, ModelError
+from heed.feedback.kinds import PromptContent
+from heed.models.batch import TokenBatch, take_rows
+from heed.models.linear import linear
+from heed.models.trunk import trunk_of
+
+# Logits of more than this many numbers are computed in pieces and again in the backward pass, instead of being kept.
+_LOGITS_AT_ONCE = 32 * 1024 * 1024
+_DECODE_CONTEXT = 8
+
+
+class Body:
+    """A transformer without its head: packed tokens in, hidden states out. ``fast`` says which forward pass runs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.eval()
+        self.trunk = trunk_of(module)
+        self.fast = self.trunk is not None
+
+    def hidden(self, batch: TokenBatch, keep: Tensor | None = None) -> Tensor:
+        """Final hidden states [N, D] of a batch of N tokens, or [M, D] at the flat positions ``keep`` [M]."""
+        if self.trunk is not None:
+            return self.trunk.hidden(batch, keep)
+        ids, mask = batch.padded("right")
+        states = self.module(input_ids=ids, attention_mask=mask).last_hidden_state.flatten(0, 1)
+        real = mask.flatten().nonzero()[:, 0]
+        return take_rows(states, real if keep is None else real[keep])
+
+
+@dataclass
+class Policy:
+    """A causal language model, its tokenizer, and what ends its texts.
+
+    Attributes:
+        model: the Hugging Face model that owns the weights.
+        body: its transformer, for packed batches.
+        end_ids: token ids that end a completion.
+        context: longest sequence the model takes (tokens).
+        source: where it was loaded from.
+    """
+
+    model: Any
+    tokenizer: Any
+    body: Body
+    end_ids: frozenset[int]
+    context: int
+    source: str
+
+    @classmethod
+    def load(cls, source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Policy:
+        """Load a model folder or a hub id. Only safetensors are read.
+
+        Raises:
+            ModelError: no such model, no tokenizer, a tokenizer that does not fit, no end-of-text token.
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        model = load_pretrained(AutoModelForCausalLM, source, dtype).to(device)
+        tokenizer = load_pretrained(AutoTokenizer, source)
+        return cls.of(model, tokenizer, str(source))
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any, source: str = "memory") -> Policy:
+        """Wrap a model and a tokenizer that are already in memory, after checking that they fit together.
+
+        Raises:
+            ModelError: see ``load``.
+        """
+        check_tokenizer(model, tokenizer, source)
+        ends = _end_ids(model, tokenizer)
+        if not ends:
+            raise ModelError(
+                f"{source} has no end-of-text token",
+                "a completion could never end.",
+                "Set tokenizer.eos_token (for example with tokenizer.add_special_tokens) and save the folder again.",
+            )
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        policy = cls(model, tokenizer, Body(model.base_model), ends, context_length(model.config), source)
+        policy._check_head()
+        return policy
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _check_head(self) -> None:
+        """Some architectures change the logits after the head; our log-probabilities would be wrong for those."""
+        if self.body.fast:
+            return
+        batch = TokenBatch.of([sorted(self.end_ids)[:1] * 3], self.device)
+        with torch.no_grad():
+            theirs = self.model(input_ids=batch.ids[None]).logits[0].float()
+            ours = self.logits(self.body.hidden(batch)).float()
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=1e-2, rtol=1e-2):
+            raise ModelError(
+                f"{self.source} ({self.model.config.model_type}) is not supported",
+                "its logits are not a linear map of its last hidden states.",
+                "Use an architecture without logit capping or scaling.",
+            )
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Next-token logits [M, V] of final hidden states [M, D]."""
+        head = self.model.get_output_embeddings()
+        return linear(hidden, head.weight, getattr(head, "bias", None))
+
+    def encode_prompt(self, content: PromptContent) -> list[int]:
+        """Token ids of a prompt: a text with the tokenizer's own special tokens, messages by its chat template.
+
+        Raises:
+            DataError: the prompt has no tokens. ModelError: messages, but the tokenizer has no chat template.
+        """
+        if isinstance(content, str):
+            ids = self.tokenizer(content)["input_ids"]
+        else:
+            ids = self.tokenizer(self.render(content), add_special_tokens=False)["input_ids"]
+        if not ids:
+            raise DataError("an empty prompt", "the tokenizer makes no token of it.", "Remove it or give it a text.")
+        return [int(i) for i in ids]
+
+    def render(self, content: PromptContent) -> str:
+        """A prompt as the one text that the tokenizer reads."""
+        if isinstance(content, str):
+            return content
+        if not self.tokenizer.chat_template:
+            raise ModelError(
+                f"{self.source} has no chat template",
+                "the prompts are conversations, and nothing says how to write one as text.",
+                "Use prompts that are plain texts, or a model whose tokenizer has a chat template.",
+            )
+        messages = [{"role": m.role, "content": m.content} for m in content]
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def encode_completion(self, content: PromptContent, text: str, end: bool = True) -> list[int]:
+        """Token ids of a completion as the model would have continued the prompt, with an end token if ``end``.
+
+        Tokenised together with the prompt, because many tokenizers mark the start of a text; where that would change
+        the prompt's own tokens, the completion is tokenised by itself.
+        """
+        prompt = self.encode_prompt(content)
+        joint = self.tokenizer(self.render(content) + text, add_special_tokens=isinstance(content, str))["input_ids"]
+        if list(joint[: len(prompt)]) == prompt:
+            ids = [int(i) for i in joint[len(prompt) :]]
+        else:
+            ids = [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        while ids and ids[-1] in self.end_ids:
+            ids.pop()
+        return [*ids, self.end_id] if end else ids
+
+    @property
+    def end_id(self) -> int:
+        """The end token that training teaches."""
+        own = self.tokenizer.eos_token_id
+        return own if own in self.end_ids else min(self.end_ids)
+
+    def decode(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> str:
+        """Text of completion ``ids`` as it continues the prompt: leading spaces stay, special tokens go."""
+        context = list(prompt_ids[-_DECODE_CONTEXT:])
+        before = self.tokenizer.decode(context, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        whole = self.tokenizer.decode([*context, *ids], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(whole[len(before) :]) if whole.startswith(before) else str(self.tokenizer.decode(ids))
+
+    def check_prompt(self, ids: Sequence[int], max_new_tokens: int, name: str) -> None:
+        """Raise DataError where a prompt and its completion would not fit the model's context."""
+        if len(ids) + max_new_tokens > self.context:
+            raise DataError(
+                f"{name} has {len(ids)} tokens",
+                f"with {max_new_tokens} new tokens that is more than the model's context of {self.context}.",
+                "Shorten the prompt or lower max_new_tokens.",
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write model and tokenizer as a Hugging Face folder (safetensors)."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.model.parameters())
+
+
+class TokenScores(NamedTuple):
+    """Of each completion token [M]: its log-probability, and the entropy (nats) of the distribution it came from."""
+
+    logprobs: Tensor
+    entropy: Tensor | None
+
+
+def token_scores(
+    policy: Policy, hidden: Tensor, targets: Tensor, temperature: float = 1.0, with_entropy: bool = False
+) -> TokenScores:
+    """Log-probabilities of ``targets`` [M] under the final hidden states [M, D] that predict them.
+
+    Large vocabularies are taken in pieces that are computed again in the backward pass, so that the logits [M, V] never
+    stand in memory whole.
+    """
+
+    def piece(rows: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        logits = policy.logits(rows).float()
+        if temperature != 1.0:
+            logits = logits / temperature
+        chosen = -F.cross_entropy(logits, tokens, reduction="none")
+        if not with_entropy:
+            return chosen, chosen.detach()
+        log_p = F.log_softmax(logits, dim=-1)
+        return chosen, -(log_p.exp() * log_p).sum(-1)
+
+    vocabulary = policy.model.get_output_embeddings().weight.shape[0]
+    at_once = max(1, _LOGITS_AT_ONCE // vocabulary)
+    if targets.numel() <= at_once:
+        logprobs, entropy = piece(hidden, targets)
+    else:
+        pieces = [
+            checkpoint(piece, rows, tokens, use_reentrant=False)
+            for rows, tokens in zip(hidden.split(at_once), targets.split(at_once), strict=True)
+        ]
+        logprobs, entropy = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+    return TokenScores(logprobs, entropy if with_entropy else None)
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """A packed batch of prompts with their completions, and where the completions are predicted.
+
+    Attributes:
+        batch: prompt and completion tokens, one sequence a row.
+        predictors: flat positions [M] of the states that predict the completion tokens, row by row.
+        targets: the completion tokens [M].
+        rows: the row of each completion token [M]; columns: its place in the completion [M].
+        width: length of the longest completion (tokens).
+    """
+
+    batch: TokenBatch
+    predictors: Tensor
+    targets: Tensor
+    rows: Tensor
+    columns: Tensor
+    width: int
+
+    @classmethod
+    def of(
+        cls, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: torch.device | str = "cpu"
+    ) -> Continuations:
+        """Lay out prompts and completions (token ids); every prompt and completion has at least one token."""
+        # A completion's last token predicts nothing that is needed, so it is left out of the forward pass.
+        batch = TokenBatch.of([[*p, *c[:-1]] for p, c in zip(prompts, completions, strict=True)], device)
+        predictors = [
+            position
+            for row, (p, c) in enumerate(zip(prompts, completions, strict=True))
+            for position in batch.span(row, len(p) - 1, len(p) - 1 + len(c))
+        ]
+        counts = torch.tensor([len(c) for c in completions])
+        rows = torch.repeat_interleave(torch.arange(len(completions)), counts)
+        columns = torch.cat([torch.arange(int(count)) for count in counts])
+        targets = [token for completion in completions for token in completion]
+        where, what = (torch.tensor(values, dtype=torch.long, device=device) for values in (predictors, targets))
+        return cls(batch, where, what, rows.to(device), columns.to(device), int(counts.max()))
+
+    def grid(self, values: Tensor) -> Tensor:
+        """Values of completion tokens [M] as [rows, width], 0 beyond each completion's end."""
+        places = self.rows * self.width + self.columns
+        padded = values.new_zeros(len(self.batch.lengths) * self.width).index_copy(0, places, values)
+        return padded.view(len(self.batch.lengths), self.width)
+
+
+def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None = None) -> Any:
+    """``loader.from_pretrained`` with errors a person can act on."""
+    is_tokenizer = dtype is None
+    extra = {} if is_tokenizer else {"dtype": dtype, "use_safetensors": True}
+    folder = Path(source)
+    if folder.is_dir() and is_tokenizer and not any(folder.glob("*token*")) and not any(folder.glob("*.model")):
+        raise ModelError(
+            f"{source} has no tokenizer",
+            "no tokenizer file lies beside the weights.",
+            "Save one there: AutoTokenizer.from_pretrained(ORIGIN).save_pretrained(FOLDER).",
+        )
+    if not folder.exists() and (str(source).startswith((".", "/", "~")) or str(source).count("/") > 1):
+        raise ModelError(f"no model at {source}", "the folder does not exist.", "Check the path.")
+    try:
+        return loader.from_pretrained(str(source), **extra)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError, RuntimeError) as error:
+        part = "tokenizer" if is_tokenizer else "model"
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise ModelError(
+            f"cannot load the {part} of {source}",
+            lines[0].rstrip(".") + ".",
+            "Give a folder that holds config.json, model.safetensors and tokenizer.json, or a hub id that can be reached.",
+        ) from error
+
+
+def check_tokenizer(model: Any, tokenizer: Any, source: str) -> None:
+    """Raise ModelError where the tokenizer can make ids that the model has no embedding for."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    top = max(tokenizer.get_vocab().values(), default=-1)
+    if top >= rows:
+        raise ModelError(
+            f"the tokenizer of {source} does not fit its model",
+            f"it makes token ids up to {top}, but the model has {rows} embeddings.",
+            "Use the tokenizer that the model was trained with, or model.resize_token_embeddings(len(tokenizer)).",
+        )
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    listed = getattr(model.generation_config, "eos_token_id", None)
+    ids = set(listed if isinstance(listed, list) else [] if listed is None else [listed])
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(ids)
+
+
+def context_length(config: Any) -> int:
+    """Longest sequence a model takes (tokens)."""
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        if isinstance(getattr(config, name, None), int):
+            return int(getattr(config, name))
+    return 1 << 30

@@ -1,0 +1,228 @@
+"""Reward and value models: a backbone, a pooling of its hidden states, and a scalar head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from heed.errors import DataError, ModelError
+from heed.feedback.kinds import PromptContent
+from heed.models.batch import TokenBatch, microbatches
+from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_pretrained
+
+_CARD = "reward.json"
+
+
+class Encoded(NamedTuple):
+    """Token ids of one text to score, and the half-open span of its completion in them."""
+
+    ids: tuple[int, ...]
+    start: int
+    end: int
+
+
+class ScalarModel(nn.Module):
+    """A backbone with a head of one number for each of its hidden states. Used for rewards (pooled) and values (not)."""
+
+    def __init__(self, backbone: Any, seed: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.body = Body(backbone)
+        width = backbone.config.hidden_size
+        self.head = scalar_head(width, seed).to(next(backbone.parameters()).device)
+
+    def pooled(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
+        """Scores [B] of encoded texts: the head on the mean, or the last, hidden state of each completion."""
+        device = self.head.weight.device
+        batch = TokenBatch.of([e.ids for e in encoded], device)
+        spans = [(e.end - 1, e.end) if pooling == "last" else (e.start, e.end) for e in encoded]
+        keep = [p for row, (start, end) in enumerate(spans) for p in batch.span(row, start, end)]
+        hidden = self.body.hidden(batch, torch.tensor(keep, device=device))
+        counts = torch.tensor([end - start for start, end in spans], device=device)
+        rows = torch.repeat_interleave(torch.arange(len(spans), device=device), counts)
+        # The head is linear, so its mean over tokens is the head of the mean; one number a token is cheaper to sum.
+        scores = self.head(hidden)[:, 0].float()
+        return scores.new_zeros(len(spans)).index_add(0, rows, scores) / counts
+
+
+def scalar_head(width: int, seed: int) -> nn.Linear:
+    """A new head [width -> 1], weights of standard deviation 1 / sqrt(width + 1) (Stiennon et al. 2020, appendix B.1)."""
+    head = nn.Linear(width, 1)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(1, width, generator=generator) / (width + 1) ** 0.5)
+        head.bias.zero_()
+    return head
+
+
+@dataclass
+class RewardModel:
+    """Scores completions; the mean of its members, centred and scaled to the reference policy's samples.
+
+    Attributes:
+        members: networks of the same shape, fitted from different seeds.
+        reader: makes token ids of texts.
+        pooling: 'mean' or 'last' of the completion's hidden states (an encoder's 'last' is its first token).
+        mean, std: of the reference policy's raw scores; ``score`` subtracts and divides.
+        temperature: divides differences of ``score`` to make calibrated probabilities.
+        card: what else belongs to the model (tie model, accuracy, where it comes from), JSON-able.
+    """
+
+    members: list[ScalarModel]
+    reader: Reader
+    pooling: Literal["mean", "last"]
+    mean: float = 0.0
+    std: float = 1.0
+    temperature: float = 1.0
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def new(
+        cls, source: str | Path, pooling: Literal["mean", "last"], members: int, seed: int, device: str = "cpu"
+    ) -> RewardModel:
+        """Untrained heads on the backbone of a model folder or hub id; decoders and encoders both serve.
+
+        Raises:
+            ModelError: it cannot be loaded, or its tokenizer does not fit.
+        """
+        networks = [ScalarModel(_backbone(source).to(device), seed * 1_000 + number) for number in range(members)]
+        return cls(networks, Reader.load(source, networks[0].backbone), pooling)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "cpu") -> RewardModel:
+        """Load what ``save`` wrote.
+
+        Raises:
+            ModelError: the folder is no reward model.
+        """
+        folder = Path(folder)
+        try:
+            card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{folder} is no reward model",
+                f"{_CARD} cannot be read ({error}).",
+                "Make one with 'heed train reward'.",
+            ) from None
+        networks = []
+        for number in range(card["members"]):
+            member = ScalarModel(_backbone(folder / f"member-{number}").to(device), 0)
+            member.head.load_state_dict(load_file(folder / f"member-{number}" / "head.safetensors"))
+            networks.append(member)
+        reader = Reader.load(folder / "member-0", networks[0].backbone)
+        return cls(
+            networks, reader, card["pooling"], card["mean"], card["std"], card["temperature"], card.get("card", {})
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the members (Hugging Face folders with a head beside them) and ``reward.json``."""
+        for number, member in enumerate(self.members):
+            place = folder / f"member-{number}"
+            member.backbone.save_pretrained(place)
+            self.reader.tokenizer.save_pretrained(place)
+            save_file({k: v.contiguous() for k, v in member.head.state_dict().items()}, place / "head.safetensors")
+        numbers = {"mean": self.mean, "std": self.std, "temperature": self.temperature}
+        card = {"pooling": self.pooling, "members": len(self.members), **numbers, "card": self.card}
+        (folder / _CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def raw(self, encoded: Sequence[Encoded]) -> Tensor:
+        """Scores [B] before centring and scaling: the mean over the members."""
+        return torch.stack([member.pooled(encoded, self.pooling) for member in self.members]).mean(0)
+
+    @torch.no_grad()
+    def score_encoded(self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> Tensor:
+        """Centred and scaled scores [N], in standard deviations of the reference policy's samples."""
+        pieces = microbatches([len(e.ids) for e in encoded], tokens_per_microbatch)
+        raw = torch.cat([self.raw([encoded[row] for row in rows]) for rows in pieces])
+        return (raw - self.mean) / self.std
+
+    def score(self, prompts: Sequence[PromptContent], completions: Sequence[str]) -> Tensor:
+        """Scores [N] of completions, in standard deviations of the reference policy's samples.
+
+        Raises:
+            DataError: a prompt with its completion is longer than the backbone's context.
+        """
+        return self.score_encoded([self.reader.encode(p, c) for p, c in zip(prompts, completions, strict=True)])
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for member in self.members for p in member.parameters()]
+
+
+@dataclass
+class Reader:
+    """Makes token ids of a prompt and its completion, for decoders and for encoders."""
+
+    tokenizer: Any
+    encoder: bool
+    context: int
+    policy: Policy | None
+
+    @classmethod
+    def load(cls, source: str | Path, backbone: Any) -> Reader:
+        from transformers import AutoTokenizer
+
+        tokenizer = load_pretrained(AutoTokenizer, source)
+        check_tokenizer(backbone, tokenizer, str(source))
+        encoder = is_encoder(backbone.config)
+        ends = frozenset({tokenizer.eos_token_id} - {None})
+        # A policy without a head: only its way of writing prompts and completions as tokens is used.
+        context = context_length(backbone.config)
+        policy = None if encoder else Policy(backbone, tokenizer, None, ends, context, str(source))  # type: ignore[arg-type]
+        if not encoder and not ends:
+            raise ModelError(f"{source} has no end-of-text token", "a score would miss the end.", "Set eos_token.")
+        return cls(tokenizer, encoder, context, policy)
+
+    def encode(self, prompt: PromptContent, completion: str) -> Encoded:
+        """Token ids of a text to score and the span of its completion.
+
+        Raises:
+            DataError: it is longer than the context.
+        """
+        if self.policy is not None:
+            return self.join(self.policy.encode_prompt(prompt), self.policy.encode_completion(prompt, completion))
+        text = prompt if isinstance(prompt, str) else "\n".join(f"{m.role}: {m.content}" for m in prompt)
+        pair = self.tokenizer(text, completion)
+        ids, owner = pair["input_ids"], pair.sequence_ids(0)
+        mine = [place for place, sequence in enumerate(owner) if sequence == 1]
+        return self._checked(Encoded(tuple(ids), min(mine, default=0), max(mine, default=0) + 1))
+
+    def join(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> Encoded:
+        """The same from token ids, for a decoder that shares the policy's tokenizer."""
+        ids = (*prompt_ids, *completion_ids)
+        return self._checked(Encoded(ids, len(prompt_ids), len(ids)))
+
+    def _checked(self, encoded: Encoded) -> Encoded:
+        if len(encoded.ids) > self.context:
+            raise DataError(
+                f"a text of {len(encoded.ids)} tokens cannot be scored",
+                f"the reward model reads at most {self.context}.",
+                "Shorten it, or use a backbone with a longer context.",
+            )
+        return encoded
+
+
+def is_encoder(config: Any) -> bool:
+    """Whether a backbone reads in both directions (BERT and its kin)."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    if getattr(config, "is_decoder", False) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return False
+    architectures = getattr(config, "architectures", None) or []
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    return causal not in architectures
+
+
+def _backbone(source: str | Path) -> Any:
+    from transformers import AutoModel
+
+    return load_pretrained(AutoModel, source, torch.float32)

@@ -1,0 +1,82 @@
+"""The self-check that every policy run begins with: what must hold before the first update is worth making."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load, save
+
+from heed.errors import TrainingError
+from heed.losses.policy import kl_k3
+
+if TYPE_CHECKING:
+    from heed.train.online import OnlineTrainer
+
+_PROMPTS = 4
+# Two orders of summation of the same float32 products differ by about 1e-5 nats; a wrong mask or position by over 0.1.
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.05}
+
+
+def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
+    """Check that the importance ratio is 1 before any update, that the KL to the reference is 0 at the start of the run,
+    and that a step after saving and loading equals the step without. The trainer is left as it was found.
+
+    Returns:
+        A line that says what was checked.
+
+    Raises:
+        TrainingError: one of them does not hold.
+    """
+    settings = trainer.settings
+    rollout = trainer.roll_out(trainer.prompts[:_PROMPTS], seed=trainer.seed)
+    tolerance = _TOLERANCE.get(trainer.policy.model.dtype, 1e-3)
+    again = _training_logprobs(trainer, rollout.prompt_ids, rollout.samples.tokens)
+    drift = float((again - rollout.logprobs).abs().max())
+    if not drift < tolerance:
+        raise TrainingError(
+            "self-check failed: the importance ratio is not 1 before the first update",
+            f"log-probabilities of sampling and of training differ by up to {drift:.2g} nats (tolerance {tolerance:g}).",
+            "This is a fault of heed or of the model's shape, not of your data: please report the model's config.json.",
+        )
+    kl = float((kl_k3(rollout.logprobs, rollout.reference_logprobs) * rollout.mask).sum() / len(rollout.lengths))
+    if at_start and not kl < tolerance * settings.max_new_tokens:
+        raise TrainingError(
+            "self-check failed: the KL to the reference is not 0 at the start",
+            f"it is {kl:.3g} nats a completion.",
+            "The reference must be the model that the policy starts from.",
+        )
+    _check_resume(trainer, rollout)
+    shown = f"ratio within {drift:.0e} of 1" + (f", KL {kl:.0e}" if at_start else "")
+    return f"self-check passed: {shown}, resumed equals uninterrupted"
+
+
+def _training_logprobs(trainer: OnlineTrainer, prompt_ids: list[list[int]], tokens: list[list[int]]) -> torch.Tensor:
+    from heed.train.rollout import completion_logprobs
+
+    settings = trainer.settings
+    return completion_logprobs(trainer.policy, prompt_ids, tokens, settings.temperature, settings.tokens_per_microbatch)
+
+
+def _check_resume(trainer: OnlineTrainer, rollout: object) -> None:
+    """One update from the state as it is, and one from the state saved and loaded; the weights must not differ."""
+    tensors, numbers = trainer.state()
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    kept = save({name: value.cpu() for name, value in tensors.items()})
+    outcomes = []
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = group["peak"]
+    for state in (None, load(kept)):
+        if state is not None:
+            trainer.load_state(state, numbers)
+        trainer.learn(rollout, 0)  # type: ignore[arg-type]
+        outcomes.append([p.detach().clone() for p in trainer.parameters.values()])
+    trainer.load_state(load(kept), numbers)
+    exact = trainer.policy.device.type == "cpu"
+    same = torch.equal if exact else lambda a, b: torch.allclose(a, b, atol=1e-4, rtol=1e-3)
+    if not all(same(a, b) for a, b in zip(*outcomes, strict=True)):
+        raise TrainingError(
+            "self-check failed: a resumed run would differ from an uninterrupted one",
+            "the same update gave other weights after saving and loading.",
+            "Set threads to 1; if it still fails, report the model's config.json.",
+        )

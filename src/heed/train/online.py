@@ -1,0 +1,399 @@
+"""Policy optimisation on samples of the policy itself: PPO as published for language models.
+
+One step: roll out, score, subtract the KL to the reference token by token, estimate advantages, update for some epochs,
+steer the KL coefficient (Ziegler et al. 2019; Stiennon et al. 2020; Huang et al. 2024 for the details).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from heed.config import PolicySettings, SamplingSettings
+from heed.errors import ModelError
+from heed.feedback.kinds import PromptContent
+from heed.losses.advantages import generalized_advantages, masked_mean, rewards_with_kl, whiten
+from heed.losses.policy import AdaptiveKL, FixedKL, KLControl, clipped_ratio_loss, kl_k1, kl_k2, kl_k3
+from heed.losses.value import clipped_value_loss, explained_variance
+from heed.models.batch import microbatches
+from heed.models.decode import sample
+from heed.models.policy import Continuations, Policy, token_scores
+from heed.models.reward import ScalarModel, scalar_head
+from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
+from heed.train.optimise import backward, rows_of_step, update
+from heed.train.progress import Stopped, Watcher, stop_on_interrupt
+from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of, penalties
+
+# A run of this many rollouts over the KL budget, and not one outlier, ends training.
+_OVER_BUDGET = 3
+
+
+class Prompt(NamedTuple):
+    """A prompt and its token ids."""
+
+    content: PromptContent
+    ids: list[int]
+
+
+@dataclass
+class OnlineResult:
+    """What came of a run: the figures of each step, alarms in words, tokens sampled, and why it ended."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    tokens: int = 0
+    ended: str = "all steps done"
+
+
+class _Totals(dict[str, float]):
+    """Sums of named figures."""
+
+    def add(self, **figures: float) -> None:
+        for name, value in figures.items():
+            self[name] = self.get(name, 0.0) + value
+
+
+class OnlineTrainer:
+    """PPO on one policy.
+
+    Args:
+        policy: is changed in place.
+        reference: stays as it is; the policy's weights at the start of the run that defined them.
+        scorer: the reward.
+        prompts: what is rolled out, in shuffled epochs.
+        value_model: network of the values, or None to put a value head on the policy's own trunk.
+        audit: held-out truth of the policy as it is now, where there is one; figures by name.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        reference: Policy,
+        scorer: Scorer,
+        prompts: Sequence[Prompt],
+        settings: PolicySettings,
+        seed: int,
+        value_model: ScalarModel | None = None,
+        audit: Callable[[Policy], dict[str, float]] | None = None,
+    ) -> None:
+        if value_model is None and not policy.body.fast:
+            raise ModelError(
+                f"{policy.source} cannot share its trunk with the values",
+                "its shape has no fast path, which takes the values on the way.",
+                "Set policy.value_model to 'separate'.",
+            )
+        for parameter in reference.parameters():
+            parameter.requires_grad_(False)
+        self.policy, self.reference, self.scorer, self.prompts = policy, reference, scorer, prompts
+        self.settings, self.seed, self.audit, self.value_model = settings, seed, audit, value_model
+        shared = scalar_head(policy.model.config.hidden_size, seed).to(policy.device) if value_model is None else None
+        self.value_head: nn.Module | None = shared
+        if shared is not None:
+            # A head of zeros starts from "no expectation" and sends no noise into the trunk.
+            nn.init.zeros_(shared.weight)
+        networks: dict[str, nn.Module] = {"policy": policy.model}
+        networks |= {"value": value_model} if value_model is not None else {"head": shared}  # type: ignore[dict-item]
+        self.parameters = named_parameters(networks)
+        own = [p for name, p in self.parameters.items() if name.startswith(("policy.", "head."))]
+        self.groups = {"policy": own}
+        rates = [{"params": own, "peak": settings.learning_rate}]
+        if value_model is not None:
+            self.groups["value"] = list(value_model.parameters())
+            rates.append({"params": self.groups["value"], "peak": settings.value_learning_rate})
+        self.optimizer = adamw(rates)
+        self.control: KLControl = (
+            FixedKL(settings.kl_coefficient)
+            if settings.kl_control == "fixed"
+            else AdaptiveKL(settings.kl_coefficient, settings.kl_target, settings.kl_horizon)
+        )
+        self.result = OnlineResult()
+        self._layouts: dict[tuple[int, ...], Continuations] = {}
+
+    def run(self, checkpoints: Checkpoints | None = None, watcher: Watcher | None = None) -> OnlineResult:
+        """Train; resume from ``checkpoints`` where there are any.
+
+        Raises:
+            Stopped: on Ctrl-C, after a checkpoint. TrainingError: a self-check failed, or a loss is not a number.
+        """
+        from heed.train.checks import self_check
+
+        watcher, settings = watcher or Watcher(), self.settings
+        saved = checkpoints.latest() if checkpoints else None
+        if saved is not None:
+            self.load_state(saved.tensors, saved.numbers)
+            watcher.say(f"going on after step {saved.step} of {settings.steps}")
+        start = saved.step if saved else 0
+        watcher.say(self_check(self, at_start=start == 0))
+        with stop_on_interrupt() as flag:
+            for step in range(start, settings.steps):
+                figures = self.step(step)
+                self._judge(figures, watcher)
+                watcher.advance(step + 1, settings.steps, live_line(figures))
+                over = [row["kl"] > settings.kl_budget for row in self.result.history[-_OVER_BUDGET:]]
+                if len(over) == _OVER_BUDGET and all(over):
+                    self.result.ended = f"stopped early: the KL stayed above its budget of {settings.kl_budget:g} nats"
+                    watcher.alarm(self.result.ended)
+                    break
+                last = step == settings.steps - 1
+                if checkpoints and not last and (flag.asked or (step + 1) % settings.checkpoint_every == 0):
+                    checkpoints.save(step + 1, *self.state())
+                if flag.asked and not last:
+                    raise Stopped
+        return self.result
+
+    def step(self, step: int) -> dict[str, float]:
+        """One rollout and its updates; the figures of the step, which also join the history."""
+        settings = self.settings
+        rising = min(1.0, (step + 1) / (settings.warmup_steps + 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rising
+        chosen = rows_of_step(step, len(self.prompts), settings.prompts_per_step, self.seed)
+        rollout = self.roll_out([self.prompts[row] for row in chosen], self.seed * 100_003 + step)
+        figures = {"step": float(step + 1), **self._rollout_figures(rollout)}
+        figures |= self.learn(rollout, step)
+        self.control.update(max(0.0, figures["kl"]), len(rollout.lengths))
+        if self.audit is not None and (step % settings.audit_every == 0 or step == settings.steps - 1):
+            figures |= self.audit(self.policy)
+        self.result.tokens += sum(rollout.lengths)
+        self.result.history.append(figures)
+        return figures
+
+    @torch.no_grad()
+    def roll_out(self, prompts: Sequence[Prompt], seed: int) -> Rollout:
+        """Sample completions of ``prompts`` and estimate their tokens' advantages."""
+        settings = self.settings
+        each = settings.samples_per_prompt
+        pure = SamplingSettings(
+            samples_per_prompt=each,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            rows_per_batch=max(1, settings.tokens_per_microbatch // settings.max_new_tokens),
+        )
+        samples = sample(self.policy, [p.ids for p in prompts], pure, seed, value_head=self.value_head)
+        contents = [p.content for p in prompts for _ in range(each)]
+        ids = [p.ids for p in prompts for _ in range(each)]
+        device = self.policy.device
+        logprobs = grid_of(samples.logprobs, device)
+        lengths = torch.tensor([len(tokens) for tokens in samples.tokens], device=device)
+        mask = (torch.arange(logprobs.shape[1], device=device)[None] < lengths[:, None]).float()
+        reference = completion_logprobs(
+            self.reference, ids, samples.tokens, settings.temperature, settings.tokens_per_microbatch
+        )
+        scores = (
+            self.scorer(contents, ids, samples).to(device).float().clamp(-settings.reward_clip, settings.reward_clip)
+        )
+        taken = penalties(samples, settings).to(device)
+        values = grid_of(samples.values, device) if samples.values is not None else self._values(ids, samples.tokens)
+        rewards = rewards_with_kl(scores - taken, kl_k1(logprobs, reference), mask, self.control.coefficient)
+        if settings.whiten_rewards:
+            rewards = whiten(rewards, mask, shift_mean=False)
+        advantages, returns = generalized_advantages(rewards, values, mask, settings.gamma, settings.gae_lambda)
+        if settings.whiten_advantages:
+            advantages = whiten(advantages, mask)
+        return Rollout(contents, ids, samples, mask, logprobs, reference, scores, taken, values, advantages, returns)
+
+    def _values(self, prompt_ids: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]) -> Tensor:
+        assert self.value_model is not None
+        out = torch.zeros(len(tokens), max(map(len, tokens)), device=self.policy.device)
+        lengths = [len(p) + len(c) for p, c in zip(prompt_ids, tokens, strict=True)]
+        for rows in microbatches(lengths, self.settings.tokens_per_microbatch):
+            laid = Continuations.of([prompt_ids[r] for r in rows], [tokens[r] for r in rows], self.policy.device)
+            hidden = self.value_model.body.hidden(laid.batch, laid.predictors)
+            out[torch.tensor(rows), : laid.width] = laid.grid(self.value_model.head(hidden)[:, 0].float())
+        return out
+
+    def learn(self, rollout: Rollout, step: int) -> dict[str, float]:
+        """Update on one rollout for ``epochs`` passes of ``minibatches`` optimiser steps; the figures of the updates."""
+        settings = self.settings
+        totals, updates, first_ratio = _Totals(), 0, 1.0
+        self._layouts.clear()
+        for epoch in range(settings.epochs):
+            epoch_kl = 0.0
+            for part, rows in enumerate(self._minibatches(len(rollout.lengths), step, epoch)):
+                done = self._update(rollout, rows, step)
+                if epoch == part == 0:
+                    first_ratio = done["ratio_max"]
+                epoch_kl += done.pop("rollout_kl") / settings.minibatches
+                totals.add(**done)
+                updates += 1
+            totals["update_kl"] = epoch_kl
+            if epoch_kl > settings.update_kl_limit:
+                break
+        figures = {name: value if name == "update_kl" else value / updates for name, value in totals.items()}
+        return {**figures, "first_ratio_max": first_ratio, "epochs_done": epoch + 1.0}
+
+    def _minibatches(self, rows: int, step: int, epoch: int) -> list[list[int]]:
+        if self.settings.minibatches == 1:
+            return [list(range(rows))]
+        generator = torch.Generator().manual_seed((self.seed * 100_003 + step) * 1_009 + epoch)
+        order = torch.randperm(rows, generator=generator).tolist()
+        size = math.ceil(rows / self.settings.minibatches)
+        return [sorted(order[start : start + size]) for start in range(0, rows, size)]
+
+    def _update(self, rollout: Rollout, rows: list[int], step: int) -> dict[str, float]:
+        """One optimiser step on some rows of the rollout."""
+        lengths = rollout.lengths
+        tokens = float(sum(lengths[row] for row in rows))
+        ordered = sorted(rows, key=lambda row: (len(rollout.prompt_ids[row]) + lengths[row], row))
+        sizes = [len(rollout.prompt_ids[row]) + lengths[row] for row in ordered]
+        totals, loss = _Totals(), 0.0
+        totals["ratio_max"] = 0.0
+        for group in microbatches(sizes, self.settings.tokens_per_microbatch):
+            batch = [ordered[i] for i in group]
+            for part in self._losses(rollout, batch, tokens, totals):
+                loss += backward(part)
+        norms = {
+            f"{name}_gradient_norm": float(torch.nn.utils.clip_grad_norm_(group, self.settings.max_grad_norm))
+            for name, group in self.groups.items()
+        }
+        everything = [p for group in self.groups.values() for p in group]
+        # Each network has been clipped by itself; this only checks that all is finite, steps and clears.
+        update(self.optimizer, everything, math.inf, loss, step, rows)
+        return {**totals, **norms}
+
+    def _losses(self, rollout: Rollout, rows: list[int], tokens: float, totals: _Totals) -> list[Callable[[], Tensor]]:
+        """The losses of one micro-batch, each to be computed and differentiated before the next."""
+        settings, key = self.settings, tuple(rows)
+        if key not in self._layouts:
+            ids, written = [rollout.prompt_ids[r] for r in rows], [rollout.samples.tokens[r] for r in rows]
+            self._layouts[key] = Continuations.of(ids, written, self.policy.device)
+        laid = self._layouts[key]
+        index = torch.tensor(rows, device=self.policy.device)
+
+        def cut(grid: Tensor) -> Tensor:
+            return grid[index, : laid.width]
+
+        mask = cut(rollout.mask)
+
+        def policy_part(hidden: Tensor) -> Tensor:
+            bonus = settings.entropy_coefficient > 0
+            scored = token_scores(self.policy, hidden, laid.targets, settings.temperature, with_entropy=bonus)
+            got = clipped_ratio_loss(
+                laid.grid(scored.logprobs),
+                cut(rollout.logprobs),
+                cut(rollout.advantages),
+                mask,
+                settings.clip_ratio,
+                tokens,
+            )
+            totals.add(
+                policy_loss=float(got.loss),
+                clip_fraction=float(got.clip_fraction),
+                rollout_kl=float(got.approximate_kl),
+            )
+            totals["ratio_max"] = max(totals["ratio_max"], float(got.ratio_max))
+            if scored.entropy is None:
+                return got.loss
+            return got.loss - settings.entropy_coefficient * scored.entropy.sum() / tokens
+
+        def value_part(head: nn.Module, hidden: Tensor) -> Tensor:
+            values = laid.grid(head(hidden)[:, 0].float())
+            got = clipped_value_loss(
+                values, cut(rollout.values), cut(rollout.returns), mask, settings.clip_value, tokens
+            )
+            totals.add(value_loss=float(got.loss), value_clip_fraction=float(got.clip_fraction))
+            return got.loss
+
+        def together() -> Tensor:
+            hidden = self.policy.body.hidden(laid.batch, laid.predictors)
+            assert self.value_head is not None
+            return policy_part(hidden) + settings.value_coefficient * value_part(self.value_head, hidden)
+
+        if self.value_model is None:
+            return [together]
+        value_model = self.value_model
+        return [
+            lambda: policy_part(self.policy.body.hidden(laid.batch, laid.predictors)),
+            lambda: value_part(value_model.head, value_model.body.hidden(laid.batch, laid.predictors)),
+        ]
+
+    def _rollout_figures(self, rollout: Rollout) -> dict[str, float]:
+        """Figures of the policy as it was when it wrote the rollout. KL in nats a completion, entropy in nats a token."""
+        rows = len(rollout.lengths)
+        pair = (rollout.logprobs, rollout.reference_logprobs)
+        kl = {
+            name: float((estimator(*pair) * rollout.mask).sum() / rows)
+            for name, estimator in (("kl", kl_k1), ("kl_k2", kl_k2), ("kl_k3", kl_k3))
+        }
+        return {
+            "reward": float(rollout.scores.mean()),
+            "penalty": float(rollout.penalties.mean()),
+            **kl,
+            "kl_coefficient": self.control.coefficient,
+            # The mean surprise of the policy's own samples is an unbiased estimate of its entropy.
+            "entropy": float(-masked_mean(rollout.logprobs, rollout.mask)),
+            "length": sum(rollout.lengths) / rows,
+            "ended": sum(rollout.samples.finished) / rows,
+            "explained_variance": float(explained_variance(rollout.values, rollout.returns, rollout.mask)),
+        }
+
+    def _judge(self, figures: dict[str, float], watcher: Watcher) -> None:
+        """Raise the alarms that this step gives reason for; each kind once."""
+        history, settings = self.result.history, self.settings
+        first, step = history[0], int(figures["step"])
+        found = []
+        if figures["kl"] > settings.kl_budget:
+            found.append(
+                ("KL", f"KL {figures['kl']:.1f} is over the budget of {settings.kl_budget:g} nats a completion")
+            )
+        if figures["entropy"] < settings.entropy_floor:
+            found.append(
+                (
+                    "entropy",
+                    f"entropy {figures['entropy']:.2f} is under the floor of {settings.entropy_floor:g} nats a token",
+                )
+            )
+        if figures["length"] > settings.length_drift * first["length"]:
+            found.append(
+                ("length", f"completions have grown from {first['length']:.0f} to {figures['length']:.0f} tokens")
+            )
+        audits = [row for row in history if "true" in row]
+        if "true" in figures and len(audits) >= 3:
+            before = audits[-3]
+            if figures["reward"] > before["reward"] and figures["true"] < before["true"] - 2 * figures.get(
+                "true_se", 0.0
+            ):
+                found.append(
+                    (
+                        "truth",
+                        f"the reward rises but held-out truth fell from {before['true']:.2f} to {figures['true']:.2f}",
+                    )
+                )
+        for kind, text in found:
+            if not any(alarm.startswith(f"{kind} alarm") for alarm in self.result.alarms):
+                self.result.alarms.append(f"{kind} alarm at step {step}: {text}")
+                watcher.alarm(self.result.alarms[-1])
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that decides how the run goes on: weights, moments, KL coefficient, history."""
+        numbers: dict[str, Any] = {"control": self.control.state_dict(), "history": self.result.history}
+        numbers |= {"alarms": self.result.alarms, "tokens": self.result.tokens}
+        return training_state(self.parameters, self.optimizer), numbers
+
+    def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Put back what ``state`` took."""
+        restore_training_state(self.parameters, self.optimizer, tensors)
+        self.control.load_state_dict(numbers["control"])
+        self.result = OnlineResult(list(numbers["history"]), list(numbers["alarms"]), numbers["tokens"])
+
+
+def live_line(figures: dict[str, float]) -> str:
+    """The figures worth watching, on one line."""
+    line = f"reward {figures['reward']:+.2f}  KL {figures['kl']:.1f}  entropy {figures['entropy']:.2f}  length {figures['length']:.0f}"
+    return line + (f"  truth {figures['true']:+.2f}" if "true" in figures else "")
+
+
+def verdict(result: OnlineResult) -> str:
+    """What happened, in words a person can read."""
+    first, last = result.history[0], result.history[-1]
+    text = (
+        f"{len(result.history)} steps, {result.ended}. Reward {first['reward']:+.2f} to {last['reward']:+.2f} standard "
+        f"deviations of the reference's samples, KL {last['kl']:.1f} nats a completion, entropy {first['entropy']:.2f} to "
+        f"{last['entropy']:.2f} nats a token, length {first['length']:.0f} to {last['length']:.0f} tokens."
+    )
+    return f"{text} " + (f"Alarms: {'; '.join(result.alarms)}." if result.alarms else "No alarms.")

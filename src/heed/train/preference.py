@@ -1,0 +1,159 @@
+"""Fitting a reward model to comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from heed.config import RewardSettings
+from heed.errors import DataError
+from heed.losses.reward import TIE, preference_loss
+from heed.models.batch import microbatches
+from heed.models.reward import Encoded, RewardModel, ScalarModel
+from heed.train.checkpoint import Checkpoints
+from heed.train.optimise import Fit, FitSettings, fit, steps_for
+from heed.train.progress import Watcher
+
+
+class Pair(NamedTuple):
+    """One comparison: two encoded completions of a prompt, and 0 = the first preferred, 1 = the second, 2 = a tie."""
+
+    first: Encoded
+    second: Encoded
+    outcome: int
+    weight: float = 1.0
+
+
+class _TieParameter(nn.Module):
+    """The tie model's one parameter (log nu of Davidson, log(theta - 1) of Rao and Kupper), learned with the scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(()))
+
+
+@dataclass
+class ComparisonTask:
+    """Bradley-Terry with ties on the difference of two scores, a mean over comparisons."""
+
+    member: ScalarModel
+    pooling: str
+    ties: str
+    train: Sequence[Pair]
+    held_out: Sequence[Pair]
+    tokens_per_microbatch: int
+    networks: dict[str, nn.Module] = field(init=False)
+    lengths: list[int] = field(init=False)
+    parameter: _TieParameter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameter = _TieParameter().to(self.member.head.weight.device)
+        self.networks = {"member": self.member, "ties": self.parameter}
+        self.lengths = [_length(pair) for pair in self.train]
+
+    def count(self, rows: Sequence[int]) -> int:
+        return len(rows)
+
+    def loss(self, rows: Sequence[int], count: int) -> Tensor:
+        return self._loss([self.train[row] for row in rows], count)
+
+    def _loss(self, pairs: Sequence[Pair], count: int) -> Tensor:
+        encoded = [text for pair in pairs for text in (pair.first, pair.second)]
+        scores = self.member.pooled(encoded, self.pooling).view(-1, 2)
+        device = scores.device
+        outcomes = torch.tensor([pair.outcome for pair in pairs], device=device)
+        weights = torch.tensor([pair.weight for pair in pairs], device=device)
+        difference = scores[:, 0] - scores[:, 1]
+        return preference_loss(difference, outcomes, self.ties, self.parameter.value, count, weights)  # type: ignore[arg-type]
+
+    def validate(self) -> float | None:
+        if not self.held_out:
+            return None
+        lengths = [_length(pair) for pair in self.held_out]
+        pieces = microbatches(lengths, self.tokens_per_microbatch)
+        return sum(float(self._loss([self.held_out[row] for row in rows], len(lengths))) for rows in pieces)
+
+
+def _length(pair: Pair) -> int:
+    return len(pair.first.ids) + len(pair.second.ids)
+
+
+def check_pairs(pairs: Sequence[Pair]) -> None:
+    """Refuse comparisons that no reward can be learned from.
+
+    Raises:
+        DataError: there are none, or only ties.
+    """
+    if not pairs:
+        raise DataError(
+            "no comparison to learn from", "the list is empty.", "Collect some with 'heed ask' or import them."
+        )
+    if all(pair.outcome == TIE for pair in pairs):
+        raise DataError(
+            f"all {len(pairs)} comparisons are ties",
+            "ties alone do not say which completion is better.",
+            "Collect comparisons of completions that differ more (raise the sampling temperature).",
+        )
+
+
+def fit_reward(
+    model: RewardModel,
+    train: Sequence[Pair],
+    validation: Sequence[Pair],
+    settings: RewardSettings,
+    seed: int,
+    checkpoints: Sequence[Checkpoints] = (),
+    watcher: Watcher | None = None,
+) -> list[Fit]:
+    """Fit every member of ``model`` in place; ``validation`` decides when to stop. One ``Checkpoints`` a member, or none.
+
+    Raises:
+        DataError: see ``check_pairs``. Stopped, TrainingError: see ``optimise.fit``.
+    """
+    check_pairs(train)
+    steps = steps_for(len(train), settings.prompts_per_step, settings.epochs)
+    per_epoch = steps / settings.epochs
+    fitted = FitSettings(
+        steps=steps,
+        prompts_per_step=min(settings.prompts_per_step, len(train)),
+        tokens_per_microbatch=settings.tokens_per_microbatch,
+        learning_rate=settings.learning_rate,
+        warmup_fraction=settings.warmup_fraction,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        checkpoint_every=settings.checkpoint_every,
+        validate_every=max(1, round(per_epoch / settings.validations_per_epoch)) if validation else 0,
+        patience=settings.patience,
+    )
+    fits = []
+    for number, member in enumerate(model.members):
+        task = ComparisonTask(member, model.pooling, settings.ties, train, validation, settings.tokens_per_microbatch)
+        saved = checkpoints[number] if checkpoints else None
+        fits.append(fit(task, fitted, seed * 1_000 + number, saved, watcher))
+        model.card.setdefault("tie_parameter", []).append(float(task.parameter.value.detach()))
+    model.card["ties"] = settings.ties
+    return fits
+
+
+@torch.no_grad()
+def score_differences(model: RewardModel, pairs: Sequence[Pair], tokens_per_microbatch: int = 16384) -> Tensor:
+    """Score of the first minus score of the second completion [N], in the model's own scale."""
+    encoded = [text for pair in pairs for text in (pair.first, pair.second)]
+    scores = model.score_encoded(encoded, tokens_per_microbatch).view(-1, 2)
+    return scores[:, 0] - scores[:, 1]
+
+
+@torch.no_grad()
+def calibrate_scale(model: RewardModel, encoded: Sequence[Encoded]) -> None:
+    """Centre and scale ``model`` so that these texts (samples of the reference policy) score mean 0 and deviation 1.
+
+    As in Ziegler et al. 2019, section 2.1 and Stiennon et al. 2020, section 3.4.
+    """
+    model.mean, model.std = 0.0, 1.0
+    raw = model.score_encoded(encoded)
+    model.mean = float(raw.mean())
+    model.std = float(raw.std(correction=0).clamp_min(1e-6))

@@ -1,0 +1,121 @@
+"""A rollout: completions of the policy with all that an update needs to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from heed.config import PolicySettings
+from heed.feedback.kinds import PromptContent
+from heed.models.batch import microbatches
+from heed.models.decode import Samples
+from heed.models.policy import Continuations, Policy, token_scores
+from heed.models.reward import RewardModel
+
+
+@dataclass
+class Rollout:
+    """Completions [B rows] of some prompts, and token grids [B, T] that are 0 beyond each completion's end.
+
+    Attributes:
+        prompts, prompt_ids: of each row.
+        samples: the completions.
+        mask: 1 at completion tokens.
+        logprobs: of each token when it was drawn (nats); reference_logprobs: under the reference policy.
+        scores: the reward of each completion [B], before penalties; penalties: the constraints' share [B], at least 0.
+        values, advantages, returns: of each token.
+    """
+
+    prompts: list[PromptContent]
+    prompt_ids: list[list[int]]
+    samples: Samples
+    mask: Tensor
+    logprobs: Tensor
+    reference_logprobs: Tensor
+    scores: Tensor
+    penalties: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(tokens) for tokens in self.samples.tokens]
+
+
+class Scorer(Protocol):
+    """A reward: any callable that scores completions. Higher is better; finite."""
+
+    def __call__(self, prompts: list[PromptContent], prompt_ids: list[list[int]], samples: Samples) -> Tensor:
+        """Scores [B] of the rows of ``samples``."""
+
+
+class ModelScorer:
+    """A reward model as a scorer. Where it shares the policy's tokenizer, token ids are scored as they were drawn."""
+
+    def __init__(self, model: RewardModel, policy: Policy) -> None:
+        self.model, self.policy = model, policy
+        mine = model.reader.tokenizer
+        self.by_ids = not model.reader.encoder and mine.get_vocab() == policy.tokenizer.get_vocab()
+
+    def __call__(self, prompts: list[PromptContent], prompt_ids: list[list[int]], samples: Samples) -> Tensor:
+        if not self.by_ids:
+            return self.model.score(prompts, samples.texts)
+        end = self.policy.end_id
+        encoded = []
+        for ids, tokens in zip(prompt_ids, samples.tokens, strict=True):
+            # Every text it was fitted on ends; whether this one did is the missing-end penalty's business.
+            body = tokens[:-1] if tokens and tokens[-1] in self.policy.end_ids else tokens
+            encoded.append(self.model.reader.join(ids, [*body, end]))
+        return self.model.score_encoded(encoded)
+
+
+class TextScorer:
+    """A plain function of (prompt, completion text) as a scorer."""
+
+    def __init__(self, score: Callable[[PromptContent, str], float]) -> None:
+        self.score = score
+
+    def __call__(self, prompts: list[PromptContent], prompt_ids: list[list[int]], samples: Samples) -> Tensor:
+        return torch.tensor([self.score(p, t) for p, t in zip(prompts, samples.texts, strict=True)])
+
+
+def penalties(samples: Samples, settings: PolicySettings) -> Tensor:
+    """What the constraints take off each completion's reward [B]: a missing end, and tokens over the length target."""
+    missing = torch.tensor([0.0 if done else settings.missing_end_penalty for done in samples.finished])
+    if not settings.length_target:
+        return missing
+    over = torch.tensor([max(0, len(tokens) - settings.length_target) for tokens in samples.tokens])
+    return missing + settings.length_penalty * over
+
+
+@torch.no_grad()
+def completion_logprobs(
+    policy: Policy,
+    prompt_ids: Sequence[Sequence[int]],
+    tokens: Sequence[Sequence[int]],
+    temperature: float,
+    tokens_per_microbatch: int,
+) -> Tensor:
+    """Log-probability of each completion token [B, T], 0 beyond each completion's end."""
+    width = max(map(len, tokens))
+    out = torch.zeros(len(tokens), width, device=policy.device)
+    lengths = [len(p) + len(c) for p, c in zip(prompt_ids, tokens, strict=True)]
+    for rows in microbatches(lengths, tokens_per_microbatch):
+        laid = Continuations.of([prompt_ids[r] for r in rows], [tokens[r] for r in rows], policy.device)
+        hidden = policy.body.hidden(laid.batch, laid.predictors)
+        grid = laid.grid(token_scores(policy, hidden, laid.targets, temperature).logprobs)
+        out[torch.tensor(rows), : laid.width] = grid
+    return out
+
+
+def grid_of(rows: Sequence[Sequence[float]], device: torch.device) -> Tensor:
+    """Ragged rows as [B, T], 0 beyond each row's end."""
+    out = torch.zeros(len(rows), max(map(len, rows)))
+    for number, row in enumerate(rows):
+        out[number, : len(row)] = torch.tensor(row)
+    return out.to(device)
