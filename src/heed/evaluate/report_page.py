@@ -1,0 +1,235 @@
+"""From ``ReportData`` to the page: what the template shows, worked out here so that the template only lays it out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from heed.evaluate.intervals import Interval, Undefined
+from heed.evaluate.metrics import WORD
+from heed.evaluate.report_charts import Series, line_chart, number, reliability_chart, swatch, whiskers
+from heed.evaluate.verdict import percent
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from heed.evaluate.report import Example, ReportData, TrainingPoint
+
+LONGEST_SHOWN = 2000
+"""Characters of a text that the page shows; ``report.json`` has it whole."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# Bidirectional controls could make text read otherwise than it stands, or leak into the page around it.
+_BIDIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a prompt, ready to show."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ShownExample:
+    """One example, ready to show; ``cut`` counts the characters left out."""
+
+    turns: list[Turn]
+    before: Markup
+    after: Markup
+    before_scores: dict[str, float]
+    after_scores: dict[str, float]
+    cut: int
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its caption, and a legend where it has several lines."""
+
+    title: str
+    drawing: Markup
+    legend: list[tuple[Markup, str]]
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters as signs one can see, and without bidirectional controls.
+
+    The page sets each text's own direction by itself, so that Arabic and Hebrew still read rightly.
+    """
+    shown = _CONTROL.sub(lambda m: "␡" if m[0] == "\x7f" else chr(0x2400 + ord(m[0])), text.replace("\r\n", "\n"))
+    return _BIDIRECTIONAL.sub(lambda m: f"[U+{ord(m[0]):04X}]", shown)
+
+
+def _shortened(text: str) -> tuple[str, int]:
+    shown = visible(text)
+    return shown[:LONGEST_SHOWN], max(0, len(shown) - LONGEST_SHOWN)
+
+
+def _pieces(text: str) -> tuple[list[str], list[str]]:
+    """The words and single signs of ``text``, and each with the white space after it (before it too, for the first);
+    the second list joined is ``text``."""
+    found = [(match.start(), match[0]) for match in WORD.finditer(text)] or [(0, "")]
+    bounds = [0, *(start for start, _ in found[1:]), len(text)]
+    return [word for _, word in found], [text[a:b] for a, b in pairwise(bounds)]
+
+
+def marked_differences(before: str, after: str) -> tuple[Markup, Markup]:
+    """Both texts as HTML, with the words that only the first has in ``<del>``, and those only the second has in
+    ``<ins>``; white space makes no difference."""
+    (old_words, old), (new_words, new) = _pieces(before), _pieces(after)
+    left: list[Markup] = []
+    right: list[Markup] = []
+    # From 200 words on, difflib takes no very frequent word as a starting point: else a degenerate text takes seconds.
+    for tag, a0, a1, b0, b1 in difflib.SequenceMatcher(None, old_words, new_words).get_opcodes():
+        left.append(_marked(tag != "equal", "del", "".join(old[a0:a1])))
+        right.append(_marked(tag != "equal", "ins", "".join(new[b0:b1])))
+    return Markup("").join(left), Markup("").join(right)
+
+
+def _marked(differs: bool, element: str, text: str) -> Markup:
+    body = text.rstrip()
+    if not differs or not body:
+        return Markup("{}").format(text)
+    return Markup("<{0}>{1}</{0}>{2}").format(element, body, text[len(body) :])
+
+
+def _example(example: Example) -> ShownExample:
+    prompt = example.prompt
+    spoken = [("prompt", prompt)] if isinstance(prompt, str) else [(turn.role, turn.content) for turn in prompt]
+    turns, cut = [], 0
+    for role, content in spoken:
+        text, lost = _shortened(content)
+        turns.append(Turn(role, text))
+        cut += lost
+    before, lost_before = _shortened(example.before)
+    after, lost_after = _shortened(example.after)
+    marked = marked_differences(before, after)
+    return ShownExample(turns, *marked, example.before_scores, example.after_scores, cut + lost_before + lost_after)
+
+
+def _training_charts(points: list[TrainingPoint]) -> list[Chart]:
+    drawn = []
+    for key, title in (
+        ("reward", "Reward of the rollout (reward units)"),
+        ("kl", "KL to the reference (nats a completion)"),
+        ("entropy", "Entropy (nats a token)"),
+        ("length", "Length (tokens)"),
+        ("proxy", "Audits: reward model’s score (reward units)"),
+        ("true", "Audits: true utility (utility units)"),
+    ):
+        line = [(float(p.step), getattr(p, key)) for p in points if getattr(p, key) is not None]
+        if line:
+            style = "b" if key == "proxy" else "a"
+            drawing = line_chart(f"training-{key}", title, "step", "optimiser step", [Series(title, line, style)])
+            drawn.append(Chart(title, drawing, []))
+    return drawn
+
+
+def _frontier_chart(data: ReportData) -> Chart | None:
+    points = data.reward_against_kl
+    if isinstance(points, Undefined) or not points:
+        return None
+    lines = [Series("Reward model (proxy)", [(p.kl, p.proxy) for p in points], "b")]
+    truth = [(p.kl, p.true) for p in points if p.true is not None]
+    if truth:
+        lines.append(Series("True utility", truth, "a"))
+    title = "Gain over the reference (its standard deviations)"
+    drawing = line_chart("frontier", title, "KL", "KL to the reference (nats a completion)", lines)
+    return Chart(title, drawing, [(swatch(line.style), line.name) for line in lines])
+
+
+def _value(value: float, shown: str) -> Markup:
+    """A number as shown, with the number itself for machines."""
+    return Markup('<data value="{}">{}</data>').format(repr(value), shown)
+
+
+def show_number(value: float | int | Undefined | None) -> Markup:
+    """A number in three digits; a whole one in full."""
+    if value is None or isinstance(value, Undefined):
+        return Markup("–")
+    return _value(value, f"{value:,}" if isinstance(value, int) else number(value))
+
+
+def show_percent(value: float | Undefined | None) -> Markup:
+    """A share of 0 to 1 as a percentage."""
+    return Markup("–") if value is None or isinstance(value, Undefined) else _value(value, percent(value))
+
+
+def show_interval(interval: Interval, share: bool = False) -> Markup:
+    """An interval's ends, or nothing where there are none."""
+    if interval.low is None or interval.high is None:
+        return Markup("")
+    ends = (f"{100 * v:.1f}" if share else number(v) for v in (interval.low, interval.high))
+    low, high = (_value(v, text) for v, text in zip((interval.low, interval.high), ends, strict=True))
+    return Markup('<span class="range">{} to {}{}</span>').format(low, high, " %" if share else "")
+
+
+def show_seconds(seconds: float) -> Markup:
+    """A duration: seconds up to two minutes, then minutes and seconds, then hours and minutes."""
+    if seconds < 120:
+        return _value(seconds, f"{number(seconds)} s")
+    if seconds < 7200:
+        minutes, rest = divmod(round(seconds), 60)
+        return _value(seconds, f"{minutes} min {rest} s")
+    hours, rest = divmod(round(seconds / 60), 60)
+    return _value(seconds, f"{hours:,} h {rest} min")
+
+
+def reason(value: Any) -> str | None:
+    """Why ``value`` is not there, or None where it is."""
+    if isinstance(value, Undefined):
+        return value.reason
+    return value.reason if isinstance(value, Interval) else None
+
+
+def unbroken(text: str) -> str:
+    """``text`` with numbers and their percent signs kept on one line."""
+    return text.replace(" %", "\u00a0%")
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("heed.evaluate"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "num": show_number,
+        "pct": show_percent,
+        "ends": show_interval,
+        "duration": show_seconds,
+        "visible": visible,
+        "unbroken": unbroken,
+    }
+    environment.globals |= {"whiskers": whiskers, "reason": reason}
+    return environment
+
+
+def page(data: ReportData) -> str:
+    """The page of ``data``: one self-contained HTML file without scripts or links to anything outside."""
+    calibration = data.calibration
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            d=data,
+            examples=[_example(example) for example in data.examples],
+            training_charts=[] if isinstance(data.training, Undefined) else _training_charts(data.training),
+            frontier=_frontier_chart(data),
+            reliability=None
+            if isinstance(calibration, Undefined)
+            else reliability_chart("reliability", "Observed against predicted preference", calibration.curve),
+        )
+    )

@@ -1,0 +1,276 @@
+"""Opening a database: connections that keep what they acknowledge, migrations, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+
+from heed.errors import ProjectError
+from heed.feedback.schema import HEAD
+
+T = TypeVar("T")
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_VALUES_PER_QUERY = 500  # SQLite takes 999 in its older versions
+
+BUSY_SECONDS = 30.0
+"""How long a statement waits for another process's short transaction before it gives up."""
+
+_MIGRATION_LOCK = 0x68656564  # "heed": one process at a time migrates a PostgreSQL database
+
+
+def open_database(url: str) -> Engine:
+    """Connect to ``url`` and bring its schema to ``HEAD``; a new database is made.
+
+    Before an older SQLite database is migrated, a copy is kept beside it as ``NAME.REVISION.backup``.
+
+    Raises:
+        ProjectError: no driver, no database, not heed's, damaged, read-only, or of a newer schema than this heed knows.
+    """
+    address = _parse_url(url)
+    place = _place(address)
+    try:
+        engine = create_engine(
+            address, connect_args={"timeout": BUSY_SECONDS} if address.get_backend_name() == "sqlite" else {}
+        )
+    except ModuleNotFoundError as error:
+        raise ProjectError(
+            place,
+            f"the driver {error.name} is not installed.",
+            "Run: pip install 'heed[postgres]'" if "psycopg" in str(error.name) else "Install it.",
+        ) from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    try:
+        with database_errors(engine), engine.connect() as connection:
+            current = _revision(connection)
+        if current != HEAD:
+            _migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that may write: all of it is stored and survives a crash when the block ends, or none of it."""
+    with database_errors(engine), engine.execution_options(heed_writes=True).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One transaction that only reads: it sees one state of the database, whatever others write meanwhile."""
+    # SQLite's transactions see one state always; PostgreSQL's only when told.
+    options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with database_errors(engine), engine.execution_options(**options).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def database_errors(engine: Engine) -> Iterator[None]:
+    """Turn what a user can mend into a :class:`~heed.errors.ProjectError`; broken constraints pass through."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        mended = _explain(_place(engine.url), str(error.orig))
+        if mended is None:
+            raise
+        raise mended from error
+
+
+def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """``rows`` in lists of ``size``, the last one shorter."""
+    left = iter(rows)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
+def rows_among(
+    connection: Connection, query: Select[Any], key: ColumnElement[Any], values: Iterable[str]
+) -> Iterator[Any]:
+    """Rows of ``query`` whose ``key`` is among ``values``, however many those are."""
+    for batch in batches(dict.fromkeys(values), _VALUES_PER_QUERY):
+        yield from connection.execute(query.where(key.in_(batch)))
+
+
+def existing(connection: Connection, key: ColumnElement[Any], values: Iterable[str]) -> set[str]:
+    """Those of ``values`` that stand in the column ``key``."""
+    return {row[0] for row in rows_among(connection, select(key), key, values)}
+
+
+def _parse_url(url: str) -> URL:
+    try:
+        address = make_url(url)
+        address.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
+        # The URL may hold a password: it is not repeated.
+        raise ProjectError(
+            "the database URL", "it is not one that heed understands.", "Write sqlite:///heed.db or postgresql://..."
+        ) from None
+    if address.drivername == "postgresql":
+        return address.set(drivername="postgresql+psycopg")
+    return address
+
+
+def _place(address: URL) -> str:
+    if address.get_backend_name() == "sqlite":
+        return f"database {address.database or 'in memory'}"
+    return f"database {address.render_as_string(hide_password=True)}"
+
+
+def _explain(place: str, message: str) -> ProjectError | None:
+    lowered = message.lower()
+    for signs, why, fix in (
+        (
+            ("readonly database", "read-only"),
+            "it is read-only for this user.",
+            "Make the file and its folder writable (chmod u+w), or copy the project to where you may write.",
+        ),
+        (
+            ("disk is full", "no space left"),
+            "the disk is full; nothing acknowledged is lost.",
+            "Free some space and repeat the command.",
+        ),
+        (
+            ("unable to open database file",),
+            "it cannot be opened: the folder is missing or closed to this user.",
+            "Check the path and its permissions.",
+        ),
+        (
+            ("not a database",),
+            "the file is not an SQLite database.",
+            "Put the right file there, or move this one away to begin anew.",
+        ),
+        (
+            ("malformed", "disk i/o error"),
+            "the file is damaged or cut off.",
+            "Restore a copy, or save what is left with: sqlite3 FILE .recover",
+        ),
+        (
+            ("database is locked",),
+            f"another process has been writing to it for over {BUSY_SECONDS:.0f} s.",
+            "Wait for it to end, or stop it, and repeat the command.",
+        ),
+        (
+            ("connection failed", "could not connect", "connection refused", "server closed the connection"),
+            "the server cannot be reached: " + message.strip().splitlines()[0] + ".",
+            "Check that it runs, its address, the user and the password.",
+        ),
+    ):
+        if any(sign in lowered for sign in signs):
+            return ProjectError(place, why, fix)
+    return None
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # The driver would begin transactions late and end them early; they begin in _begin_sqlite instead.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+        cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: in WAL mode the default, NORMAL, may lose the last transactions when the power fails.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A reader that turns writer cannot wait for another writer, it can only fail: writers say so when they begin.
+    writes = connection.get_execution_options().get("heed_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _revision(connection: Connection) -> str | None:
+    """The schema's revision; None for an empty database.
+
+    Raises:
+        ProjectError: there are tables, but none of heed's.
+    """
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables and "feedback" in tables:
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if set(tables) - {"alembic_version"}:
+        raise ProjectError(
+            _place(connection.engine.url),
+            f"it belongs to another program (it has a table '{sorted(tables)[0]}').",
+            "Name another database in heed.yaml.",
+        )
+    return None
+
+
+def _migrate(engine: Engine) -> None:
+    # Imported here: alembic takes longer to import than an up-to-date database to open.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        current = _revision(connection)  # once more, now that no other process can change it
+        if current == HEAD:
+            return
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if current is not None and current not in known:
+            raise _newer(connection, current)
+        if current is not None and connection.dialect.name == "sqlite":
+            _back_up(engine, current)
+        config.attributes["connection"] = connection
+        command.upgrade(config, HEAD)
+        connection.execute(text("DELETE FROM meta WHERE key = 'heed_version'"))
+        connection.execute(
+            text("INSERT INTO meta (key, value) VALUES ('heed_version', :version)"), {"version": version("heed")}
+        )
+
+
+def _newer(connection: Connection, current: str) -> ProjectError:
+    writer = None
+    if "meta" in inspect(connection).get_table_names():
+        writer = connection.execute(text("SELECT value FROM meta WHERE key = 'heed_version'")).scalar()
+    return ProjectError(
+        _place(connection.engine.url),
+        f"its schema is revision {current}, written by a newer heed; heed {version('heed')} knows revisions up to {HEAD}.",
+        f"Run: pip install 'heed>={writer}'" if writer and writer != version("heed") else "Run: pip install -U heed",
+    )
+
+
+def _back_up(engine: Engine, revision: str) -> None:
+    """Copy an SQLite file, with what its write-ahead log still holds, to ``NAME.REVISION.backup`` beside it."""
+    database = engine.url.database
+    if not database or database == ":memory:":
+        return
+    target = Path(f"{database}.{revision}.backup")
+    partial = target.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(partial)) as copy:
+        source.backup(copy)
+    os.replace(partial, target)

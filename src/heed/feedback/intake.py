@@ -1,0 +1,230 @@
+"""What may go into the store: every addition is checked here, inside the transaction that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, insert, select, update
+
+from heed.errors import DataError
+from heed.feedback import database, schema
+from heed.feedback.kinds import AnyFeedback, PromptContent, prompt_id
+from heed.feedback.records import AddResult, CompletionRecord, RaterKind, RaterRecord
+
+CONTENT: TypeAdapter[PromptContent] = TypeAdapter(PromptContent)
+
+
+def add_prompts(connection: Connection, prompts: Sequence[tuple[PromptContent, str | None, str]]) -> list[str]:
+    """Add ``(content, split, source)``, which may stand there already; their ids in the order given."""
+    table = schema.prompts
+    ids = [prompt_id(content) for content, _, _ in prompts]
+    splits = {
+        row.id: row.split for row in database.rows_among(connection, select(table.c.id, table.c.split), table.c.id, ids)
+    }
+    new = []
+    for identity, (content, split, source) in zip(ids, prompts, strict=True):
+        if not (content.strip() if isinstance(content, str) else content):
+            raise DataError(f"a prompt of {source or 'the prompts'}", "it is empty.", "Remove it.")
+        if split is not None and splits.setdefault(identity, split) != split:
+            raise DataError(
+                f"prompt {identity} ({_start(content)}) of {source or 'the prompts'}",
+                f"it stands in split '{splits[identity]}' already and cannot be in '{split}' too: what is trained on "
+                "cannot test.",
+                f"Remove it from '{split}'.",
+            )
+        new.append({"id": identity, "content": CONTENT.dump_python(content, mode="json"), "source": source})
+    known = database.existing(connection, table.c.id, ids)
+    fresh = {row["id"]: row | {"split": splits.get(str(row["id"]), "train")} for row in reversed(new)}
+    rows = [fresh[identity] for identity in dict.fromkeys(ids) if identity not in known]
+    if rows:
+        connection.execute(insert(table), rows)
+    return ids
+
+
+def _start(content: PromptContent) -> str:
+    text = content if isinstance(content, str) else content[-1].content
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def add_raters(connection: Connection, raters: Sequence[RaterRecord]) -> AddResult:
+    """Add raters, or give those that are there the group given."""
+    table = schema.raters
+    known = {
+        row.name: RaterRecord(row.name, row.kind, row.group_name)
+        for row in database.rows_among(connection, select(table), table.c.name, [rater.name for rater in raters])
+    }
+    new = []
+    for rater in raters:
+        if not 1 <= len(rater.name) <= 255 or not rater.name.isprintable():
+            raise DataError(
+                f"rater {rater.name[:60]!r}", "a name has 1 to 255 printable characters.", "Name the rater otherwise."
+            )
+        if rater.kind not in get_args(RaterKind):
+            raise DataError(
+                f"rater '{rater.name}'",
+                f"'{rater.kind}' is no kind of rater.",
+                f"Choose one of {', '.join(get_args(RaterKind))}.",
+            )
+        old = known.setdefault(rater.name, rater)
+        if old is rater:
+            new.append(rater.name)
+        elif old.kind != rater.kind:
+            raise DataError(
+                f"rater '{rater.name}'",
+                f"there is a rater of this name already, of kind '{old.kind}', not '{rater.kind}'.",
+                "Give the new rater another name.",
+            )
+        elif old.group != rater.group:
+            known[rater.name] = rater
+            if rater.name not in new:
+                connection.execute(update(table).where(table.c.name == rater.name).values(group_name=rater.group))
+    rows = [{"name": name, "kind": known[name].kind, "group_name": known[name].group} for name in new]
+    if rows:
+        connection.execute(insert(table), rows)
+    return AddResult(len(new), len(raters) - len(new), tuple(new))
+
+
+def add_completions(connection: Connection, completions: Sequence[CompletionRecord]) -> int:
+    """Add completions whose prompts and runs are known; how many are new."""
+    table = schema.completions
+    known = database.existing(connection, table.c.id, [record.id for record in completions])
+    new = {record.id: record for record in reversed(completions) if record.id not in known}
+    records = list(reversed(new.values()))
+    prompts = database.existing(connection, schema.prompts.c.id, [record.prompt_id for record in records])
+    runs = database.existing(
+        connection, schema.runs.c.id, [record.run_id for record in records if record.run_id is not None]
+    )
+    for record in records:
+        if record.prompt_id not in prompts:
+            raise _unknown(f"completion {record.id}", "prompt", record.prompt_id)
+        if record.run_id is not None and record.run_id not in runs:
+            raise _unknown(f"completion {record.id}", "run", record.run_id)
+    if records:
+        connection.execute(
+            insert(table),
+            [
+                {
+                    "id": record.id,
+                    "prompt_id": record.prompt_id,
+                    "text": record.text,
+                    "run_id": record.run_id,
+                    "sample_index": record.index,
+                    "tokens": record.tokens,
+                    "finished": record.finished,
+                    "logprob": record.logprob,
+                }
+                for record in records
+            ],
+        )
+    return len(records)
+
+
+def _unknown(whose: str, kind: str, identity: str) -> DataError:
+    way = {
+        "prompt": "Add the prompt first ('heed feedback import' adds prompts, completions and feedback together).",
+        "completion": "Add the completion first ('heed feedback import' adds prompts, completions and feedback together).",
+        "run": "Take the run's id from 'heed runs', or leave it out for a completion from outside.",
+    }[kind]
+    return DataError(whose, f"its {kind} {identity} is not in the store.", way)
+
+
+def add_feedback(connection: Connection, feedback: Sequence[AnyFeedback]) -> AddResult:
+    """Add judgments whose items are known and whose corrections make sense, and the raters first heard of."""
+    table = schema.feedback
+    given = {entry.id: entry for entry in feedback}
+    known = database.existing(connection, table.c.id, given)
+    new = {identity: entry for identity, entry in given.items() if identity not in known}
+    _check_items(connection, new)
+    _check_corrections(connection, new)
+    names = dict.fromkeys(entry.rater for entry in new.values())
+    unknown = [name for name in names if name not in database.existing(connection, schema.raters.c.name, names)]
+    add_raters(connection, [RaterRecord(name, "human", "") for name in unknown])
+    if new:
+        connection.execute(
+            insert(table),
+            [
+                {
+                    "id": identity,
+                    "kind": entry.kind,
+                    "rater": entry.rater,
+                    "prompt_id": entry.prompt_id,
+                    "created": entry.created,
+                    "supersedes": entry.supersedes,
+                    "record": entry.model_dump(mode="json"),
+                }
+                for identity, entry in new.items()
+            ],
+        )
+    places = [
+        {"feedback_id": identity, "place": place, "completion_id": completion}
+        for identity, entry in new.items()
+        for place, completion in enumerate(entry.completion_ids)
+    ]
+    if places:
+        connection.execute(insert(schema.feedback_completions), places)
+    return AddResult(len(new), len(feedback) - len(new), tuple(unknown))
+
+
+def _check_items(connection: Connection, feedback: dict[str, AnyFeedback]) -> None:
+    """Every prompt and completion is known, and each completion is one of the prompt judged."""
+    prompts = database.existing(connection, schema.prompts.c.id, [entry.prompt_id for entry in feedback.values()])
+    table = schema.completions
+    ids = [completion for entry in feedback.values() for completion in entry.completion_ids]
+    prompt_of = {
+        row.id: row.prompt_id
+        for row in database.rows_among(connection, select(table.c.id, table.c.prompt_id), table.c.id, ids)
+    }
+    for identity, entry in feedback.items():
+        whose = f"{entry.kind} {identity} of rater '{entry.rater}'"
+        if entry.prompt_id not in prompts:
+            raise _unknown(whose, "prompt", entry.prompt_id)
+        for completion in entry.completion_ids:
+            if completion not in prompt_of:
+                raise _unknown(whose, "completion", completion)
+            if prompt_of[completion] != entry.prompt_id:
+                raise DataError(
+                    whose,
+                    f"completion {completion} answers prompt {prompt_of[completion]}, not {entry.prompt_id}.",
+                    "Judge completions of one prompt.",
+                )
+
+
+def _check_corrections(connection: Connection, feedback: dict[str, AnyFeedback]) -> None:
+    """A correction supersedes an answer that is there, of the same rater about the same prompt, and not corrected yet."""
+    targets = [entry.supersedes for entry in feedback.values() if entry.supersedes is not None]
+    if not targets:
+        return
+    table = schema.feedback
+    said = {
+        row.id: (row.rater, row.prompt_id)
+        for row in database.rows_among(
+            connection, select(table.c.id, table.c.rater, table.c.prompt_id), table.c.id, targets
+        )
+    }
+    corrected = database.existing(connection, table.c.supersedes, targets)
+    for identity, entry in feedback.items():
+        said[identity] = (entry.rater, entry.prompt_id)
+        target = entry.supersedes
+        if target is None:
+            continue
+        whose = f"correction {identity} of rater '{entry.rater}'"
+        if target not in said or target == identity:
+            raise DataError(
+                whose, f"the answer {target} that it supersedes is not in the store.", "Add that one first."
+            )
+        if said[target] != (entry.rater, entry.prompt_id):
+            rater, prompt = said[target]
+            raise DataError(
+                whose,
+                f"the answer {target} was given by rater '{rater}' to prompt {prompt}.",
+                "A rater corrects only own answers to the same prompt; add this one as a new answer.",
+            )
+        if target in corrected:
+            raise DataError(
+                whose,
+                f"the answer {target} has been superseded before.",
+                "Supersede the newest correction of it instead.",
+            )
+        corrected.add(target)

@@ -1,0 +1,10 @@
+"""Runs the migrations on the connection, and in the transaction, that ``heed.feedback.database`` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from heed.feedback.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

@@ -1,0 +1,139 @@
+"""One writing process at a time on a project: a lock of the operating system, which dies with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+import weakref
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from heed.errors import ProjectError
+from heed.files import file_errors
+
+_PATIENCE_SECONDS = 0.5
+"""A reader that asks who holds the lock holds it for an instant itself; a writer waits that out before it gives up."""
+
+_held: weakref.WeakSet[ProjectLock] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class LockOwner:
+    """The process that holds a lock: its id, host, start of the holding (UTC), and a token unique to this holding."""
+
+    pid: int
+    host: str
+    since: str
+    token: str
+
+
+class ProjectLock:
+    """A lock on the file at ``path``, taken as often as wanted by this object and given up as often."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._depth = 0
+        self._owner: LockOwner | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._owner is not None
+
+    def acquire(self) -> LockOwner:
+        """Take the lock, or take it once more.
+
+        Raises:
+            ProjectError: another process has it (named by its id), or the file cannot be written.
+        """
+        if self._owner is not None:
+            self._depth += 1
+            return self._owner
+        with file_errors(f"project {self.path.parent}"):
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._wait_for(descriptor)
+            owner = LockOwner(
+                os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"), uuid4().hex
+            )
+            with file_errors(f"project {self.path.parent}"):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(vars(owner)).encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor, self._owner, self._depth = descriptor, owner, 1
+        _held.add(self)
+        return owner
+
+    def release(self) -> None:
+        """Give up one taking; the last one frees the lock."""
+        if self._depth == 0:
+            return
+        self._depth -= 1
+        if self._depth == 0:
+            self._let_go()
+
+    def owner(self) -> LockOwner | None:
+        """Who holds the lock now; None if nobody does, whatever a process that died left in the file."""
+        if self._owner is not None:
+            return self._owner
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read_owner(descriptor)
+        finally:
+            os.close(descriptor)
+        return None
+
+    def _wait_for(self, descriptor: int) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise self._taken(_read_owner(descriptor)) from None
+                time.sleep(0.02)
+
+    def _taken(self, owner: LockOwner) -> ProjectError:
+        if owner.pid == os.getpid() and owner.host == socket.gethostname():
+            why, fix = "this very process has it open a second time and is writing.", "Use one Project object."
+        else:
+            why = f"process {owner.pid} on {owner.host} has been writing to it since {owner.since}."
+            fix = f"Wait for it to end, or stop it with: kill -INT {owner.pid}"
+        return ProjectError(f"project {self.path.parent}", why, fix)
+
+    def _let_go(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._owner, self._depth = None, None, 0
+        _held.discard(self)
+
+
+def _read_owner(descriptor: int) -> LockOwner:
+    try:
+        return LockOwner(**json.loads(os.pread(descriptor, 4096, 0)))
+    except (ValueError, TypeError):
+        # Read between its taking and its writing.
+        return LockOwner(0, "an unknown host", "just now", "")
+
+
+def _forget_in_child() -> None:
+    # A forked worker shares its parent's lock: kept open there, it would outlive a parent that was killed.
+    for lock in list(_held):
+        lock._let_go()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

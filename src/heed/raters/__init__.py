@@ -1,0 +1,1 @@
+"""Who gave the feedback: people and simulated raters."""
