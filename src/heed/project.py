@@ -228,6 +228,12 @@ class Project:
         matching = [record for record in self.runs() if record.stage == stage and record.state == state]
         return matching[-1] if matching else None
 
+    def feedback_of(self, run_id: str) -> list[str]:
+        """Ids of the judgments that a run learned from, in the order they were given to it."""
+        table = schema.run_feedback
+        with self.store.reading() as connection:
+            return list(connection.scalars(select(table.c.feedback_id).where(table.c.run_id == run_id)))
+
     def _read_runs(self, ids: Sequence[str] | None) -> list[RunRecord]:
         owner = self._owner_token()
         with self.store.reading() as connection:

@@ -72,9 +72,10 @@ def sample(
     per_batch = max(1, settings.rows_per_batch // settings.samples_per_prompt)
     out = Samples([], [], [], None if value_head is None else [], [])
     draw = _decode_fast if policy.body.trunk is not None else _decode_generic
+    # One stream of random numbers for all prompts: rows_per_batch changes memory and speed, not what is drawn.
+    generator = torch.Generator().manual_seed(seed % 2**63)
     for start in range(0, len(prompts), per_batch):
         chunk = prompts[start : start + per_batch]
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + start) % 2**63)
         rows = draw(policy, chunk, settings, generator, value_head)
         _collect(out, policy, chunk, rows, settings)
         if progress is not None:
@@ -142,8 +143,8 @@ class _StopStrings:
 
     def __init__(self, policy: Policy, stop: list[str]) -> None:
         self.policy, self.stop = policy, stop
-        # A token may be as short as one character, so this many tokens always hold the longest stop string.
-        self.window = max(map(len, stop), default=0) + 4
+        # A token may be as short as one byte, so this many tokens always hold the longest stop string.
+        self.window = max((len(s.encode()) for s in stop), default=0) + 4
 
     def ended(self, tokens: Tensor, rows: Tensor, length: int) -> Tensor:
         recent = tokens[rows, max(0, length - self.window) : length].tolist()
@@ -281,7 +282,7 @@ def _decode_generic(
     value_head: nn.Module | None,
 ) -> _Rows:
     """Any causal model through ``transformers.generate``, with the same draws as the fast path."""
-    from transformers import LogitsProcessorList
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
     if value_head is not None:
         raise ValueError("values on the way need the fast path; compute them afterwards")
@@ -289,23 +290,37 @@ def _decode_generic(
     ids, mask = TokenBatch.of(repeated, policy.device).padded("left", fill=min(policy.end_ids))
     uniform = torch.rand(len(repeated), settings.max_new_tokens, generator=generator, dtype=torch.float64)
     recorder = _QuantileSampler(settings, uniform.to(policy.device), ids.shape[1])
-    extra: dict[str, Any] = {}
-    if settings.stop:
-        extra = {"stop_strings": settings.stop, "tokenizer": policy.tokenizer}
-    whole = policy.model.generate(
-        ids,
-        attention_mask=mask,
-        do_sample=False,
-        max_new_tokens=settings.max_new_tokens,
-        eos_token_id=sorted(policy.end_ids),
-        pad_token_id=min(policy.end_ids),
-        logits_processor=LogitsProcessorList([recorder]),
-        **extra,
-    )
+    stopping = [_StopCriterion(policy, settings.stop, ids.shape[1])] if settings.stop else []
+    # A model's own generation settings (a repetition penalty, say) would make its samples those of another distribution.
+    own, policy.model.generation_config = policy.model.generation_config, GenerationConfig()
+    try:
+        whole = policy.model.generate(
+            ids,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=settings.max_new_tokens,
+            eos_token_id=sorted(policy.end_ids),
+            pad_token_id=min(policy.end_ids),
+            logits_processor=LogitsProcessorList([recorder]),
+            stopping_criteria=StoppingCriteriaList(stopping),
+        )
+    finally:
+        policy.model.generation_config = own
     tokens = whole[:, ids.shape[1] :]
     logprobs = torch.stack(recorder.logprobs, dim=1)
     lengths, finished = _ends(policy, tokens, settings)
     return _Rows(tokens, lengths, finished, logprobs, None)
+
+
+class _StopCriterion:
+    """Our stop strings for ``generate``; its own would also look into the prompt."""
+
+    def __init__(self, policy: Policy, stop: list[str], prompt_width: int) -> None:
+        self.strings, self.prompt_width = _StopStrings(policy, stop), prompt_width
+
+    def __call__(self, input_ids: Tensor, scores: Any, **unused: Any) -> Tensor:
+        tokens = input_ids[:, self.prompt_width :]
+        return self.strings.ended(tokens, torch.arange(len(tokens), device=tokens.device), tokens.shape[1])
 
 
 class _QuantileSampler:
@@ -354,9 +369,16 @@ def stream(policy: Policy, prompt: Sequence[int], settings: SamplingSettings, se
         text = policy.decode(prompt, written)
         cuts = [text.index(s) for s in settings.stop if s in text]
         text = text[: min(cuts)] if cuts else text
-        # A character of several tokens is shown once it is whole.
-        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            yield text[len(shown) :]
-            shown = text
-        if cuts or written[-1] in policy.end_ids:
+        ended = bool(cuts) or written[-1] in policy.end_ids or len(written) == settings.max_new_tokens
+        # What may yet grow into a stop string is held back, and a character of several tokens is shown once it is whole.
+        ready = text if ended else text[: len(text) - _stop_overlap(text, settings.stop)]
+        if ended or not ready.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield ready[len(shown) :]
+            shown = ready
+        if ended:
             return
+
+
+def _stop_overlap(text: str, stop: list[str]) -> int:
+    """Length of the longest end of ``text`` that a stop string begins with."""
+    return max((n for s in stop for n in range(1, len(s)) if text.endswith(s[:n])), default=0)

@@ -52,7 +52,8 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` with gradients: x [N, I], weight [O, I] (any strides), bias [O] -> [N, O]."""
-    if not (_ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32):
+    # oneDNN refuses a product of no rows, which torch's own makes.
+    if not (_ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.shape[0]):
         return F.linear(x, weight, bias)
     if not torch.is_grad_enabled():
         return _product(x, weight, bias)

@@ -69,7 +69,7 @@ class RewardModel:
     Attributes:
         members: networks of the same shape, fitted from different seeds.
         reader: makes token ids of texts.
-        pooling: 'mean' or 'last' of the completion's hidden states (an encoder's 'last' is its first token).
+        pooling: 'mean' or 'last' of the completion's hidden states.
         mean, std: of the reference policy's raw scores; ``score`` subtracts and divides.
         temperature: divides differences of ``score`` to make calibrated probabilities.
         card: what else belongs to the model (tie model, accuracy, where it comes from), JSON-able.
@@ -140,7 +140,8 @@ class RewardModel:
     def score_encoded(self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> Tensor:
         """Centred and scaled scores [N], in standard deviations of the reference policy's samples."""
         pieces = microbatches([len(e.ids) for e in encoded], tokens_per_microbatch)
-        raw = torch.cat([self.raw([encoded[row] for row in rows]) for rows in pieces])
+        nothing = self.members[0].head.weight.new_zeros(0)
+        raw = torch.cat([nothing, *(self.raw([encoded[row] for row in rows]) for rows in pieces)])
         return (raw - self.mean) / self.std
 
     def score(self, prompts: Sequence[PromptContent], completions: Sequence[str]) -> Tensor:

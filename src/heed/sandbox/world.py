@@ -10,13 +10,16 @@ import hashlib
 import inspect
 import json
 import os
+import shutil
 import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heed.feedback.kinds import Message, PromptContent
+from heed.files import file_errors
 from heed.sandbox import grammar, lexicon
+from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerFast
@@ -29,6 +32,17 @@ CONTEXT_TOKENS = 256
 
 TOKENIZER_SEED = 0
 TOKENIZER_ROWS = 6_000
+
+PRETRAINING_SEED = 0
+PRETRAINING_ROWS = 20_000
+PRETRAINING: dict[str, Any] = {
+    "steps": 360,
+    "prompts_per_step": 64,
+    "tokens_per_microbatch": 8192,
+    "learning_rate": 4e-3,
+    "weight_decay": 0.01,
+    "checkpoint_every": 100,
+}
 
 # Only an answer ends with the end of text, so the prompt of a conversation never looks finished to the model.
 CHAT_TEMPLATE = (
@@ -124,6 +138,46 @@ def cache_folder() -> Path:
     """Where base models are kept: ``$HEED_CACHE``, or ``~/.cache/heed``."""
     chosen = os.environ.get("HEED_CACHE")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "heed"
+
+
+def base_model(watcher: Watcher | None = None) -> Path:
+    """Folder of the base model: trained at first use in about a minute on two cores, then kept by the hash of its recipe.
+
+    Raises:
+        ProjectError: the cache folder cannot be written. Stopped: on Ctrl-C; the next call goes on.
+    """
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from heed.models.policy import Policy
+    from heed.train.checkpoint import Checkpoints
+    from heed.train.optimise import FitSettings
+    from heed.train.supervised import pretrain
+
+    watcher = watcher or Watcher()
+    recipe = recipe_hash(**PRETRAINING, seed=PRETRAINING_SEED)
+    folder = cache_folder() / f"base-{recipe}"
+    if (folder / "model.safetensors").is_file():
+        return folder
+    settings = FitSettings(**PRETRAINING)
+    torch.manual_seed(PRETRAINING_SEED)
+    policy = Policy.of(LlamaForCausalLM(model_config()), tokenizer(), "the built-in world")
+    count = min(PRETRAINING_ROWS, settings.steps * settings.prompts_per_step)
+    rows = pretraining_texts(PRETRAINING_SEED, count)
+    encoded = policy.tokenizer(rows, add_special_tokens=False)["input_ids"]
+    watcher.say(f"training the built-in world's base model once: {settings.steps} steps, kept in {folder}")
+    checkpoints = Checkpoints(cache_folder() / f".base-{recipe}", recipe)
+    pretrain(policy, encoded, settings, PRETRAINING_SEED, checkpoints, watcher)
+    with file_errors(str(folder)):
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        policy.save(draft)
+        # Two processes may have trained it at once: the results are equal, and the first to finish stays.
+        if folder.exists():
+            shutil.rmtree(draft)
+        else:
+            draft.rename(folder)
+    checkpoints.clear()
+    return folder
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

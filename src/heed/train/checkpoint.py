@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -54,22 +55,23 @@ class Checkpoints:
         """
         draft = self.folder / f".draft-{os.getpid()}"
         try:
-            shutil.rmtree(draft, ignore_errors=True)
+            # Killed processes leave their drafts behind, each as large as a checkpoint.
+            for left in self.folder.glob(".draft-*"):
+                shutil.rmtree(left, ignore_errors=True)
             draft.mkdir(parents=True)
             save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, draft / "tensors.safetensors")
             state = {"step": step, "fingerprint": self.fingerprint, "numbers": numbers}
             (draft / "state.json").write_text(json.dumps(state), encoding="utf-8")
             for file in draft.iterdir():
                 _flush(file)
-            target = self.folder / f"step-{step}"
-            shutil.rmtree(target, ignore_errors=True)
-            draft.rename(target)
+            self._discard(step)
+            draft.rename(self.folder / f"step-{step}")
             _flush(self.folder)
-        except OSError as error:
+            for old in self._steps()[:-_KEEP]:
+                self._discard(old)
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(draft, ignore_errors=True)
             raise write_error(error, self.folder) from error
-        for old in self._steps()[:-_KEEP]:
-            shutil.rmtree(self.folder / f"step-{old}", ignore_errors=True)
 
     def latest(self) -> Saved | None:
         """The newest checkpoint, or None.
@@ -92,7 +94,15 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Delete all checkpoints, once the run is done."""
+        for step in self._steps():
+            self._discard(step)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _discard(self, step: int) -> None:
+        """Delete a checkpoint. It loses its name first: a kill must not leave half of one that looks like a whole."""
+        folder = self.folder / f"step-{step}"
+        if folder.is_dir():
+            shutil.rmtree(folder.rename(self.folder / f".draft-{os.getpid()}-old-{step}"), ignore_errors=True)
 
     def _steps(self) -> list[int]:
         if not self.folder.is_dir():
@@ -110,7 +120,10 @@ def _flush(path: Path) -> None:
 
 def write_error(error: Exception, folder: Path) -> ProjectError:
     """What a failed write means to the person at the keyboard."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # safetensors tells the system's error number in its text only.
+    told = re.search(r"os error (\d+)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return ProjectError(
             f"cannot write to {folder}",
             "the disk is full.",

@@ -155,10 +155,11 @@ class OnlineTrainer:
         chosen = rows_of_step(step, len(self.prompts), settings.prompts_per_step, self.seed)
         rollout = self.roll_out([self.prompts[row] for row in chosen], self.seed * 100_003 + step)
         figures = {"step": float(step + 1), **self._rollout_figures(rollout)}
-        figures |= self.learn(rollout, step)
-        self.control.update(max(0.0, figures["kl"]), len(rollout.lengths))
+        # Looked at before the update, the truth belongs to the very policy whose reward and KL stand beside it.
         if self.audit is not None and (step % settings.audit_every == 0 or step == settings.steps - 1):
             figures |= self.audit(self.policy)
+        figures |= self.learn(rollout, step)
+        self.control.update(max(0.0, figures["kl"]), len(rollout.lengths))
         self.result.tokens += sum(rollout.lengths)
         self.result.history.append(figures)
         return figures
@@ -214,11 +215,12 @@ class OnlineTrainer:
         self._layouts.clear()
         for epoch in range(settings.epochs):
             epoch_kl = 0.0
-            for part, rows in enumerate(self._minibatches(len(rollout.lengths), step, epoch)):
+            parts = self._minibatches(len(rollout.lengths), step, epoch)
+            for part, rows in enumerate(parts):
                 done = self._update(rollout, rows, step)
                 if epoch == part == 0:
                     first_ratio = done["ratio_max"]
-                epoch_kl += done.pop("rollout_kl") / settings.minibatches
+                epoch_kl += done.pop("rollout_kl") / len(parts)
                 totals.add(**done)
                 updates += 1
             totals["update_kl"] = epoch_kl
@@ -282,7 +284,7 @@ class OnlineTrainer:
                 tokens,
             )
             totals.add(
-                policy_loss=float(got.loss),
+                policy_loss=float(got.loss.detach()),
                 clip_fraction=float(got.clip_fraction),
                 rollout_kl=float(got.approximate_kl),
             )
@@ -296,7 +298,7 @@ class OnlineTrainer:
             got = clipped_value_loss(
                 values, cut(rollout.values), cut(rollout.returns), mask, settings.clip_value, tokens
             )
-            totals.add(value_loss=float(got.loss), value_clip_fraction=float(got.clip_fraction))
+            totals.add(value_loss=float(got.loss.detach()), value_clip_fraction=float(got.clip_fraction))
             return got.loss
 
         def together() -> Tensor:

@@ -59,8 +59,8 @@ class Fit:
 
 
 def steps_for(examples: int, prompts_per_step: int, epochs: float) -> int:
-    """Optimiser steps for ``epochs`` passes over ``examples``; at least one."""
-    return max(1, math.ceil(examples * epochs / prompts_per_step))
+    """Optimiser steps for ``epochs`` passes over ``examples``; at least one. A step takes no example twice."""
+    return max(1, math.ceil(examples * epochs / min(prompts_per_step, examples)))
 
 
 def rate_at(step: int, steps: int, warmup: int) -> float:

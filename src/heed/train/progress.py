@@ -25,7 +25,7 @@ class Watcher:
         """Something that needs a person's attention."""
 
 
-class Stopped(Exception):  # noqa: N818 - being stopped by its user is no error
+class Stopped(KeyboardInterrupt):
     """The run was asked to stop, has saved its state, and goes on when the same command is given again."""
 
 

@@ -104,7 +104,8 @@ def _repeats_prompt(values: dict[str, Any]) -> bool:
 
 
 def _read_completion(value: Any, name: str, prompt: PromptContent) -> str:
-    if isinstance(prompt, str):
+    # A conversation answered by a plain text is no form of TRL's, but what people write, and it says the same.
+    if isinstance(prompt, str) or isinstance(value, str):
         return read_text(value, name)
     return _only_reply(read_messages(value, name), name)
 

@@ -1,0 +1,247 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heed.errors import ConfigError, HeedError
+from heed.terminal import feedback, stages
+from heed.terminal.console import console, escape_unprintable, note, print_error
+from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds
+from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
+from heed.terminal.text import safe
+from heed.train.progress import Stopped
+
+EXIT_PROBLEM, EXIT_ERROR, EXIT_STOPPED = 1, 2, 130
+
+_START, _LOOP, _LOOK = "Start", "The loop, all of it or stage by stage", "Look"
+
+app = typer.Typer(
+    help="The whole human-feedback loop: sample, judge, learn the reward, improve, prove it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with: heed init mine --sandbox, then inside mine: heed loop",
+)
+
+
+def main() -> None:
+    """The program ``heed``. Exit codes: 0 done, 1 something was left out or found wrong, 2 an error, 130 stopped."""
+    escape_unprintable()
+    try:
+        app()
+    except Stopped:
+        note("stopped; the same command goes on from here")
+        sys.exit(EXIT_STOPPED)
+    except HeedError as error:
+        if os.environ.get("HEED_DEBUG") == "1":
+            raise
+        print_error(error)
+        sys.exit(EXIT_ERROR)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("heed"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """The whole human-feedback loop: sample, judge, learn the reward, improve, prove it."""
+
+
+@app.command(rich_help_panel=_START)
+def init(
+    name: Annotated[Path, typer.Argument(help="The project's folder, new or empty.")],
+    model: Annotated[str | None, typer.Option(metavar="PATH|HUB_ID", help="Base model.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='JSON lines with "prompt" and optionally "split".')
+    ] = None,
+    demonstrations: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='JSON lines with "prompt" and "completion".')
+    ] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="The built-in world: nothing is downloaded.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the built-in world.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a project folder with a commented heed.yaml."""
+    from heed.terminal.init import init_from_files, init_sandbox, missing_options
+    from heed.terminal.watcher import watching
+
+    if sandbox:
+        if model is not None or prompts is not None or demonstrations is not None:
+            raise ConfigError(
+                "heed init --sandbox with a model or files", "the built-in world brings its own.", "Leave them out."
+            )
+        with watching(quiet) as watcher:
+            told = init_sandbox(name, seed, watcher)
+    else:
+        if model is None or prompts is None:
+            raise missing_options(model, prompts)
+        told = init_from_files(name, model, prompts, demonstrations)
+    screen = console()
+    screen.print(safe(f"project {name}: {'; '.join(told)}"), soft_wrap=True)
+    if not quiet:
+        asked = (
+            "heed loop --rounds 1" if sandbox else "heed sample, then heed ask, then heed train reward; or heed loop"
+        )
+        screen.print(safe(f"next: cd {name}, look through heed.yaml, and give: {asked}"), soft_wrap=True)
+
+
+@app.command(rich_help_panel=_START)
+def doctor(
+    online: Annotated[bool, typer.Option("--online", help="Also try to reach the Hugging Face hub.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """What this machine can do, what is missing and how to get it."""
+    from heed.terminal.doctor import examine, print_checks
+
+    checks = examine(Path.cwd(), online)
+    if as_json:
+        print_json([vars(check) for check in checks])
+    else:
+        print_checks(checks)
+    if any(check.state == "problem" for check in checks):
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+@app.command(rich_help_panel=_LOOP)
+def loop(
+    turns: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Turns of the loop.")] = 1,
+    seed: Seed = None,
+    device: Device = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """All stages, again and again, with new samples each round; what is done already is not done again."""
+    from heed.loop import run_loop
+
+    with rounds(Choices("", seed=seed, device=device), quiet, fresh) as (stages_, watcher):
+        evaluations = run_loop(stages_.project, turns, watcher, fresh)
+        paths = stages_.report()
+    for run in evaluations:
+        print_run(run)
+    for path in paths:
+        console().print(safe(str(path)), soft_wrap=True)
+
+
+@app.command(rich_help_panel=_LOOP)
+def sample(
+    turn: stages.Round = 0,
+    sets: Set = None,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Sample completions of training prompts with the newest policy."""
+    with rounds(Choices("sampling", config, sets or (), seed, device), quiet, fresh) as (stages_, _):
+        run = stages_.sample(turn)
+    print_run(run)
+
+
+@app.command(rich_help_panel=_LOOP)
+def ask(
+    rater: Annotated[str | None, typer.Option(help="Who judges; your user name.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many pairs.")] = None,
+    turn: stages.Round = 0,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge pairs of completions: one key an answer, undo, quit and come back.
+
+    In a project of simulated raters these judge, unless --rater names a person. In a pipe an answer is a line.
+    """
+    from getpass import getuser
+
+    from heed.terminal.ask import judge
+
+    with rounds(Choices(""), quiet, fresh) as (stages_, _):
+        if stages_.project.settings.raters.kind == "simulated" and rater is None:
+            run = stages_.collect(turn)
+        else:
+            judge(stages_, rater if rater is not None else getuser(), limit)
+            return
+    print_run(run)
+
+
+app.add_typer(stages.train, name="train", rich_help_panel=_LOOP)
+app.command(rich_help_panel=_LOOP)(stages.score)
+app.command(rich_help_panel=_LOOP)(stages.evaluate)
+app.add_typer(feedback.feedback, name="feedback", rich_help_panel=_LOOP)
+
+
+@app.command(rich_help_panel=_LOOP)
+def report(
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to; the project.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write report.html and report.json about the newest evaluation."""
+    with rounds(Choices(""), quiet) as (stages_, _):
+        paths = stages_.report(out)
+    for path in paths:
+        console().print(safe(str(path)), soft_wrap=True)
+
+
+@app.command(rich_help_panel=_LOOK)
+def runs(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with configurations and metrics.")] = False,
+) -> None:
+    """All runs: state, cost, result, and what each was made from."""
+    from heed.project import Project
+
+    with Project.open() as project:
+        found = project.runs()
+    if as_json:
+        print_json([run_values(run) for run in found])
+    else:
+        print_runs(found)
+
+
+@app.command(rich_help_panel=_LOOK)
+def trace(
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a run, completion, prompt or judgment, or a rater.")
+    ],
+    full: Annotated[bool, typer.Option("--full", help="Every judgment and completion instead of counts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Where something came from and what became of it, from a completion back to the judgments and forward again."""
+    from heed.project import Project
+
+    with Project.open() as project:
+        found = project.trace(identity, full)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_trace(found)
+
+
+@app.command(rich_help_panel=_LOOK)
+def chat(
+    model: Annotated[
+        str | None, typer.Option(metavar="RUN|PATH", help="Whom to talk to; the project's newest policy.")
+    ] = None,
+    against: Annotated[str | None, typer.Option(metavar="RUN|PATH", help="A second one, side by side.")] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 1.0,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest reply (tokens); the project's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the replies.")] = 0,
+    device: Device = None,
+) -> None:
+    """Talk to the newest policy, or to two models side by side."""
+    from heed.terminal.chat import chat as talk
+
+    talk(model, against, temperature, max_new_tokens, seed, device or "auto")

@@ -1,0 +1,123 @@
+"""Gathering a project's runs into the data of its report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from heed.evaluate.compare import FrontierPoint
+from heed.evaluate.intervals import Undefined
+from heed.evaluate.metrics import Accuracy, Calibration
+from heed.evaluate.report import Alarm, RaterSource, ReportData, RunSource, TrainingPoint
+from heed.project import Project
+from heed.runs import RunRecord, code_version
+from heed.stages.evaluation import Evaluation
+from heed.stages.results import peak_memory_mib
+
+
+def report_data(project: Project, evaluation: RunRecord) -> ReportData:
+    """Everything that the report of an evaluation says, from the records of the runs behind it."""
+    found = Evaluation.model_validate(evaluation.metrics)
+    lineage = _ancestors(project, evaluation)
+    policy = next(run for run in lineage if run.id in evaluation.parents and run.stage == "policy")
+    reward = next((run for run in lineage if run.id in evaluation.parents and run.stage == "reward"), None)
+    reference = next((parent for parent in policy.parents if parent.startswith("sft-")), project.settings.model)
+    seconds = _seconds(lineage)
+    return ReportData(
+        project=project.settings.name,
+        policy=policy.id,
+        reference=reference,
+        verdict=found.verdict,
+        alarms=[_alarm(text) for text in policy.metrics["alarms"]],
+        true_win_rate=found.true,
+        judged_win_rate=found.judged,
+        proxy_win_rate=found.proxy,
+        true_utility=found.true_utility,
+        kl=found.kl,
+        reference_texts=found.reference_texts,
+        policy_texts=found.policy_texts,
+        labels=0 if reward is None else reward.metrics["comparisons"],
+        tokens=sum(run.cost.tokens for run in lineage),
+        seconds=seconds,
+        peak_memory_mib=peak_memory_mib(),
+        held_out_accuracy=_part(Accuracy, reward, "accuracy"),
+        calibration=_part(Calibration, reward, "calibration"),
+        training=[_point(row) for row in policy.metrics["history"]],
+        reward_against_kl=_frontier(policy),
+        examples=found.examples,
+        examples_note="The first test prompts in their order; nobody picked them.",
+        runs=[RunSource(id=run.id, stage=run.stage) for run in lineage],
+        raters=_raters(project, reward, found),
+        seed=evaluation.seed,
+        code_version=code_version(),
+        created=datetime.now(UTC),
+    )
+
+
+def _ancestors(project: Project, run: RunRecord) -> list[RunRecord]:
+    """The run and all that it came from, oldest first."""
+    records = {record.id: record for record in project.runs()}
+    wanted, queue = {run.id}, [run.id]
+    while queue:
+        for parent in records[queue.pop()].parents:
+            if parent not in wanted:
+                wanted.add(parent)
+                queue.append(parent)
+    return [record for record in records.values() if record.id in wanted]
+
+
+def _seconds(lineage: list[RunRecord]) -> dict[str, float]:
+    by_stage: dict[str, float] = {}
+    for run in lineage:
+        by_stage[run.stage] = by_stage.get(run.stage, 0.0) + run.cost.seconds
+    return {**by_stage, "total": sum(by_stage.values())}
+
+
+def _alarm(text: str) -> Alarm:
+    """An alarm of training reads "KIND alarm at step N: what was seen"."""
+    head, _, message = text.partition(": ")
+    kind, _, step = head.partition(" alarm at step ")
+    return Alarm(kind=kind, message=message, step=int(step) if step.isdigit() else None)
+
+
+def _part(kind: type[Any], reward: RunRecord | None, name: str) -> Any:
+    if reward is None:
+        return Undefined(reason="This policy was not optimised against a reward model.")
+    value = reward.metrics[name]
+    return Undefined.model_validate(value) if set(value) == {"reason"} else kind.model_validate(value)
+
+
+def _point(row: dict[str, float]) -> TrainingPoint:
+    return TrainingPoint(
+        step=int(row["step"]),
+        reward=row["reward"] - row["penalty"],
+        kl=row["kl"],
+        entropy=row["entropy"],
+        length=row["length"],
+        proxy=row.get("proxy"),
+        true=row.get("true"),
+    )
+
+
+def _frontier(policy: RunRecord) -> list[FrontierPoint] | Undefined:
+    points = policy.metrics["frontier"]
+    if not points:
+        return Undefined(reason="No true utility is known, so there were no audits.")
+    return [FrontierPoint.model_validate(point) for point in points]
+
+
+def _raters(project: Project, reward: RunRecord | None, found: Evaluation) -> list[RaterSource]:
+    kinds = {rater.name: rater.kind for rater in project.store.raters()}
+    given: Counter[str] = Counter()
+    if reward is not None:
+        given.update(s.feedback.rater for s in project.store.feedback(ids=project.feedback_of(reward.id)))
+    training = [
+        RaterSource(name=name, kind=kinds[name], labels=count, used_for="training")
+        for name, count in sorted(given.items())
+    ]
+    held_out = [
+        RaterSource(name=name, kind="simulated", labels=count, used_for="evaluation")
+        for name, count in sorted(found.raters.items())
+    ]
+    return training + held_out

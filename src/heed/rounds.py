@@ -1,0 +1,514 @@
+"""The stages of the loop on a project: each reads from the store, writes one run record, and can be stopped and resumed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heed.errors import DataError, ProjectError
+from heed.feedback.kinds import AnyFeedback, Comparison, Demonstration, completion_id
+from heed.feedback.store import CompletionRecord, PromptRecord
+from heed.project import Project
+from heed.raters.simulated import Utility, simulated_raters, utility_by_name
+from heed.runs import Cost, Run, RunRecord
+from heed.stages.data import ComparisonRow, comparisons_of, read_demonstrations, read_prompts, report_broken
+from heed.train.progress import Watcher
+
+# Judgments of simulated raters go into the store in transactions of this many.
+_PIECE = 250
+_OWN_TEST_SHARE = 0.1
+
+
+class WaitingForPeopleError(ProjectError):
+    """The loop cannot go on before people have judged."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a rater is asked about: two completions of a prompt, in the item's own order."""
+
+    prompt: PromptRecord
+    a: CompletionRecord
+    b: CompletionRecord
+
+
+@dataclass
+class Rounds:
+    """The stages of one project.
+
+    Args:
+        project: where everything is read from and written to.
+        watcher: hears what is going on.
+        fresh: do a stage anew even if it was done before with the same inputs.
+    """
+
+    project: Project
+    watcher: Watcher
+    fresh: bool = False
+
+    @property
+    def settings(self) -> Any:
+        return self.project.settings
+
+    # What the stages start from
+
+    def load_prompts(self) -> None:
+        """Read the prompts file into the store; prompts that are there already stay as they are.
+
+        Where the file names no split, a tenth of the prompts, chosen by their content, is held out for testing.
+
+        Raises:
+            DataError: the file is missing, or has no good line.
+        """
+        from heed.stages.reward import share_of
+
+        path = self.project.folder / self.settings.prompts
+        lines, broken = read_prompts(path)
+        for line in report_broken(path, broken):
+            self.watcher.alarm(f"left out: {line}")
+        self.project.store.add_prompts(
+            [
+                (content, split or ("test" if share_of(content, "split") < _OWN_TEST_SHARE else "train"), path.name)
+                for content, split in lines
+            ]
+        )
+
+    def newest_policy(self) -> tuple[str, str]:
+        """Where the newest policy lies, and the run that made it ("base": the model of ``heed.yaml``)."""
+        found = [run for stage in ("policy", "sft") if (run := self.project.latest(stage)) is not None]
+        return self._model_of(found[0]) if found else (self._base_model(), "base")
+
+    def reference_policy(self) -> tuple[str, str]:
+        """The policy that optimisation starts from and the KL is measured to: the tuned one, else the base model."""
+        tuned = self.project.latest("sft")
+        return self._model_of(tuned) if tuned is not None else (self._base_model(), "base")
+
+    def _base_model(self) -> str:
+        """The model of ``heed.yaml``; a relative path that lies in the project starts there."""
+        inside = self.project.folder / self.settings.model
+        return str(inside if inside.is_dir() else self.settings.model)
+
+    def _model_of(self, run: RunRecord) -> tuple[str, str]:
+        return str(self.project.artifact("model", run.id)), run.id
+
+    def _prompts(self, split: str) -> list[PromptRecord]:
+        if not self.project.store.counts()["prompts"]:
+            self.load_prompts()
+        found = self.project.store.prompts(split=split)
+        if not found:
+            raise DataError(
+                f"the project has no {split} prompts",
+                f"none in {self.settings.prompts} belongs to that split.",
+                f'Add lines with "split": "{split}", or leave "split" out and heed holds a tenth out.',
+            )
+        return found
+
+    def _done(self, stage: str, round_: int) -> RunRecord | None:
+        """The run of this stage that the loop finished in this round; a later round's feedback does not undo it."""
+        if not round_ or self.fresh:
+            return None
+        found = [r for r in self.project.runs() if (r.stage, r.round, r.state) == (stage, round_, "done")]
+        same = [run for run in found if run.seed == self.settings.seed]
+        if same:
+            self.watcher.say(f"{same[-1].id} was done before in round {round_}")
+        return same[-1] if same else None
+
+    @contextmanager
+    def _run(
+        self,
+        stage: str,
+        config: dict[str, Any],
+        round_: int,
+        parents: Sequence[str],
+        feedback: Sequence[str] = (),
+    ) -> Iterator[Run]:
+        """A run record around a stage, which calls ``finish``; in state "done" where it was done before."""
+        settings = self.settings
+        machine = {"base": settings.model, "device": settings.device, "threads": settings.threads}
+        known = [parent for parent in parents if parent != "base"]
+        run = self.project.begin_run(stage, {**config, **machine}, settings.seed, known, feedback, round_, self.fresh)
+        if run.state == "done":
+            self.watcher.say(f"{run.id} was done before with the same inputs")
+            yield run
+            return
+        self.watcher.say(f"{run.id}: {'going on' if run.resumed else 'started'}")
+        with run:
+            yield run
+
+    def _record(self, run: Run) -> RunRecord:
+        return self.project.run(run.id)
+
+    # The stages
+
+    def train_sft(self, round_: int = 0) -> RunRecord | None:
+        """Tune the base model on the demonstrations of ``heed.yaml`` and those in the store; None where there are none."""
+        from heed.stages.supervised import train_sft
+
+        store = self.project.store
+        stored = [s for s in store.feedback(kinds=["demonstration"]) if isinstance(s.feedback, Demonstration)]
+        contents = (
+            {p.id: p.content for p in store.prompts(ids=[s.feedback.prompt_id for s in stored])} if stored else {}
+        )
+        rows = [(contents[s.feedback.prompt_id], s.feedback.text) for s in stored]  # type: ignore[union-attr]
+        if self.settings.demonstrations:
+            path = self.project.folder / self.settings.demonstrations
+            found, broken = read_demonstrations(path)
+            for line in report_broken(path, broken):
+                self.watcher.alarm(f"left out: {line}")
+            rows = [*found, *rows]
+        if not rows:
+            return None
+        with self._run("sft", self.settings.sft.model_dump(), round_, [], [s.id for s in stored]) as run:
+            if run.state == "running":
+                done = train_sft(
+                    self._base_model(),
+                    rows,
+                    run.folder / "model",
+                    self.settings.sft,
+                    self.settings.seed,
+                    self.settings.device,
+                    self.watcher,
+                )
+                run.finish(
+                    {**done.metrics, "verdict": done.verdict},
+                    Cost(0, done.tokens, done.seconds),
+                    {"model": done.folder},
+                )
+                self.watcher.say(done.verdict)
+        return self._record(run)
+
+    def sample(self, round_: int = 0) -> RunRecord:
+        """Sample completions of training prompts with the newest policy; each run takes the next prompts."""
+        from heed.models.policy import Policy
+        from heed.stages.results import prepare_machine
+        from heed.stages.sampling import sample_pieces
+
+        if (before := self._done("sample", round_)) is not None:
+            return before
+        settings = self.settings.sampling
+        policy, maker = self.newest_policy()
+        turn = sum(run.stage == "sample" and run.state == "done" for run in self.project.runs())
+        chosen = self._chosen_prompts(turn, settings.prompts)
+        with self._run("sample", {**settings.model_dump(), "turn": turn}, round_, [maker]) as run:
+            if run.state == "running":
+                started, tokens = time.monotonic(), 0
+                store = self.project.store
+                # A piece goes in as one transaction, so what is there is whole pieces.
+                done = len(store.completions(run_id=run.id)) // settings.samples_per_prompt
+                model = Policy.load(policy, prepare_machine(self.settings.device, self.settings.threads))
+                contents = [prompt.content for prompt in chosen]
+                pieces = sample_pieces(model, contents, settings, self.settings.seed + 7 * turn, self.watcher, done)
+                for start, piece in pieces:
+                    records = []
+                    for place, completion in enumerate(piece):
+                        index = start * settings.samples_per_prompt + place
+                        prompt = chosen[index // settings.samples_per_prompt]
+                        identity = completion_id(prompt.id, completion.text, f"{run.id}:{index}")
+                        records.append(
+                            CompletionRecord(
+                                identity,
+                                prompt.id,
+                                completion.text,
+                                run.id,
+                                index,
+                                completion.tokens,
+                                completion.finished,
+                                completion.logprob,
+                            )
+                        )
+                    store.add_completions(records)
+                    tokens += sum(completion.tokens for completion in piece)
+                made = store.completions(run_id=run.id)
+                ended = sum(c.finished for c in made) / len(made)
+                metrics = {"completions": len(made), "prompts": len(chosen), "ended": ended, "policy": maker}
+                run.finish(metrics, Cost(0, tokens, time.monotonic() - started))
+        return self._record(run)
+
+    def _chosen_prompts(self, turn: int, count: int) -> list[PromptRecord]:
+        """The next ``count`` training prompts in a shuffled order that goes around."""
+        prompts = self._prompts("train")
+        random.Random(f"prompts:{self.settings.seed}").shuffle(prompts)
+        count = min(count, len(prompts))
+        start = turn * count % len(prompts)
+        return (prompts + prompts)[start : start + count]
+
+    def open_items(self, limit: int | None = None, rater: str | None = None) -> list[Item]:
+        """Pairs of sampled completions that ``rater`` (None: anybody) has not judged, newest samples first."""
+        judged = {
+            frozenset(s.feedback.completion_ids)
+            for s in self.project.store.feedback(kinds=["comparison"], raters=None if rater is None else [rater])
+        }
+        items: list[Item] = []
+        sampled = [run for run in self.project.runs() if run.stage == "sample"]
+        for run in sorted(sampled, key=lambda run: run.started, reverse=True):
+            items += [i for i in self._pairs(run.id) if frozenset((i.a.id, i.b.id)) not in judged]
+            if limit is not None and len(items) >= limit:
+                return items[:limit]
+        return items
+
+    def _pairs(self, run_id: str) -> list[Item]:
+        """Disjoint pairs of each prompt's completions of a run; equal texts are no question."""
+        by_prompt: dict[str, list[CompletionRecord]] = {}
+        for completion in self.project.store.completions(run_id=run_id):
+            by_prompt.setdefault(completion.prompt_id, []).append(completion)
+        prompts = {p.id: p for p in self.project.store.prompts(ids=list(by_prompt))}
+        return [
+            Item(prompts[key], a, b)
+            for key, found in by_prompt.items()
+            for a, b in zip(found[::2], found[1::2], strict=False)
+            if a.text != b.text
+        ]
+
+    def collect(self, round_: int = 0) -> RunRecord:
+        """Have the simulated raters of ``heed.yaml`` judge the newest samples.
+
+        Raises:
+            WaitingForPeopleError: the raters are people, and some items have no judgment yet.
+            ProjectError: nothing has been sampled.
+        """
+        if (before := self._done("ask", round_)) is not None:
+            return before
+        settings = self.settings.raters
+        sampled = self.project.latest("sample")
+        if sampled is None:
+            raise ProjectError("nothing to judge", "no completions have been sampled.", "Run 'heed sample' first.")
+        items = self._pairs(sampled.id)[: settings.comparisons]
+        if settings.kind == "human":
+            self._wait_for_people(items)
+        with self._run("ask", settings.model_dump(), round_, [sampled.id]) as run:
+            if run.state == "running":
+                started = time.monotonic()
+                given = self._simulate(items, run)
+                metrics = {"items": len(items), "by_choice": given}
+                run.finish(metrics, Cost(len(items), 0, time.monotonic() - started))
+        return self._record(run)
+
+    def _wait_for_people(self, items: Sequence[Item]) -> None:
+        judged = {frozenset(s.feedback.completion_ids) for s in self.project.store.feedback(kinds=["comparison"])}
+        waiting = sum(frozenset((item.a.id, item.b.id)) not in judged for item in items)
+        if waiting:
+            raise WaitingForPeopleError(
+                f"{waiting} of {len(items)} items wait for a judgment",
+                "the raters of this project are people.",
+                "Run 'heed ask', then give the same command again.",
+            )
+
+    def _simulate(self, items: Sequence[Item], run: Run) -> dict[str, int]:
+        """Each item is judged by one of the raters, in turn; left and right are shuffled for each showing."""
+        settings = self.settings.raters
+        raters = simulated_raters(settings.simulated, utility_by_name(settings.utility), self.settings.seed)
+        if not raters:
+            raise ProjectError(
+                "no rater to ask", "raters.simulated in heed.yaml is empty.", "Add one, or set raters.kind to human."
+            )
+        store = self.project.store
+        store.add_raters([(rater.name, "simulated", rater.group) for rater in raters])
+        created = self._record(run).started
+        choices: dict[str, int] = {}
+        batch: list[AnyFeedback] = []
+        for number, item in enumerate(items):
+            rater = raters[number % len(raters)]
+            key = f"{item.a.id}:{item.b.id}"
+            swapped = random.Random(f"{self.settings.seed}:{rater.name}:{key}").random() < 0.5
+            choice, strength = rater.compare(item.prompt.content, item.a.text, item.b.text, not swapped, key)
+            batch.append(
+                Comparison(
+                    rater=rater.name,
+                    prompt_id=item.prompt.id,
+                    completion_ids=(item.a.id, item.b.id),
+                    shown_order=(1, 0) if swapped else (0, 1),
+                    created=created,
+                    choice=choice,
+                    strength=strength,
+                    source=run.id,
+                )
+            )
+            choices[choice] = choices.get(choice, 0) + 1
+            if len(batch) == _PIECE or number == len(items) - 1:
+                store.add_feedback(batch)
+                batch = []
+                self.watcher.advance(number + 1, len(items), "comparisons")
+        return choices
+
+    def comparisons(self) -> tuple[list[ComparisonRow], list[str], dict[str, int]]:
+        """All comparisons in the store, the ids of the judgments they come from, and what was of no use, by kind."""
+        store = self.project.store
+        stored = store.feedback()
+        completions = {
+            c.id: c.text for c in store.completions(ids=_unique(i for s in stored for i in s.feedback.completion_ids))
+        }
+        prompts = {p.id: p.content for p in store.prompts(ids=_unique(s.feedback.prompt_id for s in stored))}
+        rows: list[ComparisonRow] = []
+        ids: list[str] = []
+        unused: dict[str, int] = {}
+        for entry in stored:
+            texts = [completions[i] for i in entry.feedback.completion_ids]
+            found = comparisons_of(entry.feedback, prompts[entry.feedback.prompt_id], texts)
+            rows += found
+            if found:
+                ids.append(entry.id)
+            elif entry.feedback.kind != "demonstration":
+                unused[entry.feedback.kind] = unused.get(entry.feedback.kind, 0) + 1
+        return rows, ids, unused
+
+    def train_reward(self, round_: int = 0) -> RunRecord:
+        """Fit the reward model on all comparisons of the project, on the backbone of the reference policy.
+
+        Raises:
+            DataError: there are none, or only ties.
+        """
+        if (before := self._done("reward", round_)) is not None:
+            return before
+        from heed.stages.reward import train_reward
+
+        rows, ids, unused = self.comparisons()
+        if not rows:
+            raise DataError(
+                "no comparison to learn from", "the project has none.", "Run 'heed ask' or 'heed feedback import FILE'."
+            )
+        for kind, count in unused.items():
+            self.watcher.say(f"{count} judgments of kind '{kind}' are kept but not learned from: they compare nothing")
+        backbone, maker = self.reference_policy()
+        sampled = [run.id for run in self.project.runs() if run.stage in ("sample", "ask") and run.state == "done"]
+        with self._run("reward", self.settings.reward.model_dump(), round_, [maker, *sampled], ids) as run:
+            if run.state == "running":
+                done = train_reward(
+                    backbone,
+                    rows,
+                    run.folder / "model",
+                    self.settings.reward,
+                    self.settings.seed,
+                    reference_texts=self._reference_texts(maker),
+                    device=self.settings.device,
+                    watcher=self.watcher,
+                )
+                run.finish(
+                    {**done.metrics, "verdict": done.verdict},
+                    Cost(0, done.tokens, done.seconds),
+                    {"model": done.folder},
+                )
+                self.watcher.say(done.verdict)
+        return self._record(run)
+
+    def _reference_texts(self, maker: str) -> list[tuple[Any, str]] | None:
+        """Samples of the reference policy, which the scores are centred and scaled to; None where it wrote none."""
+        runs = [r for r in self.project.runs() if r.stage == "sample" and r.state == "done"]
+        own = [r.id for r in runs if r.metrics.get("policy") == maker]
+        if not own:
+            return None
+        found = self.project.store.completions(run_id=own[0])[:512]
+        prompts = {p.id: p.content for p in self.project.store.prompts(ids=_unique(c.prompt_id for c in found))}
+        return [(prompts[c.prompt_id], c.text) for c in found]
+
+    def train_policy(self, round_: int = 0) -> RunRecord:
+        """Optimise the reference policy against the newest reward model.
+
+        Every round starts from the reference again, with a reward that has seen the last round's policy judged: errors
+        of an early reward are not carried on.
+
+        Raises:
+            ProjectError: there is no reward model.
+        """
+        if (before := self._done("policy", round_)) is not None:
+            return before
+        from heed.stages.policy import train_policy
+
+        reward = self._latest("reward", "heed train reward")
+        start, maker = self.reference_policy()
+        prompts = [prompt.content for prompt in self._chosen_prompts(0, len(self._prompts("train")))]
+        with self._run("policy", self.settings.policy.model_dump(), round_, [maker, reward.id]) as run:
+            if run.state == "running":
+                done = train_policy(
+                    start,
+                    self._model_of(reward)[0],
+                    prompts,
+                    run.folder / "model",
+                    self.settings.policy,
+                    self.settings.seed,
+                    self.truth(),
+                    self.settings.device,
+                    self.watcher,
+                )
+                run.finish(
+                    {**done.metrics, "verdict": done.verdict},
+                    Cost(0, done.tokens, done.seconds),
+                    {"model": done.folder},
+                )
+                self.watcher.say(done.verdict)
+        return self._record(run)
+
+    def truth(self) -> Utility | None:
+        """The true utility, where the raters are simulated and there is one."""
+        name = self.settings.raters.utility
+        return utility_by_name(name) if name else None
+
+    def _latest(self, stage: str, command: str) -> RunRecord:
+        found = self.project.latest(stage)
+        if found is None:
+            raise ProjectError(f"no {stage} run is done", "this stage needs its result.", f"Run '{command}' first.")
+        return found
+
+    def evaluate(self, round_: int = 0) -> RunRecord:
+        """Compare the newest policy with its reference on the test prompts.
+
+        Raises:
+            ProjectError: no policy has been optimised.
+        """
+        if (before := self._done("evaluate", round_)) is not None:
+            return before
+        from heed.stages.evaluation import evaluate_policy
+
+        policy = self._latest("policy", "heed train policy")
+        reward = next((parent for parent in policy.parents if parent.startswith("reward-")), None)
+        reference, maker = self.reference_policy()
+        settings, raters = self.settings.evaluate, self.settings.raters
+        prompts = [prompt.content for prompt in self._prompts("test")]
+        parents = [policy.id, maker, *([reward] if reward else [])]
+        config = {
+            **settings.model_dump(),
+            "raters": raters.model_dump(),
+            "max_new_tokens": self.settings.policy.max_new_tokens,
+        }
+        with self._run("evaluate", config, round_, parents) as run:
+            if run.state == "running":
+                started, truth = time.monotonic(), self.truth()
+                held_out = (
+                    simulated_raters(raters.held_out, truth, self.settings.seed) if truth and raters.held_out else []
+                )
+                found = evaluate_policy(
+                    self._model_of(policy)[0],
+                    reference,
+                    prompts,
+                    settings,
+                    self.settings.policy.max_new_tokens,
+                    self.settings.seed,
+                    None if reward is None else str(self.project.artifact("model", reward)),
+                    truth,
+                    held_out,
+                    self.settings.device,
+                    self.watcher,
+                )
+                run.finish(found.model_dump(mode="json"), Cost(0, found.tokens, time.monotonic() - started))
+                self.watcher.say(found.verdict.sentence)
+        return self._record(run)
+
+    def report(self, folder: str | Path | None = None) -> tuple[Path, Path]:
+        """Write ``report.json`` and ``report.html`` about the newest evaluation; into the project unless ``folder`` is given.
+
+        Raises:
+            ProjectError: nothing has been evaluated.
+        """
+        from heed.evaluate.report import write
+        from heed.reporting import report_data
+
+        evaluation = self._latest("evaluate", "heed evaluate")
+        return write(report_data(self.project, evaluation), Path(folder) if folder else self.project.folder)
+
+
+def _unique(ids: Any) -> list[str]:
+    return list(dict.fromkeys(ids))

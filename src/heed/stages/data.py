@@ -1,0 +1,162 @@
+"""Reading what stages work on from files: prompts, demonstrations, comparisons. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from heed.errors import DataError
+from heed.feedback.formats import BrokenRow, FileFormat, Row, read_rows
+from heed.feedback.formats.lines import load_object, read_lines
+from heed.feedback.formats.rows import RowError, read_prompt
+from heed.feedback.kinds import AnyFeedback, Comparison, Demonstration, Edit, PromptContent, Ranking, prompt_id
+
+FIRST, SECOND, TIE = 0, 1, 2
+
+
+class PromptLine(NamedTuple):
+    """A prompt of a file; ``split`` is None where the file names none."""
+
+    content: PromptContent
+    split: str | None
+
+
+class ComparisonRow(NamedTuple):
+    """Two completions of a prompt and which was preferred: 0 the first, 1 the second, 2 neither."""
+
+    prompt: PromptContent
+    a: str
+    b: str
+    outcome: int
+    rater: str = ""
+
+
+@dataclass
+class Unused:
+    """Judgments that a reward model of comparisons cannot learn from, counted by kind."""
+
+    counts: dict[str, int]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {kind}s" for kind, count in sorted(self.counts.items()))
+
+
+def read_prompts(path: str | Path) -> tuple[list[PromptLine], list[BrokenRow]]:
+    """Prompts of a file of JSON lines ``{"prompt": text or messages, "split": "train" or "test"}``; each once.
+
+    Raises:
+        DataError: the file is missing, or has no good line.
+    """
+    good: dict[str, PromptLine] = {}
+    broken: list[BrokenRow] = []
+    for line in read_lines(Path(path)):
+        if not line.data.strip() and not line.fault:
+            continue
+        try:
+            if line.fault:
+                raise RowError(line.fault)
+            entry = load_object(line.data)
+            if "prompt" not in entry:
+                raise RowError(f"it has no 'prompt', only {', '.join(sorted(entry)) or 'nothing'}")
+            split = entry.get("split")
+            if split not in (None, "train", "test"):
+                raise RowError(f"split is {split!r}; it must be 'train' or 'test'")
+            content = read_prompt(entry["prompt"])
+            key = prompt_id(content)
+            if key in good and good[key].split != split:
+                raise RowError("the same prompt stands in the file with another split")
+            good.setdefault(key, PromptLine(content, split))
+        except RowError as error:
+            broken.append(BrokenRow(line.number, str(error)))
+    if not good:
+        first = f"line {broken[0].line}: {broken[0].reason}." if broken else "the file is empty."
+        raise DataError(f"{path} has no prompt", first, 'Each line is JSON such as {"prompt": "Once upon a time"}.')
+    return list(good.values()), broken
+
+
+def read_demonstrations(
+    path: str | Path, format: FileFormat | str = "auto"
+) -> tuple[list[tuple[PromptContent, str]], list[BrokenRow]]:
+    """(prompt, completion) of every demonstration in a file of any feedback format.
+
+    Raises:
+        DataError: the file is missing, or holds no demonstration.
+    """
+    rows, broken = _read(path, format)
+    found = [(row.prompt, row.feedback.text) for row in rows if isinstance(row.feedback, Demonstration)]
+    if not found:
+        raise DataError(
+            f"{path} has no demonstration",
+            f"its {len(rows)} readable rows are of other kinds." if rows else _first(broken),
+            'Each line is JSON with "prompt" and "completion".',
+        )
+    return found, broken
+
+
+def read_comparisons(
+    path: str | Path, format: FileFormat | str = "auto"
+) -> tuple[list[ComparisonRow], list[BrokenRow]]:
+    """Comparisons in a file of any feedback format; rankings and edits count as the comparisons they imply.
+
+    Raises:
+        DataError: the file is missing, or nothing in it compares completions.
+    """
+    rows, broken = _read(path, format)
+    found = [pair for row in rows for pair in comparisons_of(row.feedback, row.prompt, row.completions)]
+    if not found:
+        raise DataError(
+            f"{path} has no comparison",
+            f"its {len(rows)} readable rows are of other kinds." if rows else _first(broken),
+            'Each line is JSON with "prompt", "chosen" and "rejected", or another format that heed imports.',
+        )
+    return found, broken
+
+
+def _read(path: str | Path, format: FileFormat | str) -> tuple[list[Row], list[BrokenRow]]:
+    rows: list[Row] = []
+    broken: list[BrokenRow] = []
+    for row in read_rows(path, format, rater="import"):  # type: ignore[arg-type]
+        if isinstance(row, Row):
+            rows.append(row)
+        else:
+            broken.append(row)
+    return rows, broken
+
+
+def _first(broken: Sequence[BrokenRow]) -> str:
+    return f"line {broken[0].line}: {broken[0].reason}." if broken else "it is empty."
+
+
+def comparisons_of(feedback: AnyFeedback, prompt: PromptContent, completions: Sequence[str]) -> list[ComparisonRow]:
+    """The comparisons that a judgment implies: itself, the pairs of a ranking, an edit above its original; else none.
+
+    "Both bad" says no more about which is better than a tie.
+    """
+    if isinstance(feedback, Comparison):
+        outcome = {"a": FIRST, "b": SECOND}.get(feedback.choice, TIE)
+        return [ComparisonRow(prompt, completions[0], completions[1], outcome, feedback.rater)]
+    if isinstance(feedback, Ranking):
+        place = {position: rank for rank, group in enumerate(feedback.groups) for position in group}
+        return [
+            ComparisonRow(prompt, completions[i], completions[j], _order(place[i], place[j]), feedback.rater)
+            for i, j in combinations(sorted(place), 2)
+        ]
+    if isinstance(feedback, Edit):
+        return [ComparisonRow(prompt, feedback.edited, completions[0], FIRST, feedback.rater)]
+    return []
+
+
+def _order(first: int, second: int) -> int:
+    return TIE if first == second else FIRST if first < second else SECOND
+
+
+def report_broken(path: str | Path, broken: Iterable[BrokenRow], shown: int = 5) -> list[str]:
+    """Lines for people about rows that were left out; empty where none were."""
+    rows = list(broken)
+    lines = [f"{path}, line {row.line}: {row.reason}" for row in rows[:shown]]
+    if len(rows) > shown:
+        lines.append(f"{path}: {len(rows) - shown} more broken lines")
+    return lines

@@ -1,0 +1,151 @@
+"""Policy optimisation as a stage."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heed.config import PolicySettings, SamplingSettings
+from heed.errors import DataError
+from heed.feedback.kinds import PromptContent
+from heed.stages.plan import policy_plan
+from heed.stages.results import Output, StageResult, content_hash, model_identity, prepare_machine
+from heed.train.progress import Watcher
+
+if TYPE_CHECKING:
+    from heed.models.policy import Policy
+    from heed.models.reward import RewardModel, ScalarModel
+    from heed.train.online import OnlineResult, Prompt
+
+_AUDIT_PROMPTS = 64
+
+
+def train_policy(
+    model: str | Path,
+    reward: str | Path | Callable[[PromptContent, str], float],
+    prompts: Sequence[PromptContent],
+    out: str | Path,
+    settings: PolicySettings | None = None,
+    seed: int = 0,
+    truth: Callable[[PromptContent, str], float] | None = None,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+) -> StageResult:
+    """Optimise a policy by PPO against a reward and write it to ``out``; the same call goes on where it was stopped.
+
+    Args:
+        model: the policy at the start, and the reference that the KL is measured to.
+        reward: a reward model's folder, or any function of (prompt, completion).
+        prompts: what is rolled out; where ``truth`` is given some of them are set aside for audits.
+        truth: the true utility, where one is known; never trained on, only looked at every ``audit_every`` steps.
+
+    Raises:
+        ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
+    """
+    from heed.models.policy import Policy
+    from heed.models.reward import RewardModel
+    from heed.train.online import OnlineTrainer, verdict
+    from heed.train.rollout import ModelScorer, Scorer, TextScorer
+
+    settings, watcher = settings or PolicySettings(), watcher or Watcher()
+    named = repr(reward) if callable(reward) else model_identity(reward)
+    data = content_hash([p if isinstance(p, str) else [[m.role, m.content] for m in p] for p in prompts])
+    identity = {"model": model_identity(model), "reward": named, "prompts": data, "audited": truth is not None}
+    output = Output(Path(out), "policy", {**identity, "settings": settings.model_dump(), "seed": seed})
+    if (finished := output.finished()) is not None:
+        watcher.say(f"already done: {output.folder}")
+        return finished
+    where = prepare_machine(device)
+    policy, reference = Policy.load(model, where), Policy.load(model, where)
+    network = None if callable(reward) else RewardModel.load(reward, where)
+    scorer: Scorer = TextScorer(reward) if callable(reward) else ModelScorer(network, policy)  # type: ignore[arg-type]
+    rolled, audited = _encode(policy, prompts, settings, truth is not None)
+    lengths = sum(len(p.ids) for p in rolled) / len(rolled)
+    watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings))
+    audit = None if truth is None else _Audit(audited, truth, scorer, settings, seed)
+    trainer = OnlineTrainer(
+        policy, reference, scorer, rolled, settings, seed, _value_model(policy, network, settings, seed), audit
+    )
+    result = trainer.run(output.checkpoints(), watcher)
+    metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
+    metrics["frontier"] = audit.frontier(reference, result) if audit else []
+    policy.save(output.folder)
+    return output.finish(metrics, verdict(result), result.tokens)
+
+
+def _encode(
+    policy: Policy, prompts: Sequence[PromptContent], settings: PolicySettings, audited: bool
+) -> tuple[list[Prompt], list[Prompt]]:
+    from heed.train.online import Prompt
+
+    if not prompts:
+        raise DataError("no prompt to roll out", "the list is empty.", "Give some with --prompts.")
+    encoded = [Prompt(content, policy.encode_prompt(content)) for content in prompts]
+    for number, prompt in enumerate(encoded):
+        policy.check_prompt(prompt.ids, settings.max_new_tokens, f"prompt {number + 1}")
+    aside = min(_AUDIT_PROMPTS, len(encoded) // 4) if audited else 0
+    return encoded[aside:], encoded[:aside]
+
+
+def _value_model(
+    policy: Policy, network: RewardModel | None, settings: PolicySettings, seed: int
+) -> ScalarModel | None:
+    """A separate value model starts from the reward model's trunk where that reads the same tokens, else the policy's.
+
+    As in Stiennon et al. 2020, appendix B.1, and Huang et al. 2024.
+    """
+    from heed.models.reward import ScalarModel
+    from heed.train.rollout import ModelScorer
+
+    if settings.value_model == "shared":
+        return None
+    fits = network is not None and ModelScorer(network, policy).by_ids
+    backbone = network.members[0].backbone if network is not None and fits else policy.model.base_model
+    return ScalarModel(copy.deepcopy(backbone), seed)
+
+
+class _Audit:
+    """Held-out truth and proxy of a policy, on prompts that are never rolled out."""
+
+    def __init__(
+        self, prompts: Sequence[Prompt], truth: Callable[..., float], scorer: Any, settings: PolicySettings, seed: int
+    ) -> None:
+        self.prompts, self.truth, self.scorer, self.seed = prompts, truth, scorer, seed
+        self.sampling = SamplingSettings(
+            samples_per_prompt=1, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature
+        )
+
+    def scores(self, policy: Policy) -> tuple[list[float], list[float], str]:
+        """True utilities and proxy scores of single completions, and one of the texts."""
+        from heed.models.decode import sample
+
+        drawn = sample(policy, [p.ids for p in self.prompts], self.sampling, self.seed + 1)
+        contents = [p.content for p in self.prompts]
+        true = [float(self.truth(content, text)) for content, text in zip(contents, drawn.texts, strict=True)]
+        return true, self.scorer(contents, [p.ids for p in self.prompts], drawn).tolist(), drawn.texts[0]
+
+    def __call__(self, policy: Policy) -> dict[str, float]:
+        true, proxy, _ = self.scores(policy)
+        n, mean = len(true), sum(true) / len(true)
+        spread = (sum((value - mean) ** 2 for value in true) / max(1, n - 1) / n) ** 0.5
+        return {"true": mean, "true_se": spread, "proxy": sum(proxy) / n}
+
+    def frontier(self, reference: Policy, result: OnlineResult) -> list[dict[str, Any]]:
+        """Proxy and true gain at each audit by KL, in standard deviations of the reference's completions."""
+        from heed.evaluate.compare import reward_against_kl
+
+        true, proxy, _ = self.scores(reference)
+        looked = [row for row in result.history if "true" in row]
+        if len(set(true)) < 2 or len(set(proxy)) < 2:
+            return []
+        points = reward_against_kl(
+            [int(row["step"]) for row in looked],
+            [row["kl"] for row in looked],
+            [row["proxy"] for row in looked],
+            proxy,
+            [row["true"] for row in looked],
+            true,
+        )
+        return [point.model_dump(mode="json") for point in points]

@@ -1,0 +1,142 @@
+"""What every training stage shares: its output folder, its fingerprint, its machine set-up, its measure of memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heed.errors import ConfigError, ProjectError
+from heed.files import file_errors
+from heed.train.checkpoint import Checkpoints
+
+CARD = "heed.json"
+_CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a training stage left behind.
+
+    Attributes:
+        folder: the model it made.
+        metrics: figures by name, JSON-able, the per-step history among them.
+        verdict: what happened, in words.
+        tokens: tokens trained on or sampled (count).
+        seconds: wall-clock time of the work (seconds).
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    verdict: str
+    tokens: int
+    seconds: float
+
+
+@dataclass
+class Output:
+    """The folder a stage writes to. Unfinished, it holds checkpoints; finished, a model and ``heed.json``.
+
+    Args:
+        folder: made when first needed.
+        stage: name of the stage.
+        identity: everything that decides the result; the same stage with the same identity is the same run.
+    """
+
+    folder: Path
+    stage: str
+    identity: Mapping[str, Any]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def fingerprint(self) -> str:
+        text = json.dumps([self.stage, self.identity], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def finished(self) -> StageResult | None:
+        """The result, where this very run has been finished before.
+
+        Raises:
+            ProjectError: the folder holds the result of another run.
+        """
+        card = self.folder / CARD
+        if not card.is_file():
+            return None
+        found = json.loads(card.read_text(encoding="utf-8"))
+        if found.get("fingerprint") != self.fingerprint:
+            raise ProjectError(
+                f"{self.folder} already holds the result of another {found.get('stage', '')} run",
+                "its model, data, settings or seed differ from those given now.",
+                "Choose another folder with --out.",
+            )
+        return StageResult(self.folder, found["metrics"], found["verdict"], found["tokens"], found["seconds"])
+
+    def checkpoints(self, name: str = "main") -> Checkpoints:
+        return Checkpoints(self.folder / _CHECKPOINTS / name, self.fingerprint)
+
+    def finish(self, metrics: dict[str, Any], verdict: str, tokens: int) -> StageResult:
+        """Put down the result, once the model's files are in the folder; checkpoints go."""
+        seconds = time.monotonic() - self.started
+        card: dict[str, Any] = {
+            "stage": self.stage,
+            "fingerprint": self.fingerprint,
+            "identity": self.identity,
+            "metrics": metrics,
+        }
+        card |= {"verdict": verdict, "tokens": tokens, "seconds": seconds, "peak_memory_mib": peak_memory_mib()}
+        with file_errors(str(self.folder)):
+            draft = self.folder / f".{CARD}"
+            draft.write_text(json.dumps(card, indent=1, default=str) + "\n", encoding="utf-8")
+            os.replace(draft, self.folder / CARD)
+        Checkpoints(self.folder / _CHECKPOINTS, "").clear()
+        return StageResult(self.folder, metrics, verdict, tokens, seconds)
+
+
+def content_hash(value: Any) -> str:
+    """Hash of JSON-able data, for a stage's identity."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def model_identity(source: str | Path) -> str:
+    """What a model's weights are known by: the hash of a folder's files, or the hub id as it is."""
+    from heed.artifacts import files_of, tree_hash
+
+    folder = Path(source)
+    return tree_hash(files_of(folder)) if folder.is_dir() else str(source)
+
+
+def peak_memory_mib() -> float:
+    """Peak resident memory of this process so far (MiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def prepare_machine(device: str, threads: int = 0) -> str:
+    """Set threads, choose the device and quiet the loading bars of libraries.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: processor threads (count); 0 takes all cores.
+
+    Returns:
+        "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device '{device}'", "this machine has no CUDA device.", "Use device 'cpu' or 'auto'.")
+    return device

@@ -1,0 +1,66 @@
+"""Where the command line writes: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heed.terminal.text import counted, safe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from heed.errors import HeedError
+    from heed.feedback.formats import BrokenRow
+
+_BROKEN_SHOWN = 20
+_PIPE_WIDTH = 100_000
+"""Columns of an output that is no terminal: a table in a pipe is for grep and must not be cut to 80."""
+
+
+@cache
+def console(stderr: bool = False) -> Console:
+    """The console of standard output or standard error. It reads no markup, so that text stays text."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
+
+
+def note(text: str) -> None:
+    """One line for the person at the keyboard, on standard error; ``text`` may come from anywhere."""
+    console(stderr=True).print(safe(text), soft_wrap=True)
+
+
+def print_error(error: HeedError) -> None:
+    """What is wrong, why, and the way out: three lines on standard error."""
+    from rich.text import Text
+
+    for label, text, style in (
+        ("error", error.what, "bold red"),
+        ("why", error.why, "yellow"),
+        ("fix", error.fix, "green"),
+    ):
+        line = Text(f"{label + ':':<7}", style=style).append(safe(text).replace("\n", " "), style="default not bold")
+        console(stderr=True).print(line, soft_wrap=True)
+
+
+def report_broken(path: Path, broken: Sequence[BrokenRow]) -> None:
+    """Name rows that cannot be used by their lines, the first ones in full, on standard error."""
+    for row in broken[:_BROKEN_SHOWN]:
+        note(f"{path}, line {row.line}: {row.reason}")
+    if len(broken) > _BROKEN_SHOWN:
+        note(f"{path}: {counted(len(broken) - _BROKEN_SHOWN, 'more broken row')}")
+
+
+def escape_unprintable() -> None:
+    """Let an output that cannot encode a character show its code instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

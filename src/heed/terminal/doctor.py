@@ -1,0 +1,323 @@
+"""``heed doctor``: what this machine can do, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from heed.errors import HeedError
+from heed.terminal.console import console
+from heed.terminal.text import counted, safe
+
+_GIB = 2**30
+_MEMORY_NEEDED = int(2.5 * _GIB)  # what the loop takes in the built-in world
+_DISK_NEEDED = 1 * _GIB
+_HUB_SECONDS = 5
+_OPTIONAL = {
+    "hub": "data sets of the Hugging Face hub",
+    "postgres": "projects on PostgreSQL",
+    "vader": "the utility 'vader'",
+    "dev": "heed's own tests",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: what was looked at, how it is, the details, and what to do about it ("" is nothing)."""
+
+    name: str
+    state: Literal["ok", "missing", "problem"]
+    detail: str
+    fix: str = ""
+
+
+def examine(folder: Path, online: bool) -> list[Check]:
+    """Look at the machine, the installation and the project around ``folder``; changes nothing.
+
+    Args:
+        folder: where to look for a project.
+        online: also try to reach the Hugging Face hub.
+    """
+    from heed.sandbox.world import cache_folder
+
+    place = _project_folder(folder)
+    checks = [_python(), _torch(), _processor(), _product(), *_gpus(), _memory()]
+    checks += [
+        _disk("disk of the project" if place else "disk here", place or folder),
+        _disk("disk of the cache", cache_folder()),
+    ]
+    checks += [*_extras()]
+    checks += _project(place) if place else [Check("project", "ok", f"none around {folder}")]
+    if online:
+        checks.append(_hub())
+    return checks
+
+
+def print_checks(checks: Iterable[Check]) -> None:
+    """The findings as lines: state, name, details, and what to do where something is to be done."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    screen = console()
+    colours = {"ok": "green", "missing": "yellow", "problem": "bold red"}
+    for check in checks:
+        line = Text(f"{check.state:<8} ", style=colours[check.state])
+        line.append(safe(f"{check.name}: {check.detail}"), style="default not bold")
+        screen.print(line, soft_wrap=not screen.is_terminal)
+        if check.fix:
+            screen.print(Padding(Text(safe(f"→ {check.fix}"), style="cyan"), (0, 0, 0, 9), expand=False))
+
+
+# The machine
+
+
+def _python() -> Check:
+    return Check("Python", "ok", f"{platform.python_version()}, heed {metadata.version('heed')}, {sys.prefix}")
+
+
+def _torch() -> Check:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        return Check(
+            "torch", "problem", f"it cannot be imported: {error}", "pip install --force-reinstall torch transformers"
+        )
+    return Check("torch", "ok", f"{torch.__version__}, transformers {transformers.__version__}")
+
+
+def _processor() -> Check:
+    text = _read(Path("/proc/cpuinfo"))
+    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    flags = set((re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE) or ["", ""])[1].split())
+    known = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bfloat16", "amx_bf16": "AMX", "asimd": "NEON"}
+    able = [label for flag, label in known.items() if flag in flags]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    what = name[1] if name else platform.processor() or platform.machine()
+    return Check(
+        "processor", "ok", f"{what}, {counted(cores, 'core')} for heed, {', '.join(able) or 'no vector units known'}"
+    )
+
+
+def _product() -> Check:
+    try:
+        from heed.models.linear import onednn_available
+        from heed.stages.plan import product_flops
+
+        rate = product_flops("cpu")
+    except (ImportError, RuntimeError) as error:
+        return Check("matrix products", "problem", f"they fail: {error}", "pip install --force-reinstall torch")
+    path = "oneDNN" if onednn_available() else "torch's own"
+    return Check("matrix products", "ok", f"{rate / 1e9:,.0f} GFLOP/s in float32, by {path}")
+
+
+def _gpus() -> list[Check]:
+    try:
+        import torch
+    except ImportError:
+        return []
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        if built is None and Path("/proc/driver/nvidia/version").exists():
+            return [
+                Check(
+                    "GPU",
+                    "problem",
+                    "there is an NVIDIA driver, but this torch was built for processors only",
+                    "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126",
+                )
+            ]
+        return [Check("GPU", "ok", "none; everything runs on the processor")]
+    found = []
+    for number in range(torch.cuda.device_count()):
+        traits = torch.cuda.get_device_properties(number)
+        detail = f"{traits.name}, {traits.total_memory / _GIB:,.0f} GiB, compute {traits.major}.{traits.minor}"
+        found.append(Check(f"GPU cuda:{number}", "ok", detail))
+    return found
+
+
+def _memory() -> Check:
+    sizes = {
+        key: int(value) * 1024
+        for key, value in re.findall(r"^(\w+): +(\d+) kB$", _read(Path("/proc/meminfo")), re.MULTILINE)
+    }
+    if "MemAvailable" not in sizes:
+        return Check("memory", "ok", "not known on this system")
+    free = sizes["MemAvailable"]
+    detail = f"{free / _GIB:.1f} of {sizes['MemTotal'] / _GIB:.1f} GiB free"
+    if free < _MEMORY_NEEDED:
+        return Check(
+            "memory",
+            "problem",
+            detail,
+            "Close other programs, or lower tokens_per_microbatch and rows_per_batch in heed.yaml.",
+        )
+    return Check("memory", "ok", detail)
+
+
+def _disk(name: str, folder: Path) -> Check:
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    detail = f"{free / _GIB:,.1f} GiB free at {folder}"
+    if not os.access(there, os.W_OK):
+        return Check(name, "problem", f"{there} may not be written to", f"chmod u+w {there}, or use another folder.")
+    if free < _DISK_NEEDED:
+        return Check(
+            name,
+            "problem",
+            detail,
+            f"Free some space: a run keeps several copies of a model (at least {_DISK_NEEDED // _GIB} GiB).",
+        )
+    return Check(name, "ok", detail)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+# The installation
+
+
+def _extras() -> list[Check]:
+    """One finding an optional extra, from what heed's own metadata says it needs."""
+    needed: dict[str, list[str]] = {}
+    for requirement in metadata.requires("heed") or []:
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", requirement)
+        package = re.match(r"[A-Za-z0-9._-]+", requirement)
+        if extra and package:
+            needed.setdefault(extra[1], []).append(package[0])
+    checks = []
+    for name, packages in sorted(needed.items()):
+        absent = [package for package in packages if not _installed(package)]
+        purpose = f" ({_OPTIONAL[name]})" if name in _OPTIONAL else ""
+        if absent:
+            fix = f"pip install 'heed[{name}]'"
+            checks.append(Check(f"extra {name}", "missing", f"{', '.join(absent)}{purpose}", fix))
+        else:
+            checks.append(Check(f"extra {name}", "ok", f"{', '.join(packages)}{purpose}"))
+    return checks
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _hub() -> Check:
+    import urllib.error
+    import urllib.request
+
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+        return Check(
+            "hub", "missing", "HF_HUB_OFFLINE is set: only what lies in the cache is used", "unset HF_HUB_OFFLINE"
+        )
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_HUB_SECONDS):
+            return Check("hub", "ok", f"{address} answers")
+    except urllib.error.HTTPError as error:
+        return Check("hub", "ok", f"{address} answers ({error.code})")
+    except (OSError, ValueError) as error:
+        fix = "Use a model folder; or set HTTPS_PROXY, or HF_ENDPOINT for a mirror."
+        return Check("hub", "missing", f"{address} cannot be reached: {getattr(error, 'reason', error)}", fix)
+
+
+# The project
+
+
+def _project_folder(folder: Path) -> Path | None:
+    from heed.project import SETTINGS_FILE
+
+    start = folder.resolve()
+    return next((place for place in (start, *start.parents) if (place / SETTINGS_FILE).is_file()), None)
+
+
+def _project(folder: Path) -> list[Check]:
+    from heed.config import load_settings
+    from heed.lock import ProjectLock
+    from heed.project import SETTINGS_FILE
+
+    try:
+        settings = load_settings(folder / SETTINGS_FILE)
+    except HeedError as error:
+        return [Check("heed.yaml", "problem", f"{error.what}: {error.why}", error.fix)]
+    checks = [Check("heed.yaml", "ok", f"project {settings.name} at {folder}"), _base_model(folder, settings.model)]
+    for name, file in (("prompts", settings.prompts), ("demonstrations", settings.demonstrations)):
+        if file and not (folder / file).is_file():
+            checks.append(
+                Check(
+                    name, "problem", f"{folder / file} is missing", f"Put it there, or correct '{name}' in heed.yaml."
+                )
+            )
+    checks.append(_database(folder, settings.database))
+    owner = ProjectLock(folder / "heed.lock").owner()
+    state = "free" if owner is None else f"held by process {owner.pid} on {owner.host} since {owner.since}"
+    checks.append(Check("lock", "ok", state))
+    return checks
+
+
+def _base_model(folder: Path, model: str) -> Check:
+    place = next((path for path in (folder / model, Path(model)) if path.is_dir()), None)
+    if place is not None:
+        if (place / "config.json").is_file():
+            return Check("base model", "ok", str(place))
+        return Check("base model", "problem", f"{place} has no config.json", "Correct 'model' in heed.yaml.")
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        return Check("base model", "problem", f"{model} does not exist", "Correct 'model' in heed.yaml.")
+    return Check("base model", "ok", f"{model}, from the hub at first use")
+
+
+def _database(folder: Path, url: str) -> Check:
+    from sqlalchemy import create_engine, make_url, text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from heed.feedback.database import MIGRATIONS
+    from heed.feedback.schema import HEAD
+
+    try:
+        address = make_url(url)
+        if address.get_backend_name() == "sqlite":
+            file = folder / (address.database or "")
+            if not file.is_file():
+                return Check("database", "ok", f"{file} is made by the first command")
+            address = address.set(database=f"file:{file}", query={"mode": "ro", "uri": "true"})
+        elif address.drivername == "postgresql":
+            address = address.set(drivername="postgresql+psycopg")
+        engine = create_engine(address)
+        try:
+            with engine.connect() as connection:
+                revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        finally:
+            engine.dispose()
+    except ModuleNotFoundError as error:
+        return Check("database", "problem", f"the driver {error.name} is not installed", "pip install 'heed[postgres]'")
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        return Check(
+            "database", "problem", f"it cannot be read: {reason}", "Check 'database' in heed.yaml, or restore a copy."
+        )
+    shown = f"{address.get_backend_name()}, schema {revision}"
+    if revision == HEAD:
+        return Check("database", "ok", shown)
+    known = any(f'revision = "{revision}"' in _read(file) for file in (MIGRATIONS / "versions").glob("*.py"))
+    if known:
+        return Check(
+            "database", "ok", f"{shown}; the next command brings it to {HEAD} and keeps a copy of an SQLite file"
+        )
+    return Check(
+        "database", "problem", f"{shown}, which heed {metadata.version('heed')} does not know", "pip install -U heed"
+    )

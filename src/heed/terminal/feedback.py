@@ -1,0 +1,82 @@
+"""``heed feedback import`` and ``heed feedback export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from heed.terminal.console import console, note, report_broken
+from heed.terminal.options import Quiet
+from heed.terminal.text import counted, safe
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+_ROWS_BETWEEN_WORDS = 20_000
+
+feedback = typer.Typer(help="Bring feedback in and out.", no_args_is_help=True)
+
+
+@feedback.command("import")
+def import_feedback(
+    file: Annotated[Path, typer.Argument(help="JSON lines of heed, TRL or HH-RLHF, or CSV; also as .gz.")],
+    format: Annotated[
+        Literal["auto", "heed", "trl", "hh", "csv"], typer.Option(help="Its format; auto goes by its rows.")
+    ] = "auto",
+    rater: Annotated[str, typer.Option(help="Who judged, where a row does not say.")] = "import",
+    quiet: Quiet = False,
+) -> None:
+    """Bring feedback with its prompts and completions into the project.
+
+    Nothing goes in twice. Broken rows are named by their lines and the good ones go in; the exit code is then 1.
+    """
+    from heed.feedback.formats import read_rows
+    from heed.project import Project
+    from heed.terminal.transfer import import_rows
+
+    def progress(read: int) -> None:
+        if not quiet and read % _ROWS_BETWEEN_WORDS == 0:
+            note(f"{read:,} rows read")
+
+    with Project.open() as project:
+        report = import_rows(project.store, read_rows(file, format, rater), progress)
+    report_broken(file, report.broken)
+    if report.ignored:
+        note(f"columns that heed does not know, and the rows that have them: {_tally(report.ignored)}")
+    duplicates = f", {report.duplicates:,} were there already" if report.duplicates else ""
+    broken = f", {len(report.broken):,} broken" if report.broken else ""
+    console().print(safe(f"{counted(report.imported, 'judgment')} imported{duplicates}{broken}"), soft_wrap=True)
+    if report.broken:
+        raise typer.Exit(1)
+
+
+@feedback.command("export")
+def export_feedback(
+    file: Annotated[Path, typer.Argument(help="File to write; compressed if its name ends in .gz.")],
+    format: Annotated[
+        Literal["heed", "trl", "hh", "csv"] | None,
+        typer.Option(help="Its format; csv for a name with .csv, else heed, which alone keeps everything."),
+    ] = None,
+) -> None:
+    """Write the project's feedback to a file.
+
+    heed's own lines have every judgment; the other formats the newest answers only, and say what they cannot hold.
+    """
+    from heed.feedback.formats import write_rows
+    from heed.project import Project
+    from heed.terminal.transfer import stored_rows
+
+    chosen = format or ("csv" if ".csv" in file.suffixes else "heed")
+    with Project.open() as project:
+        report = write_rows(stored_rows(project.store, include_superseded=chosen == "heed"), file, chosen)
+    for reason, count in report.left_out.most_common():
+        note(f"left out {counted(count, 'judgment')}: {reason}")
+    if report.dropped_fields:
+        note(f"format {chosen} has no place for, and the rows that had them: {_tally(report.dropped_fields)}")
+    console().print(safe(f"{counted(report.written, 'judgment')} in {file}"), soft_wrap=True)
+
+
+def _tally(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.most_common())

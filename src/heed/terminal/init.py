@@ -1,0 +1,153 @@
+"""``heed init``: a new project, there as a whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heed.config import ProjectSettings, RatersSettings, SimulatedRaterSettings
+from heed.errors import ConfigError, ModelError
+from heed.terminal.console import report_broken
+from heed.terminal.text import counted
+
+if TYPE_CHECKING:
+    from heed.feedback.formats import BrokenRow
+    from heed.train.progress import Watcher
+
+PROMPTS, DEMONSTRATIONS = "prompts.jsonl", "demonstrations.jsonl"
+
+SANDBOX_RATERS = RatersSettings(
+    kind="simulated",
+    utility="support_desk",
+    simulated=[
+        SimulatedRaterSettings(name="careful-1", behaviour="careful"),
+        SimulatedRaterSettings(name="noisy-1", behaviour="noisy"),
+        SimulatedRaterSettings(name="careful-2", behaviour="careful"),
+        SimulatedRaterSettings(name="noisy-2", behaviour="noisy"),
+    ],
+    held_out=[
+        SimulatedRaterSettings(name="judge-1", behaviour="careful"),
+        SimulatedRaterSettings(name="judge-2", behaviour="careful"),
+    ],
+    guidelines="Which reply would you rather have received from the support desk?",
+)
+"""Half of the raters are careful and half are noisy, as people are; those who judge evaluations never train."""
+
+
+def init_from_files(folder: Path, model: str, prompts: Path, demonstrations: Path | None) -> list[str]:
+    """Make a project of a model, prompts and optionally demonstrations, which are copied into it.
+
+    Returns:
+        Lines about what is in it.
+
+    Raises:
+        DataError: a file has no usable row. ModelError: there is no such model. ProjectError: the folder is in the way.
+    """
+    from heed.stages.data import read_demonstrations, read_prompts
+
+    source = checked_model(model)
+    lines, broken = read_prompts(prompts)
+    report_broken(prompts, broken)
+    held_out = sum(line.split == "test" for line in lines)
+    told = [
+        f"{counted(len(lines), 'prompt')}{_broken(broken)}"
+        + (f", {held_out:,} of them for testing" if held_out else "")
+    ]
+    copies = {PROMPTS: prompts}
+    if demonstrations is not None:
+        rows, broken = read_demonstrations(demonstrations)
+        report_broken(demonstrations, broken)
+        told.append(f"{counted(len(rows), 'demonstration')}{_broken(broken)}")
+        copies[_copied_name(demonstrations)] = demonstrations
+    settings = ProjectSettings(
+        name=folder.resolve().name,
+        model=source,
+        prompts=PROMPTS,
+        demonstrations=_copied_name(demonstrations) if demonstrations is not None else "",
+    )
+    _create(folder, settings, lambda: _copy(copies, folder))
+    return told
+
+
+def init_sandbox(folder: Path, seed: int, watcher: Watcher) -> list[str]:
+    """Make a project in the built-in world; its base model is trained at first use.
+
+    Returns:
+        Lines about what is in it.
+
+    Raises:
+        ProjectError: the folder is in the way.
+    """
+    from heed.sandbox.world import base_model, write_project_files
+
+    settings = ProjectSettings(
+        name=folder.resolve().name,
+        model=str(base_model(watcher)),
+        prompts=PROMPTS,
+        demonstrations=DEMONSTRATIONS,
+        seed=seed,
+        raters=SANDBOX_RATERS.model_copy(deep=True),
+    )
+    _create(folder, settings, lambda: write_project_files(folder, seed))
+    return ["the support desk: prompts, demonstrations, a tiny base model and simulated raters"]
+
+
+def checked_model(model: str) -> str:
+    """``model`` as ``heed.yaml`` keeps it: a folder as its absolute path, a hub id as it is.
+
+    Raises:
+        ModelError: it is meant as a folder and is none, or holds no model.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"{model} is no model", "the folder has no config.json.", "Give a folder saved by save_pretrained."
+            )
+        return str(folder.resolve())
+    if folder.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
+        why = "it is a file." if folder.exists() else "the folder does not exist."
+        raise ModelError(f"no model at {model}", why, "Give a model folder or a Hugging Face hub id.")
+    return model
+
+
+def missing_options(model: str | None, prompts: Path | None) -> ConfigError:
+    """The error about ``heed init`` without what it needs."""
+    missing = [name for name, value in (("--model", model), ("--prompts", prompts)) if value is None]
+    return ConfigError(
+        f"heed init without {' and '.join(missing)}",
+        "a project starts from a model and prompts.",
+        "Give both, or try heed in its built-in world: heed init NAME --sandbox",
+    )
+
+
+def _broken(broken: list[BrokenRow]) -> str:
+    return f" ({counted(len(broken), 'broken line')} left out)" if broken else ""
+
+
+def _copied_name(demonstrations: Path) -> str:
+    """Demonstrations may be of any format heed imports, so the copy keeps the ending that says which."""
+    endings = "".join(suffix for suffix in demonstrations.suffixes if suffix in (".csv", ".jsonl", ".json", ".gz"))
+    return f"demonstrations{endings or '.jsonl'}"
+
+
+def _copy(copies: dict[str, Path], folder: Path) -> None:
+    for name, source in copies.items():
+        shutil.copyfile(source, folder / name)
+
+
+def _create(folder: Path, settings: ProjectSettings, fill: Callable[[], None]) -> None:
+    from heed.files import file_errors
+    from heed.project import Project
+
+    Project.create(folder, settings).close()
+    try:
+        with file_errors(f"folder {folder}"):
+            fill()
+    except BaseException:
+        # The folder was new or empty: half a project must not be in the way of the next try.
+        for entry in folder.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        raise

@@ -1,0 +1,149 @@
+"""Options that several commands share, and how they become settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from heed.errors import ConfigError
+
+if TYPE_CHECKING:
+    from heed.config import Settings
+    from heed.project import Project
+    from heed.rounds import Rounds
+    from heed.terminal.watcher import QuietWatcher
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, alarms and errors.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random; the project's own, or 0.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N; the project's own, or auto.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do it anew, even if the very same was done before.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of this stage, such as learning_rate=1e-4; repeatable."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="YAML with settings of this stage, or a whole heed.yaml."),
+]
+
+S = TypeVar("S", bound="Settings")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says about one stage: its section of ``heed.yaml`` and what overrides it there."""
+
+    section: str
+    config: Path | None = None
+    sets: Sequence[str] = ()
+    seed: int | None = None
+    device: str | None = None
+
+    def settings(self, base: S) -> S:
+        """``base`` with the file's values over it and the single values over those.
+
+        Raises:
+            ConfigError: a key is unknown (with the nearest known one), a value is wrong, or the file cannot be read.
+        """
+        from heed.config import parse_settings
+
+        values = base.model_dump()
+        if self.config is not None:
+            values |= _section_of(self.config, self.section)
+            base = parse_settings(type(base), values, str(self.config))
+        if not self.sets:
+            return base
+        return parse_settings(type(base), values | dict(map(_assignment, self.sets)), "--set")
+
+
+def _section_of(path: Path, section: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}", f"{error.strerror}.", "Check the path.") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"--config {path}", f"it is not YAML: {reason}.", "Correct the file.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config {path}", "it has no 'key: value' lines.", "See the comments in a heed.yaml.")
+    inner = values.get(section)
+    return inner if isinstance(inner, dict) else values
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}", "it is not of the form KEY=VALUE.", "Write for example --set epochs=3.")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        return key.strip(), value
+
+
+def given_together(command: str, options: Mapping[str, object]) -> bool:
+    """Whether a command works on files: all ``options`` are given; or on the project: none is.
+
+    Raises:
+        ConfigError: some are given and some are not, naming them.
+    """
+    missing = [name for name, value in options.items() if value is None]
+    if len(missing) == len(options):
+        return False
+    if missing:
+        given = " and ".join(name for name, value in options.items() if value is not None)
+        raise ConfigError(
+            f"{command} with {given}",
+            f"without a project it also needs {' and '.join(missing)}.",
+            f"Give {', '.join(options)} together, or none of them inside a project.",
+        )
+    return True
+
+
+def only_with(command: str, leader: str, options: Mapping[str, object]) -> None:
+    """Refuse options that mean something only where the command works on files.
+
+    Raises:
+        ConfigError: one of them is given.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{command} with {given[0]}",
+            "inside a project heed.yaml and the runs decide it.",
+            f"Leave it out, or work on files with {leader}.",
+        )
+
+
+def apply(project: Project, choices: Choices) -> None:
+    """Let ``choices`` stand in for what ``heed.yaml`` says, for this command; the run record keeps what was used."""
+    settings = project.settings
+    if choices.section:
+        setattr(settings, choices.section, choices.settings(getattr(settings, choices.section)))
+    if choices.seed is not None:
+        settings.seed = choices.seed
+    if choices.device is not None:
+        settings.device = choices.device
+
+
+@contextmanager
+def rounds(choices: Choices, quiet: bool, fresh: bool = False) -> Iterator[tuple[Rounds, QuietWatcher]]:
+    """The stages of the project around the current folder, and the watcher that they report to.
+
+    Results are printed after the block: only then is the watcher's live bar gone.
+    """
+    from heed.project import Project
+    from heed.rounds import Rounds
+    from heed.terminal.watcher import watching
+
+    with Project.open() as project, watching(quiet) as watcher:
+        apply(project, choices)
+        yield Rounds(project, watcher, fresh), watcher

@@ -1,0 +1,305 @@
+"""The stage commands: in a project, or on plain files without one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heed.errors import ConfigError, DataError
+from heed.terminal.console import console, note, report_broken
+from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, given_together, only_with, rounds
+from heed.terminal.show import print_evaluation, print_run
+from heed.terminal.text import counted, duration, safe
+
+if TYPE_CHECKING:
+    from heed.feedback.kinds import PromptContent
+    from heed.stages.results import StageResult
+
+train = typer.Typer(help="Train a model: sft, reward or policy.", no_args_is_help=True)
+
+Model = Annotated[str | None, typer.Option(metavar="PATH", help="Base model: a folder or a hub id.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to.")]
+Round = Annotated[int, typer.Option(min=0, metavar="N", help="Turn of the loop, from 1; 0 is outside the loop.")]
+
+
+def print_result(result: StageResult) -> None:
+    """What a stage on files came to."""
+    screen = console()
+    screen.print(safe(result.verdict), soft_wrap=True)
+    screen.print(
+        f"{safe(str(result.folder))}  ({duration(result.seconds)}, {counted(result.tokens, 'token')})", soft_wrap=True
+    )
+
+
+@train.command("sft")
+def train_sft(
+    model: Model = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Demonstrations.")] = None,
+    out: Out = None,
+    sets: Set = None,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tune the model on demonstrations.
+
+    In a project: on its demonstrations. On files: give --model, --data and --out.
+    """
+    choices = Choices("sft", config, sets or (), seed, device)
+    if not given_together("heed train sft", {"--model": model, "--data": data, "--out": out}):
+        with rounds(choices, quiet, fresh) as (stages, _):
+            run = stages.train_sft()
+            if run is None:
+                raise DataError(
+                    "the project has no demonstration",
+                    "heed.yaml names no file of demonstrations, and the store has none.",
+                    "Name one under 'demonstrations' in heed.yaml, or: heed feedback import FILE",
+                )
+        print_run(run)
+        return
+    assert model is not None
+    assert data is not None
+    assert out is not None
+    from heed.config import SFTSettings
+    from heed.stages.data import read_demonstrations
+    from heed.stages.supervised import train_sft as stage
+    from heed.terminal.watcher import watching
+
+    settings = choices.settings(SFTSettings())
+    demonstrations, broken = read_demonstrations(data)
+    report_broken(data, broken)
+    with watching(quiet) as watcher:
+        result = stage(model, demonstrations, out, settings, seed or 0, device or "auto", watcher)
+    print_result(result)
+
+
+@train.command("reward")
+def train_reward(
+    model: Model = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Comparisons, in any format that heed imports.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Comparisons for the accuracy; else a share of --data.")
+    ] = None,
+    out: Out = None,
+    round: Round = 0,
+    sets: Set = None,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a reward model from comparisons.
+
+    In a project: from all its feedback. On files: give --model, --data and --out.
+    """
+    choices = Choices("reward", config, sets or (), seed, device)
+    if not given_together("heed train reward", {"--model": model, "--data": data, "--out": out}):
+        only_with("heed train reward", "--model, --data and --out", {"--test": test})
+        with rounds(choices, quiet, fresh) as (stages, _):
+            run = stages.train_reward(round)
+        print_run(run)
+        return
+    assert model is not None
+    assert data is not None
+    assert out is not None
+    from heed.config import RewardSettings
+    from heed.stages.data import read_comparisons
+    from heed.stages.reward import train_reward as stage
+    from heed.terminal.watcher import watching
+
+    settings = choices.settings(RewardSettings())
+    comparisons, broken = read_comparisons(data)
+    report_broken(data, broken)
+    tested = None
+    if test is not None:
+        tested, broken = read_comparisons(test)
+        report_broken(test, broken)
+    with watching(quiet) as watcher:
+        result = stage(
+            model, comparisons, out, settings, seed or 0, test=tested, device=device or "auto", watcher=watcher
+        )
+    print_result(result)
+
+
+@train.command("policy")
+def train_policy(
+    model: Model = None,
+    reward: Annotated[str | None, typer.Option(metavar="PATH", help="Folder of a reward model.")] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompts to roll out.")] = None,
+    out: Out = None,
+    round: Round = 0,
+    sets: Set = None,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Improve the policy against the reward model, by PPO.
+
+    In a project: the newest policy against the newest reward model. On files: give --model, --reward, --prompts, --out.
+    """
+    choices = Choices("policy", config, sets or (), seed, device)
+    options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
+    if not given_together("heed train policy", options):
+        with rounds(choices, quiet, fresh) as (stages, _):
+            run = stages.train_policy(round)
+        print_run(run)
+        return
+    assert model is not None
+    assert reward is not None
+    assert prompts is not None
+    assert out is not None
+    from heed.config import PolicySettings
+    from heed.stages.policy import train_policy as stage
+    from heed.terminal.watcher import watching
+
+    settings = choices.settings(PolicySettings())
+    contents = _training_prompts(prompts)
+    with watching(quiet) as watcher:
+        result = stage(model, reward, contents, out, settings, seed or 0, device=device or "auto", watcher=watcher)
+    print_result(result)
+
+
+def _training_prompts(path: Path) -> list[PromptContent]:
+    """The prompts of a file that may be trained on."""
+    from heed.stages.data import read_prompts
+
+    lines, broken = read_prompts(path)
+    report_broken(path, broken)
+    kept = [line.content for line in lines if line.split != "test"]
+    if len(kept) < len(lines):
+        note(f"{path}: {counted(len(lines) - len(kept), 'test prompt')} left out")
+    if not kept:
+        raise DataError(f"{path} has no prompt to train on", "all are of the split 'test'.", "Give training prompts.")
+    return kept
+
+
+def score(
+    data: Annotated[Path, typer.Option(metavar="FILE", help="Rows with a prompt and a completion.")],
+    reward: Annotated[
+        str | None, typer.Option(metavar="RUN|PATH", help="A reward model; the project's newest one.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON lines to write; standard output.")] = None,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score completions with a reward model; writes JSON lines with prompt, completion and score."""
+    from heed.feedback.formats.rows import plain_prompt
+    from heed.stages.data import read_demonstrations
+    from heed.stages.reward import score as stage
+    from heed.terminal.models import reward_folder
+
+    rows, broken = read_demonstrations(data)
+    report_broken(data, broken)
+    scores = stage(reward_folder(reward), rows, device or "auto")
+    lines = (
+        json.dumps({"prompt": plain_prompt(prompt), "completion": completion, "score": value}, ensure_ascii=False)
+        + "\n"
+        for (prompt, completion), value in zip(rows, scores, strict=True)
+    )
+    if out is None:
+        sys.stdout.writelines(lines)
+    else:
+        _write_lines(out, lines)
+        if not quiet:
+            note(f"{counted(len(rows), 'score')} in {out}, mean {sum(scores) / len(scores):.3f}")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    from heed.files import file_errors, write_text
+
+    with file_errors(str(path)):
+        write_text(path, "".join(lines))
+
+
+def evaluate(
+    policy: Annotated[str | None, typer.Option(metavar="PATH", help="The policy: a folder or a hub id.")] = None,
+    reference: Annotated[str | None, typer.Option(metavar="PATH", help="What it is compared with.")] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Held-out prompts.")] = None,
+    reward: Annotated[str | None, typer.Option(metavar="PATH", help="Reward model of the proxy win rate.")] = None,
+    utility: Annotated[
+        str | None, typer.Option(metavar="NAME", help="True utility: support_desk, vader or package.module:function.")
+    ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest completion (tokens); 64 on files.")] = None,
+    out: Out = None,
+    round: Round = 0,
+    sets: Set = None,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare a policy with its reference on held-out prompts.
+
+    In a project: the newest policy. On files: give --policy, --reference and --prompts.
+    """
+    choices = Choices("evaluate", config, sets or (), seed, device)
+    if not given_together("heed evaluate", {"--policy": policy, "--reference": reference, "--prompts": prompts}):
+        others: dict[str, Any] = {
+            "--reward": reward,
+            "--utility": utility,
+            "--max-new-tokens": max_new_tokens,
+            "--out": out,
+        }
+        only_with("heed evaluate", "--policy, --reference and --prompts", others)
+        with rounds(choices, quiet, fresh) as (stages, _):
+            run = stages.evaluate(round)
+        print_run(run)
+        return
+    assert policy is not None
+    assert reference is not None
+    assert prompts is not None
+    from heed.config import EvaluateSettings
+    from heed.raters.simulated import utility_by_name
+    from heed.stages.evaluation import evaluate_policy as stage
+    from heed.terminal.watcher import watching
+
+    settings = choices.settings(EvaluateSettings())
+    truth = utility_by_name(utility) if utility else None
+    contents = _test_prompts(prompts)
+    with watching(quiet) as watcher:
+        found = stage(
+            policy,
+            reference,
+            contents,
+            settings,
+            max_new_tokens=max_new_tokens or 64,
+            seed=seed or 0,
+            reward=reward,
+            truth=truth,
+            device=device or "auto",
+            watcher=watcher,
+        )
+    print_evaluation(found)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_lines(out / "evaluation.json", [found.model_dump_json(indent=2) + "\n"])
+        note(f"all figures and examples: {out / 'evaluation.json'}")
+
+
+def _test_prompts(path: Path) -> list[PromptContent]:
+    """The test prompts of a file, or all where it names no splits."""
+    from heed.stages.data import read_prompts
+
+    lines, broken = read_prompts(path)
+    report_broken(path, broken)
+    kept = [line.content for line in lines if line.split == "test"]
+    if kept and len(kept) < len(lines):
+        note(f"{path}: {counted(len(lines) - len(kept), 'prompt')} of other splits left out")
+    if not kept and any(line.split == "train" for line in lines):
+        raise ConfigError(f"--prompts {path}", "it has training prompts and no test prompts.", "Give held-out prompts.")
+    return kept or [line.content for line in lines]
