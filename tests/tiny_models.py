@@ -130,7 +130,7 @@ def causal_model(name: str, vocabulary: int, seed: int = 0, **changes: Any) -> A
     return _randomised(getattr(transformers, f"{kind}{suffix}"), config, seed)
 
 
-def encoder_model(vocabulary: int, seed: int = 0) -> Any:
+def encoder_model(vocabulary: int, seed: int = 0, initializer_range: float = 0.25) -> Any:
     """A small BERT without a head."""
     config = transformers.BertConfig(
         vocab_size=vocabulary,
@@ -139,7 +139,7 @@ def encoder_model(vocabulary: int, seed: int = 0) -> Any:
         num_attention_heads=4,
         intermediate_size=48,
         max_position_embeddings=64,
-        initializer_range=0.25,
+        initializer_range=initializer_range,
     )
     return _randomised(transformers.BertModel, config, seed)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,10 @@ from typing import Any
 import torch
 import torch._dynamo  # torch's optimisers load it at their first step; here the server of the processes does it once
 from safetensors.torch import save_file
-from tiny_models import causal_model, ragged, tiny_policy
 from torch import Tensor
 
 from heed.config import PolicySettings, RewardSettings, SFTSettings
+from heed.errors import HeedError
 from heed.feedback.kinds import PromptContent
 from heed.models.decode import Samples
 from heed.models.policy import Policy
@@ -30,6 +31,7 @@ from heed.train.online import OnlineTrainer, Prompt
 from heed.train.preference import Pair, fit_reward
 from heed.train.progress import Stopped, Watcher
 from heed.train.supervised import tune
+from tiny_models import causal_model, ragged, tiny_policy
 
 torch.set_num_threads(1)
 tiny_policy("llama")  # transformers loads a model's code when it is first made
@@ -47,23 +49,39 @@ def value_model(letters: str, seed: int = 5) -> ScalarModel:
 
 
 def trainer_of(
-    shared: bool, letters: str = "abcdef", seed: int = 0, scorer: Any = letter_share, name: str = "llama", **changes: Any
+    shared: bool,
+    letters: str = "abcdef",
+    seed: int = 0,
+    scorer: Any = letter_share,
+    name: str = "llama",
+    **changes: Any,
 ) -> OnlineTrainer:
     """PPO from a random policy; settings are small unless changed."""
-    policy, reference = tiny_policy(name, 1, letters, initializer_range=0.08), tiny_policy(
-        name, 1, letters, initializer_range=0.08
+    policy, reference = (
+        tiny_policy(name, 1, letters, initializer_range=0.08),
+        tiny_policy(name, 1, letters, initializer_range=0.08),
     )
-    small = {"steps": 8, "prompts_per_step": 4, "samples_per_prompt": 2, "max_new_tokens": 6, "epochs": 2}
+    small: dict[str, Any] = {
+        "steps": 8,
+        "prompts_per_step": 4,
+        "samples_per_prompt": 2,
+        "max_new_tokens": 6,
+        "epochs": 2,
+    }
     small |= {"value_model": "shared" if shared else "separate", "learning_rate": 3e-3, "missing_end_penalty": 0.0}
     prompts = [Prompt("".join(letters[i] for i in ids), ids) for ids in ragged([3, 1, 5, 2, 4, 2, 3], len(letters) + 1)]
     values = None if shared else value_model(letters)
     return OnlineTrainer(policy, reference, scorer, prompts, PolicySettings(**(small | changes)), seed, values)
 
 
-def reward_model_of(policy: Policy, members: int = 1, pooling: Any = "mean", seed: int = 0, name: str = "llama") -> RewardModel:
+def reward_model_of(
+    policy: Policy, members: int = 1, pooling: Any = "mean", seed: int = 0, name: str = "llama", **changes: Any
+) -> RewardModel:
     """An untrained reward model in the policy's tokens."""
     vocabulary = len(policy.tokenizer)
-    networks = [ScalarModel(causal_model(name, vocabulary, 7).base_model, seed * 1000 + n) for n in range(members)]
+    networks = [
+        ScalarModel(causal_model(name, vocabulary, 7, **changes).base_model, seed * 1000 + n) for n in range(members)
+    ]
     reader = Reader(policy.tokenizer, False, policy.context, policy)
     return RewardModel(networks, reader, pooling)
 
@@ -79,7 +97,7 @@ def pairs_of(count: int, seed: int, letters: int = 16, noise: float = 0.3) -> li
             sides.append(Encoded((*ids, letters), 2, 9))
         gap = float(torch.tensor(sides[0].ids[2:8]).float().mean() - torch.tensor(sides[1].ids[2:8]).float().mean())
         gap += noise * float(torch.randn((), generator=generator))
-        pairs.append(Pair(*sides, 2 if abs(gap) < 0.3 else 0 if gap > 0 else 1))
+        pairs.append(Pair(sides[0], sides[1], 2 if abs(gap) < 0.3 else 0 if gap > 0 else 1))
     return pairs
 
 
@@ -167,9 +185,21 @@ def _die_before(left: int) -> None:
 
         return instead
 
-    checkpoint.save_file = counted(checkpoint.save_file)
+    # Writing the weights is one change: safetensors does it outside Python.
+    vars(checkpoint)["save_file"] = counted(vars(checkpoint)["save_file"])
     for name in ("fsync", "rename", "mkdir", "unlink", "rmdir"):
         setattr(os, name, counted(getattr(os, name)))
+
+
+def save_with_little_room(folder: Path, limit: int, answer: Any) -> None:
+    """Save a checkpoint of 400 kB in a process whose files may not grow past ``limit`` bytes; send the error's text."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        Checkpoints(folder, "print").save(2, {"a": torch.zeros(100_000)}, {})
+    except HeedError as error:
+        answer.put(str(error))
+    else:
+        answer.put("nothing was wrong")
 
 
 def start(target: Callable[..., None], *args: Any) -> Any:

@@ -11,13 +11,12 @@ import typer
 
 from heed.errors import ConfigError, HeedError
 from heed.terminal import feedback, stages
-from heed.terminal.console import console, escape_unprintable, note, print_error
+from heed.terminal.console import console, escape_unprintable, print_error
 from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
 from heed.terminal.text import safe
-from heed.train.progress import Stopped
 
-EXIT_PROBLEM, EXIT_ERROR, EXIT_STOPPED = 1, 2, 130
+EXIT_PROBLEM, EXIT_ERROR = 1, 2
 
 _START, _LOOP, _LOOK = "Start", "The loop, all of it or stage by stage", "Look"
 
@@ -35,9 +34,6 @@ def main() -> None:
     escape_unprintable()
     try:
         app()
-    except Stopped:
-        note("stopped; the same command goes on from here")
-        sys.exit(EXIT_STOPPED)
     except HeedError as error:
         if os.environ.get("HEED_DEBUG") == "1":
             raise

@@ -44,7 +44,7 @@ def sandbox_settings(name: str, model: Path, seed: int) -> ProjectSettings:
             kind="simulated", utility="support_desk", simulated=raters, held_out=judges, comparisons=2000
         ),
         sft=SFTSettings(epochs=1, prompts_per_step=64, learning_rate=5e-4),
-        reward=RewardSettings(epochs=3, prompts_per_step=64, learning_rate=1e-3),
+        reward=RewardSettings(pooling="last", epochs=2, prompts_per_step=64, learning_rate=1e-3),
         policy=PolicySettings(
             steps=40,
             prompts_per_step=64,
@@ -53,7 +53,8 @@ def sandbox_settings(name: str, model: Path, seed: int) -> ProjectSettings:
             epochs=2,
             learning_rate=5e-4,
             value_model="shared",
-            kl_target=12.0,
+            kl_target=8.0,
+            entropy_coefficient=0.02,
             kl_budget=25.0,
         ),
         evaluate=EvaluateSettings(prompts=400),

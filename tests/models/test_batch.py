@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -87,7 +89,7 @@ def test_microbatches_keep_order_and_limit(lengths: list[int], limit: int) -> No
     assert [row for piece in pieces for row in piece] == list(range(len(lengths)))
     for piece in pieces:
         assert len(piece) == 1 or sum(lengths[row] for row in piece) <= limit
-    for piece, following in zip(pieces, pieces[1:], strict=False):
+    for piece, following in itertools.pairwise(pieces):
         assert sum(lengths[row] for row in piece) + lengths[following[0]] > limit, "no piece could have taken one more"
 
 

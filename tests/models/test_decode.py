@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tiny_models import FAST, GENERIC, byte_policy, ragged, tiny_policy
 from torch import nn
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
@@ -21,6 +21,7 @@ from heed.models.batch import TokenBatch
 from heed.models.decode import Samples, draw_tokens, sample, shaped_logits, stream
 from heed.models.policy import Body, Continuations, Policy, token_scores
 from heed.train.rollout import completion_logprobs
+from tiny_models import FAST, GENERIC, byte_policy, ragged, tiny_policy
 
 VOCABULARY = 17
 policy_of = cache(tiny_policy)
@@ -28,9 +29,9 @@ bytes_of = cache(byte_policy)
 PROMPTS = ragged([3, 11, 1, 6], VOCABULARY)
 
 
-def drawn(policy: Policy, seed: int = 0, prompts: list[list[int]] | None = None, **changes: object) -> Samples:
-    wanted = {"samples_per_prompt": 3, "max_new_tokens": 12} | changes
-    return sample(policy, PROMPTS if prompts is None else prompts, SamplingSettings(**wanted), seed)  # type: ignore[arg-type]
+def drawn(policy: Policy, seed: int = 0, prompts: list[list[int]] | None = None, **changes: Any) -> Samples:
+    wanted: dict[str, Any] = {"samples_per_prompt": 3, "max_new_tokens": 12} | changes
+    return sample(policy, PROMPTS if prompts is None else prompts, SamplingSettings(**wanted), seed)
 
 
 def ending_at(policy: Policy, *ends: int) -> Policy:
@@ -88,12 +89,14 @@ def test_fast_and_generic_path_draw_the_same(name: str) -> None:
 def test_draws_follow_the_softmax(name: str, temperature: float) -> None:
     """First and second token of 4,000 completions by a chi-square test against the model's exact probabilities."""
     policy = policy_of(name, 3, "abc", initializer_range=0.1)
-    samples = drawn(policy, 1, [[0, 1]], samples_per_prompt=4000, max_new_tokens=2, temperature=temperature, rows_per_batch=4000)
+    samples = drawn(
+        policy, 1, [[0, 1]], samples_per_prompt=4000, max_new_tokens=2, temperature=temperature, rows_per_batch=4000
+    )
     with torch.no_grad():
         first = policy.model(torch.tensor([[0, 1]])).logits[0, -1].double().div(temperature).softmax(-1)
         continued = policy.model(torch.tensor([[0, 1, t] for t in range(3)])).logits[:, -1].double()
     second = continued.div(temperature).softmax(-1)
-    expected = {(3,): float(first[3])} | {
+    expected: dict[tuple[int, ...], float] = {(3,): float(first[3])} | {
         (a, b): float(first[a] * second[a, b]) for a in range(3) for b in range(4)
     }
     counts = dict.fromkeys(expected, 0)
@@ -123,8 +126,12 @@ def kept_by_numpy(logits: list[float], temperature: float, top_k: int, top_p: fl
 
 
 @settings(max_examples=200, deadline=None)
-@given(LOGITS.filter(lambda x: min(np.diff(sorted(x))) > 1e-3), st.floats(0.3, 3), st.integers(0, 13), st.floats(0.05, 1))
-def test_top_k_and_top_p_keep_the_right_tokens(logits: list[float], temperature: float, top_k: int, top_p: float) -> None:
+@given(
+    LOGITS.filter(lambda x: min(np.diff(sorted(x))) > 1e-3), st.floats(0.3, 3), st.integers(0, 13), st.floats(0.05, 1)
+)
+def test_top_k_and_top_p_keep_the_right_tokens(
+    logits: list[float], temperature: float, top_k: int, top_p: float
+) -> None:
     wanted = SamplingSettings(temperature=temperature, top_k=top_k, top_p=top_p)
     log_p = shaped_logits(torch.tensor([logits]), wanted)[0]
     kept = set(log_p.isfinite().nonzero()[:, 0].tolist())

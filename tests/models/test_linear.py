@@ -17,9 +17,7 @@ def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
 
 
-@given(
-    st.integers(0, 33), SIZES, SIZES, st.booleans(), st.booleans(), st.booleans(), st.integers(0, 9), st.booleans()
-)
+@given(st.integers(0, 33), SIZES, SIZES, st.booleans(), st.booleans(), st.booleans(), st.integers(0, 9), st.booleans())
 def test_equals_torch(
     rows: int, into: int, out: int, bias: bool, transposed: bool, strided: bool, seed: int, twice: bool
 ) -> None:

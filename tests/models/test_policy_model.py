@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import END, LETTERS, byte_policy, byte_tokenizer, causal_model, letter_tokenizer, ragged, tiny_policy
 
 from heed.errors import DataError, ModelError
 from heed.feedback.kinds import Message
 from heed.models import policy as policy_module
 from heed.models.batch import TokenBatch
 from heed.models.policy import Continuations, Policy, token_scores
+from tiny_models import END, LETTERS, byte_policy, byte_tokenizer, causal_model, letter_tokenizer, ragged, tiny_policy
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"

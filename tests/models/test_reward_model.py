@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import byte_policy, causal_model, encoder_model, letter_tokenizer, ragged, tiny_policy, wordpiece_tokenizer
 
 from heed.errors import DataError, ModelError
 from heed.feedback.kinds import Message
@@ -17,6 +16,15 @@ from heed.models.batch import TokenBatch
 from heed.models.policy import Policy
 from heed.models.reward import Encoded, RewardModel, is_encoder, scalar_head
 from heed.train.preference import calibrate_scale
+from tiny_models import (
+    byte_policy,
+    causal_model,
+    encoder_model,
+    letter_tokenizer,
+    ragged,
+    tiny_policy,
+    wordpiece_tokenizer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,9 @@ def test_scores_and_gradients_do_not_depend_on_company(
     kind: str, models: dict[str, RewardModel], shape: list[tuple[int, int]], limit: int
 ) -> None:
     model = models[kind]
-    texts = [Encoded(tuple(ids), p, p + c) for ids, (p, c) in zip(ragged([p + c for p, c in shape], 17), shape, strict=True)]
+    texts = [
+        Encoded(tuple(ids), p, p + c) for ids, (p, c) in zip(ragged([p + c for p, c in shape], 17), shape, strict=True)
+    ]
     alone = torch.cat([model.score_encoded([text]) for text in texts])
     assert model.score_encoded(texts, limit).tolist() == pytest.approx(alone.tolist(), abs=1e-5)
     gradients = []
@@ -125,7 +135,11 @@ def test_save_and_load_are_exact(kind: str, decoder: Path, encoder: Path, tmp_pa
     assert torch.equal(model.score(PROMPTS, TEXTS), again.score(PROMPTS, TEXTS))
     assert (again.pooling, again.mean, again.std, again.temperature) == ("last", model.mean, 1.7, 0.6)
     assert again.card == model.card
-    assert {file.suffix for file in (tmp_path / "out").rglob("*") if file.is_file()} <= {".json", ".safetensors", ".jinja"}
+    assert {file.suffix for file in (tmp_path / "out").rglob("*") if file.is_file()} <= {
+        ".json",
+        ".safetensors",
+        ".jinja",
+    }
 
 
 def test_members_differ_and_the_model_is_their_mean(decoder: Path) -> None:

@@ -6,16 +6,16 @@ from functools import cache
 from typing import Any
 
 import pytest
-import tiny_models
 import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import FAST, GENERIC, letter_tokenizer, ragged, tiny_policy
 
+import tiny_models
 from heed.errors import ModelError
 from heed.models.batch import TokenBatch, microbatches
 from heed.models.policy import Continuations, Policy, token_scores
+from tiny_models import FAST, GENERIC, letter_tokenizer, ragged, tiny_policy
 
 VOCABULARY = 17
 policy_of = cache(tiny_policy)
@@ -114,7 +114,10 @@ TEXTS = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 12)), min_size=1, 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from(["llama-grouped", "gpt2", "qwen3", "gpt_neox", "bloom"]), TEXTS, st.integers(1, 99), st.integers(0, 9)
+    st.sampled_from(["llama-grouped", "gpt2", "qwen3", "gpt_neox", "bloom"]),
+    TEXTS,
+    st.integers(1, 99),
+    st.integers(0, 9),
 )
 def test_logprobs_do_not_depend_on_company(name: str, shape: list[tuple[int, int]], limit: int, seed: int) -> None:
     """Alone, packed, in any micro-batch split, and as transformers computes them padded left or right: the same."""

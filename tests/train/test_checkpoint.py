@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import resource
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from tiny_models import tiny_policy
 from torch import nn
 
 from heed.errors import ProjectError, TrainingError
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
+from tiny_models import tiny_policy
+from tiny_training import save_with_little_room, start
 
 NUMBERS = {"history": [{"loss": 0.1 + 0.2, "step": 1}], "best": 1e-300, "coefficient": 0.05 * 1.1**7}
 
@@ -78,25 +77,14 @@ def test_another_runs_checkpoints_are_refused(tmp_path: Path) -> None:
         Checkpoints(tmp_path, "other").latest()
 
 
-def _save_with_little_room(folder: Path, limit: int, answer: Any) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    try:
-        Checkpoints(folder, "print").save(2, {"a": torch.zeros(100_000)}, {})
-    except ProjectError as error:
-        answer.put(str(error))
-
-
 @pytest.mark.parametrize("limit", [0, 1000, 200_000])
 def test_a_write_that_fails_leaves_the_earlier_checkpoint_and_no_draft(tmp_path: Path, limit: int) -> None:
-    """In a process of its own whose files may not grow past ``limit`` bytes."""
     checkpoints = Checkpoints(tmp_path, "print")
     checkpoints.save(1, some_tensors(1), NUMBERS)
-    context = multiprocessing.get_context("forkserver")
-    answer = context.Queue()
-    process = context.Process(target=_save_with_little_room, args=(tmp_path, limit, answer))
-    process.start()
-    message = answer.get(timeout=120)
-    process.join()
+    answer = multiprocessing.get_context("forkserver").SimpleQueue()
+    process = start(save_with_little_room, tmp_path, limit, answer)
+    process.join(120)
+    message = answer.get()
     assert f"cannot write to {tmp_path}" in message
     assert [entry.name for entry in tmp_path.iterdir()] == ["step-1"]
     saved = checkpoints.latest()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from tiny_training import STAGES, run_stage, start
 
 

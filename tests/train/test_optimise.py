@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from heed.errors import TrainingError
 from heed.train.checkpoint import Checkpoints
 from heed.train.optimise import FitSettings, fit, rate_at, rows_of_step, steps_for
+from heed.train.progress import Watcher
 
 
 class Regression:
@@ -43,8 +45,10 @@ class Regression:
         return self.losses.pop(0) if self.losses else None
 
 
-def settings_for(**changes: float) -> FitSettings:
-    return FitSettings(**({"steps": 20, "prompts_per_step": 6, "tokens_per_microbatch": 1000, "learning_rate": 0.05} | changes))  # type: ignore[arg-type]
+def settings_for(**changes: Any) -> FitSettings:
+    return FitSettings(
+        **({"steps": 20, "prompts_per_step": 6, "tokens_per_microbatch": 1000, "learning_rate": 0.05} | changes)
+    )
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 4), st.integers(0, 5))
@@ -123,31 +127,56 @@ def test_learning_rate_zero_leaves_the_weights() -> None:
     assert len(history) == 20
 
 
+class At(Watcher):
+    """Does something once ``step`` steps are done."""
+
+    def __init__(self, step: int, action: Callable[[], None]) -> None:
+        self.step, self.action = step, action
+
+    def advance(self, done: int, total: int, line: str) -> None:
+        if done == self.step:
+            self.action()
+
+
 def test_early_stopping_keeps_the_best_weights() -> None:
-    """Validation after steps 2, 4, ...: best at step 6, two worse ones, stop at step 10."""
-    task, short = Regression(), Regression()
+    """Validation after steps 2, 4, ...: best at step 6, two that are no better, stop at step 10."""
+    task, whole = Regression(), Regression()
     task.losses = [3.0, 2.0, 1.0, 1.5, 1.0, 0.1]
     done = fit(task, settings_for(validate_every=2, patience=2), 0)
     assert len(done.history) == 10
     assert done.best_step == 6
     assert [row["validation_loss"] for row in done.history if "validation_loss" in row] == [3.0, 2.0, 1.0, 1.5, 1.0]
-    wanted = settings_for()
-    half = settings_for(checkpoint_every=1)
-    assert half.steps == wanted.steps
+    after_six: list[Tensor] = []
+    fit(whole, settings_for(), 0, watcher=At(6, lambda: after_six.append(whole.net.weight.detach().clone())))
+    assert torch.equal(task.net.weight, after_six[0])
+    assert not torch.equal(whole.net.weight, after_six[0])
 
-    class Six(Exception):
-        pass
 
-    from heed.train.progress import Watcher
+@pytest.mark.parametrize("stop", range(2, 10))
+def test_early_stopping_goes_on_after_a_stop_at_any_step(stop: int, tmp_path: Path) -> None:
+    """Best at step 4, after a first best at 1; the fourth validation that is no better, at step 8, ends the run."""
+    losses, wanted = [2.0, 2.5, 2.5, 1.0, 1.5, 1.4, 1.3, 1.2, 0.1, 0.1], settings_for(validate_every=1, patience=4)
+    wanted.checkpoint_every = 1
+    whole, first, second = Regression(), Regression(), Regression()
+    whole.losses, first.losses = list(losses), list(losses)
+    uninterrupted = fit(whole, wanted, 0)
+    assert (len(uninterrupted.history), uninterrupted.best_step) == (8, 4)
 
-    class Watch(Watcher):
-        def advance(self, done: int, total: int, line: str) -> None:
-            if done == 6:
-                raise Six
+    def leave() -> None:
+        raise InterruptedError
 
-    with pytest.raises(Six):
-        fit(short, wanted, 0, watcher=Watch())
-    assert torch.equal(task.net.weight, short.net.weight)
+    checkpoints = Checkpoints(tmp_path, "print")
+    if stop <= 8:
+        with pytest.raises(InterruptedError):
+            fit(first, wanted, 0, checkpoints, At(stop, leave))
+    else:
+        fit(first, wanted, 0, checkpoints)
+    saved = checkpoints.latest()
+    assert saved is not None
+    assert saved.step == min(stop - 1, 7)
+    second.losses = losses[saved.step :]
+    assert fit(second, wanted, 0, checkpoints) == uninterrupted
+    assert torch.equal(second.net.weight, whole.net.weight)
 
 
 def test_the_last_step_is_validated_whatever_the_rhythm() -> None:
@@ -160,37 +189,31 @@ def test_the_last_step_is_validated_whatever_the_rhythm() -> None:
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_names_step_and_rows_and_spares_the_checkpoint(poison: float, tmp_path: Path) -> None:
-    task = Regression()
-    bad = next(step for step in range(20) if 7 in rows_of_step(step, 12, 3, 0) and step > 2)
-    first = next(step for step in range(20) if 7 in rows_of_step(step, 12, 3, 0))
-    original = task.y[7].clone()
-    wanted = settings_for(prompts_per_step=3, checkpoint_every=1)
+    """Row 7 is spoilt after the third step; with the row mended the run goes on as if nothing had been."""
+    task, straight = Regression(), Regression()
+    original, wanted = task.y[7].clone(), settings_for(prompts_per_step=3, checkpoint_every=1)
     checkpoints = Checkpoints(tmp_path, "print")
-
-    from heed.train.progress import Watcher
-
-    class Poison(Watcher):
-        def advance(self, done: int, total: int, line: str) -> None:
-            if done == max(3, first + 1):
-                task.y[7] = poison
-
-    bad = next(step for step in range(max(3, first + 1), 20) if 7 in rows_of_step(step, 12, 3, 0))
+    bad = next(step for step in range(3, 20) if 7 in rows_of_step(step, 12, 3, 0))
     rows = ", ".join(map(str, sorted(rows_of_step(bad, 12, 3, 0))))
     with pytest.raises(TrainingError, match=rf"step {bad + 1}: loss (nan|inf).*rows {rows} \(counted from 0\)"):
-        fit(task, wanted, 0, checkpoints, Poison())
+        fit(task, wanted, 0, checkpoints, At(3, lambda: task.y.__setitem__(7, poison)))
     saved = checkpoints.latest()
     assert saved is not None
     assert saved.step == bad
     assert torch.isfinite(task.net.weight).all()
     assert torch.equal(saved.tensors["weight/net.weight"], task.net.weight)
     task.y[7] = original
-    resumed, straight = fit(task, wanted, 0, checkpoints), Regression()
-    assert fit(straight, wanted, 0).history == resumed.history
+    assert fit(task, wanted, 0, checkpoints).history == fit(straight, wanted, 0).history
     assert torch.equal(task.net.weight, straight.net.weight)
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
 )
 def test_running_out_of_memory_says_which_number_to_lower(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     task = Regression()

@@ -306,13 +306,13 @@ def _mixture_dials(rng: random.Random) -> Dials:
 
 
 def _demonstration_dials(rng: random.Random) -> Dials:
-    """Mostly to the point and harmless, often curt or long: what a hurried but decent agent writes."""
+    """Mostly to the point, often curt or long, now and then careless: what a hurried but decent agent writes."""
     return Dials(
-        helpful=_one_of(rng, {"full": 0.65, "partial": 0.25, "beside": 0.1}),
-        polite=_one_of(rng, {"warm": 0.5, "curt": 0.43, "rude": 0.07}),
-        leaks=rng.random() < 0.1,
-        promises=rng.random() < 0.1,
-        length=_one_of(rng, {"right": 0.5, "terse": 0.2, "rambling": 0.3}),
+        helpful=_one_of(rng, {"full": 0.7, "partial": 0.2, "beside": 0.1}),
+        polite=_one_of(rng, {"warm": 0.45, "curt": 0.45, "rude": 0.1}),
+        leaks=rng.random() < 0.15,
+        promises=rng.random() < 0.15,
+        length=_one_of(rng, {"right": 0.5, "terse": 0.15, "rambling": 0.35}),
     )
 
 

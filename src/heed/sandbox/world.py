@@ -163,8 +163,7 @@ def base_model(watcher: Watcher | None = None) -> Path:
     torch.manual_seed(PRETRAINING_SEED)
     policy = Policy.of(LlamaForCausalLM(model_config()), tokenizer(), "the built-in world")
     count = min(PRETRAINING_ROWS, settings.steps * settings.prompts_per_step)
-    rows = pretraining_texts(PRETRAINING_SEED, count)
-    encoded = policy.tokenizer(rows, add_special_tokens=False)["input_ids"]
+    encoded = _answers(policy.tokenizer, pretraining_texts(PRETRAINING_SEED, count))
     watcher.say(f"training the built-in world's base model once: {settings.steps} steps, kept in {folder}")
     checkpoints = Checkpoints(cache_folder() / f".base-{recipe}", recipe)
     pretrain(policy, encoded, settings, PRETRAINING_SEED, checkpoints, watcher)
@@ -178,6 +177,17 @@ def base_model(watcher: Watcher | None = None) -> Path:
             draft.rename(folder)
     checkpoints.clear()
     return folder
+
+
+def _answers(tokens: PreTrainedTokenizerFast, texts: list[str]) -> list[tuple[list[int], list[int]]]:
+    """Token ids of each text up to its answer, and of the answer.
+
+    The loss is on answers only: spent on the customers' messages as well, a minute does not teach a model of this size to
+    repeat an order number.
+    """
+    marker = tokens.convert_tokens_to_ids("<|assistant|>")
+    encoded: list[list[int]] = tokens(texts, add_special_tokens=False)["input_ids"]
+    return [(ids[: ids.index(marker) + 1], ids[ids.index(marker) + 1 :]) for ids in encoded]
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

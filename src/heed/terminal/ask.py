@@ -183,8 +183,8 @@ def _ask_by_keys(session: JudgeSession, brief: Brief) -> None:
         while session.current is not None:
             showing, began = session.current, time.monotonic()
             view.top = 0
-            screen.update(view)
             keyboard.forget()  # a key pressed twice by mistake must not answer what nobody has seen yet
+            screen.update(view)
             while session.current is showing:
                 key = (_wait(keyboard) or "").lower()
                 if key in _QUIT:
@@ -195,7 +195,8 @@ def _ask_by_keys(session: JudgeSession, brief: Brief) -> None:
                     began += time.monotonic() - paused
                 else:
                     _act(key, session, view, time.monotonic() - began)
-                screen.update(view)
+                if session.current is showing:
+                    screen.update(view)
 
 
 def _show_help(screen: ScreenContext, keyboard: Keyboard, view: _View) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -28,13 +27,13 @@ def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
+    width = None if stream.isatty() else _PIPE_WIDTH
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
 
 
 def note(text: str) -> None:
     """One line for the person at the keyboard, on standard error; ``text`` may come from anywhere."""
-    console(stderr=True).print(safe(text), soft_wrap=True)
+    console(stderr=True).print(safe(text))
 
 
 def print_error(error: HeedError) -> None:
@@ -47,7 +46,7 @@ def print_error(error: HeedError) -> None:
         ("fix", error.fix, "green"),
     ):
         line = Text(f"{label + ':':<7}", style=style).append(safe(text).replace("\n", " "), style="default not bold")
-        console(stderr=True).print(line, soft_wrap=True)
+        console(stderr=True).print(line)
 
 
 def report_broken(path: Path, broken: Sequence[BrokenRow]) -> None:

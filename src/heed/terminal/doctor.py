@@ -86,12 +86,13 @@ def _python() -> Check:
 def _torch() -> Check:
     try:
         import torch
-        import transformers
+
+        transformers = metadata.version("transformers")
     except ImportError as error:
         return Check(
             "torch", "problem", f"it cannot be imported: {error}", "pip install --force-reinstall torch transformers"
         )
-    return Check("torch", "ok", f"{torch.__version__}, transformers {transformers.__version__}")
+    return Check("torch", "ok", f"{torch.__version__}, transformers {transformers}")
 
 
 def _processor() -> Check:

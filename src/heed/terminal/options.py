@@ -89,23 +89,20 @@ def _assignment(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
-def given_together(command: str, options: Mapping[str, object]) -> bool:
-    """Whether a command works on files: all ``options`` are given; or on the project: none is.
+def refuse_some(command: str, options: Mapping[str, object]) -> None:
+    """Refuse a part of the options that only together make a command work on files.
 
     Raises:
         ConfigError: some are given and some are not, naming them.
     """
-    missing = [name for name, value in options.items() if value is None]
-    if len(missing) == len(options):
-        return False
-    if missing:
-        given = " and ".join(name for name, value in options.items() if value is not None)
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        missing = [name for name, value in options.items() if value is None]
         raise ConfigError(
-            f"{command} with {given}",
+            f"{command} with {' and '.join(given)}",
             f"without a project it also needs {' and '.join(missing)}.",
             f"Give {', '.join(options)} together, or none of them inside a project.",
         )
-    return True
 
 
 def only_with(command: str, leader: str, options: Mapping[str, object]) -> None:

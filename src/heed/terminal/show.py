@@ -42,6 +42,10 @@ def headline(run: RunRecord) -> str:
         by = metrics["verdict"].get("by", "none")
         rate = metrics.get(by)
         return f"{by} win rate {interval(rate)}" if rate else str(metrics["verdict"].get("sentence", ""))
+    if run.stage == "policy" and metrics.get("history"):
+        first, last = metrics["history"][0], metrics["history"][-1]
+        reward = f"reward {first['reward']:.2f} to {last['reward']:.2f}, KL {last['kl']:.1f} nats a completion"
+        return reward + (f", {counted(len(metrics['alarms']), 'alarm')}" if metrics.get("alarms") else "")
     if run.stage == "sample" and "completions" in metrics:
         return f"{counted(metrics['completions'], 'completion')} of {counted(metrics['prompts'], 'prompt')}"
     if run.stage == "ask" and "by_choice" in metrics:
@@ -55,7 +59,7 @@ def print_run(run: RunRecord) -> None:
     cost = [duration(run.cost.seconds)]
     cost += [counted(run.cost.tokens, "token")] if run.cost.tokens else []
     cost += [counted(run.cost.labels, "label")] if run.cost.labels else []
-    console().print(safe(f"{run.id} {run.state} ({', '.join(cost)}): {headline(run)}"), soft_wrap=True)
+    console().print(safe(f"{run.id} {run.state} ({', '.join(cost)}): {headline(run)}"))
 
 
 def run_values(run: RunRecord) -> dict[str, Any]:
@@ -150,9 +154,9 @@ def print_evaluation(found: Evaluation) -> None:
         distinct = texts.distinct_2
         shown = f"{distinct:.3f}" if isinstance(distinct, float) else f"undefined: {distinct.reason}"
         table.add_row(f"distinct-2, {name}", Text(safe(shown)))
-    screen.print(safe(found.verdict.sentence), style="bold", soft_wrap=True)
+    screen.print(safe(found.verdict.sentence), style="bold")
     for caveat in found.verdict.caveats:
-        screen.print(safe(f"but: {caveat}"), style="yellow", soft_wrap=True)
+        screen.print(safe(f"but: {caveat}"), style="yellow")
     screen.print(table)
 
 

@@ -12,12 +12,13 @@ import typer
 
 from heed.errors import ConfigError, DataError
 from heed.terminal.console import console, note, report_broken
-from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, given_together, only_with, rounds
+from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, only_with, refuse_some, rounds
 from heed.terminal.show import print_evaluation, print_run
 from heed.terminal.text import counted, duration, safe
 
 if TYPE_CHECKING:
     from heed.feedback.kinds import PromptContent
+    from heed.stages.evaluation import Evaluation
     from heed.stages.results import StageResult
 
 train = typer.Typer(help="Train a model: sft, reward or policy.", no_args_is_help=True)
@@ -30,7 +31,7 @@ Round = Annotated[int, typer.Option(min=0, metavar="N", help="Turn of the loop, 
 def print_result(result: StageResult) -> None:
     """What a stage on files came to."""
     screen = console()
-    screen.print(safe(result.verdict), soft_wrap=True)
+    screen.print(safe(result.verdict))
     screen.print(
         f"{safe(str(result.folder))}  ({duration(result.seconds)}, {counted(result.tokens, 'token')})", soft_wrap=True
     )
@@ -53,7 +54,8 @@ def train_sft(
     In a project: on its demonstrations. On files: give --model, --data and --out.
     """
     choices = Choices("sft", config, sets or (), seed, device)
-    if not given_together("heed train sft", {"--model": model, "--data": data, "--out": out}):
+    if model is None or data is None or out is None:
+        refuse_some("heed train sft", {"--model": model, "--data": data, "--out": out})
         with rounds(choices, quiet, fresh) as (stages, _):
             run = stages.train_sft()
             if run is None:
@@ -64,17 +66,15 @@ def train_sft(
                 )
         print_run(run)
         return
-    assert model is not None
-    assert data is not None
-    assert out is not None
     from heed.config import SFTSettings
     from heed.stages.data import read_demonstrations
-    from heed.stages.supervised import train_sft as stage
     from heed.terminal.watcher import watching
 
     settings = choices.settings(SFTSettings())
     demonstrations, broken = read_demonstrations(data)
     report_broken(data, broken)
+    from heed.stages.supervised import train_sft as stage
+
     with watching(quiet) as watcher:
         result = stage(model, demonstrations, out, settings, seed or 0, device or "auto", watcher)
     print_result(result)
@@ -103,18 +103,15 @@ def train_reward(
     In a project: from all its feedback. On files: give --model, --data and --out.
     """
     choices = Choices("reward", config, sets or (), seed, device)
-    if not given_together("heed train reward", {"--model": model, "--data": data, "--out": out}):
+    if model is None or data is None or out is None:
+        refuse_some("heed train reward", {"--model": model, "--data": data, "--out": out})
         only_with("heed train reward", "--model, --data and --out", {"--test": test})
         with rounds(choices, quiet, fresh) as (stages, _):
             run = stages.train_reward(round)
         print_run(run)
         return
-    assert model is not None
-    assert data is not None
-    assert out is not None
     from heed.config import RewardSettings
     from heed.stages.data import read_comparisons
-    from heed.stages.reward import train_reward as stage
     from heed.terminal.watcher import watching
 
     settings = choices.settings(RewardSettings())
@@ -124,6 +121,8 @@ def train_reward(
     if test is not None:
         tested, broken = read_comparisons(test)
         report_broken(test, broken)
+    from heed.stages.reward import train_reward as stage
+
     with watching(quiet) as watcher:
         result = stage(
             model, comparisons, out, settings, seed or 0, test=tested, device=device or "auto", watcher=watcher
@@ -150,22 +149,20 @@ def train_policy(
     In a project: the newest policy against the newest reward model. On files: give --model, --reward, --prompts, --out.
     """
     choices = Choices("policy", config, sets or (), seed, device)
-    options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
-    if not given_together("heed train policy", options):
+    if model is None or reward is None or prompts is None or out is None:
+        options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
+        refuse_some("heed train policy", options)
         with rounds(choices, quiet, fresh) as (stages, _):
             run = stages.train_policy(round)
         print_run(run)
         return
-    assert model is not None
-    assert reward is not None
-    assert prompts is not None
-    assert out is not None
     from heed.config import PolicySettings
-    from heed.stages.policy import train_policy as stage
     from heed.terminal.watcher import watching
 
     settings = choices.settings(PolicySettings())
     contents = _training_prompts(prompts)
+    from heed.stages.policy import train_policy as stage
+
     with watching(quiet) as watcher:
         result = stage(model, reward, contents, out, settings, seed or 0, device=device or "auto", watcher=watcher)
     print_result(result)
@@ -248,7 +245,8 @@ def evaluate(
     In a project: the newest policy. On files: give --policy, --reference and --prompts.
     """
     choices = Choices("evaluate", config, sets or (), seed, device)
-    if not given_together("heed evaluate", {"--policy": policy, "--reference": reference, "--prompts": prompts}):
+    if policy is None or reference is None or prompts is None:
+        refuse_some("heed evaluate", {"--policy": policy, "--reference": reference, "--prompts": prompts})
         others: dict[str, Any] = {
             "--reward": reward,
             "--utility": utility,
@@ -260,35 +258,46 @@ def evaluate(
             run = stages.evaluate(round)
         print_run(run)
         return
-    assert policy is not None
-    assert reference is not None
-    assert prompts is not None
-    from heed.config import EvaluateSettings
-    from heed.raters.simulated import utility_by_name
-    from heed.stages.evaluation import evaluate_policy as stage
-    from heed.terminal.watcher import watching
-
-    settings = choices.settings(EvaluateSettings())
-    truth = utility_by_name(utility) if utility else None
-    contents = _test_prompts(prompts)
-    with watching(quiet) as watcher:
-        found = stage(
-            policy,
-            reference,
-            contents,
-            settings,
-            max_new_tokens=max_new_tokens or 64,
-            seed=seed or 0,
-            reward=reward,
-            truth=truth,
-            device=device or "auto",
-            watcher=watcher,
-        )
+    found = _evaluate_on_files(choices, policy, reference, prompts, reward, utility, max_new_tokens or 64, quiet)
     print_evaluation(found)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         _write_lines(out / "evaluation.json", [found.model_dump_json(indent=2) + "\n"])
         note(f"all figures and examples: {out / 'evaluation.json'}")
+
+
+def _evaluate_on_files(
+    choices: Choices,
+    policy: str,
+    reference: str,
+    prompts: Path,
+    reward: str | None,
+    utility: str | None,
+    max_new_tokens: int,
+    quiet: bool,
+) -> Evaluation:
+    from heed.config import EvaluateSettings
+    from heed.raters.simulated import utility_by_name
+    from heed.terminal.watcher import watching
+
+    settings = choices.settings(EvaluateSettings())
+    truth = utility_by_name(utility) if utility else None
+    contents = _test_prompts(prompts)
+    from heed.stages.evaluation import evaluate_policy
+
+    with watching(quiet) as watcher:
+        return evaluate_policy(
+            policy,
+            reference,
+            contents,
+            settings,
+            max_new_tokens=max_new_tokens,
+            seed=choices.seed or 0,
+            reward=reward,
+            truth=truth,
+            device=choices.device or "auto",
+            watcher=watcher,
+        )
 
 
 def _test_prompts(path: Path) -> list[PromptContent]:

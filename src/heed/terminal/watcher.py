@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import typer
+
 from heed.terminal.console import console, note
 from heed.terminal.text import duration, safe
-from heed.train.progress import Watcher
+from heed.train.progress import Stopped, Watcher
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+_EXIT_STOPPED = 130  # as the shell says of a program that Ctrl-C ended
 _LINES_A_STAGE = 10
 _REFRESHES_PER_SECOND = 4
 
@@ -179,7 +182,10 @@ class RichWatcher(QuietWatcher):
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[QuietWatcher]:
-    """The watcher that fits where standard error goes, closed at the end."""
+    """The watcher that fits where standard error goes, closed at the end.
+
+    A stage that was stopped by Ctrl-C has saved its state: the command ends with exit code 130 and says so.
+    """
     if quiet:
         watcher = QuietWatcher()
     elif sys.stderr.isatty():
@@ -188,5 +194,9 @@ def watching(quiet: bool) -> Iterator[QuietWatcher]:
         watcher = PlainWatcher()
     try:
         yield watcher
+    except Stopped:
+        watcher.close()
+        note("stopped; the same command goes on from here")
+        raise typer.Exit(_EXIT_STOPPED) from None
     finally:
         watcher.close()

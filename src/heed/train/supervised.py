@@ -79,14 +79,13 @@ def tune(
 
 def pretrain(
     policy: Policy,
-    texts: Sequence[Sequence[int]],
+    examples: Sequence[TokenPair],
     settings: FitSettings,
     seed: int,
     checkpoints: Checkpoints | None = None,
     watcher: Watcher | None = None,
 ) -> Fit:
-    """Train ``policy`` in place on whole texts (token ids of at least two tokens each)."""
-    examples = [(text[:1], text[1:]) for text in texts]
+    """Train a fresh ``policy`` in place on (prompt ids, completion ids), by a schedule of steps instead of epochs."""
     return fit(CompletionTask(policy, examples), settings, seed, checkpoints, watcher)
 
 

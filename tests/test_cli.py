@@ -1,0 +1,269 @@
+"""The command line as real processes: exit codes, errors, feedback in and out, runs, traces, the doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from heed.config import ProjectSettings, load_settings
+from heed.project import Cost, Project
+
+HEED = [sys.executable, "-c", "from heed.cli import main; main()"]
+
+
+def heed(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*HEED, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    Project.create(tmp_path / "p", ProjectSettings(name="p", model="nobody/none")).close()
+    return tmp_path / "p"
+
+
+def lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def comparison(number: int, rater: str = "ann") -> dict[str, object]:
+    return {
+        "kind": "comparison",
+        "rater": rater,
+        "prompt": f"question {number}",
+        "completions": [f"a{number}", f"b{number}"],
+        "choice": "a",
+        "created": "2026-01-31T12:00:00Z",
+    }
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    shown = heed(tmp_path, "--help")
+    assert shown.returncode == 0
+    commands = [
+        "init",
+        "sample",
+        "ask",
+        "train",
+        "score",
+        "evaluate",
+        "report",
+        "loop",
+        "runs",
+        "trace",
+        "chat",
+        "doctor",
+        "feedback",
+    ]
+    assert all(f" {command} " in shown.stdout for command in commands)
+    code = "import sys, heed.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "sqlalchemy", "pydantic", "plotly", "numpy", "yaml"} & set(loaded)
+
+
+def test_an_error_says_what_why_and_the_way_out(tmp_path: Path) -> None:
+    done = heed(tmp_path, "runs")
+    assert done.returncode == 2
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "why", "fix"]
+    assert done.stdout == ""
+    assert "Traceback" in heed(tmp_path, "runs", HEED_DEBUG="1").stderr
+
+
+def test_init_copies_what_it_has_checked(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    prompts = lines(
+        tmp_path / "in.jsonl", {"prompt": "one"}, "{broken\n", {"prompt": "two", "split": "test"}, {"prompt": " "}
+    )
+    shown = lines(tmp_path / "shown.jsonl", {"prompt": "one", "completion": "1"})
+    done = heed(
+        tmp_path, "init", "mine", "--model", "model", "--prompts", "in.jsonl", "--demonstrations", "shown.jsonl"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 prompts (2 broken lines left out), 1 of them for testing; 1 demonstration" in done.stdout
+    assert "in.jsonl, line 2:" in done.stderr
+    assert "in.jsonl, line 4:" in done.stderr
+    settings = load_settings(tmp_path / "mine" / "heed.yaml")
+    assert settings.model == str((tmp_path / "model").resolve())
+    assert (tmp_path / "mine" / settings.prompts).read_bytes() == prompts.read_bytes()
+    assert (tmp_path / "mine" / settings.demonstrations).read_bytes() == shown.read_bytes()
+    # Once more it is in the way, and nothing in it changes.
+    again = heed(tmp_path, "init", "mine", "--model", "model", "--prompts", "in.jsonl")
+    assert again.returncode == 2
+    assert "it is a heed project already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--prompts", "in.jsonl"], "without --model"),
+        (["--model", "./gone", "--prompts", "in.jsonl"], "no model at ./gone"),
+        (["--model", "empty", "--prompts", "in.jsonl"], "no config.json"),
+        (["--model", "some/hub-id", "--prompts", "gone.jsonl"], "cannot read gone.jsonl"),
+        (["--model", "some/hub-id", "--prompts", "none.jsonl"], "none.jsonl has no prompt"),
+        (["--sandbox", "--prompts", "in.jsonl"], "brings its own"),
+    ],
+)
+def test_a_failed_init_leaves_nothing_behind(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    (tmp_path / "empty").mkdir()
+    lines(tmp_path / "in.jsonl", {"prompt": "one"})
+    lines(tmp_path / "none.jsonl", "nothing\n")
+    done = heed(tmp_path, "init", "mine", *arguments)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_wrong_setting_is_named_with_the_nearest_known_one(tmp_path: Path) -> None:
+    lines(tmp_path / "c.yaml", "learning_rte: 0.1\n")
+    files = ["--model", "m", "--data", "d", "--out", "o"]
+    typo = heed(tmp_path, "train", "reward", *files, "--set", "learning_rte=1e-4")
+    assert typo.returncode == 2
+    assert "Did you mean 'learning_rate'?" in typo.stderr
+    assert "c.yaml" in heed(tmp_path, "train", "reward", *files, "--config", "c.yaml").stderr
+    shapeless = heed(tmp_path, "train", "reward", *files, "--set", "learning_rate")
+    assert "KEY=VALUE" in shapeless.stderr
+
+
+def test_half_of_the_files_is_an_error_that_names_the_rest(tmp_path: Path) -> None:
+    done = heed(tmp_path, "train", "policy", "--model", "m", "--out", "o")
+    assert done.returncode == 2
+    assert "heed train policy with --model and --out" in done.stderr
+    assert "needs --reward and --prompts" in done.stderr
+    alone = heed(tmp_path, "evaluate", "--utility", "vader")
+    assert "heed evaluate with --utility" in alone.stderr
+
+
+def test_import_takes_the_good_rows_once(project: Path) -> None:
+    orphan = comparison(9) | {"supersedes": "f0000000000000000"}
+    file = lines(
+        project / "in.jsonl", comparison(1), "{cut off\n", comparison(2) | {"colour": "red"}, orphan, comparison(1)
+    )
+    first = heed(project, "feedback", "import", str(file))
+    assert first.returncode == 1
+    assert first.stdout == "1 judgment imported, 1 were there already, 3 broken\n"
+    for line, reason in ((2, "JSON"), (3, "colour"), (4, "f0000000000000000")):
+        (told,) = (text for text in first.stderr.splitlines() if f"line {line}:" in text)
+        assert reason in told
+    good = lines(project / "good.jsonl", comparison(1), comparison(3))
+    second = heed(project, "feedback", "import", str(good))
+    assert (second.returncode, second.stdout) == (0, "1 judgment imported, 1 were there already\n")
+
+
+def test_more_broken_rows_than_anyone_reads_are_counted(project: Path) -> None:
+    file = lines(project / "in.jsonl", comparison(1), *["{\n"] * 25)
+    done = heed(project, "feedback", "import", str(file))
+    assert len([line for line in done.stderr.splitlines() if ", line " in line]) == 20
+    assert "5 more broken rows" in done.stderr
+
+
+def test_export_and_import_lose_nothing(project: Path, tmp_path: Path) -> None:
+    given = [comparison(number, rater) for number in range(3) for rater in ("ann", "bob")]
+    heed(project, "feedback", "import", str(lines(project / "in.jsonl", *given)))
+    with Project.open(project) as opened:
+        first = opened.store.feedback()[0]
+        corrected = first.feedback.model_copy(update={"supersedes": first.id, "choice": "tie"})
+        opened.store.add_feedback([corrected])
+    assert heed(project, "feedback", "export", "all.jsonl.gz").stdout == "7 judgments in all.jsonl.gz\n"
+    assert heed(project, "feedback", "export", "now.csv").stdout == "6 judgments in now.csv\n"
+    Project.create(tmp_path / "q", ProjectSettings(name="q", model="nobody/none")).close()
+    done = heed(tmp_path / "q", "feedback", "import", str(project / "all.jsonl.gz"))
+    assert (done.returncode, done.stdout) == (0, "7 judgments imported\n")
+    with Project.open(project) as one, Project.open(tmp_path / "q") as other:
+        assert one.store.feedback(include_superseded=True) == other.store.feedback(include_superseded=True)
+        assert one.store.feedback() == other.store.feedback()
+        assert {c.text for c in one.store.completions()} == {c.text for c in other.store.completions()}
+
+
+def test_an_id_that_belongs_to_another_text_is_refused(project: Path) -> None:
+    ids = ["c0000000000000001", "c0000000000000002"]
+    row = comparison(1) | {"completion_ids": ids}
+    other = row | {"completions": ["another text", "b1"], "rater": "bob"}
+    done = heed(project, "feedback", "import", str(lines(project / "in.jsonl", row, other)))
+    assert (done.returncode, done.stdout) == (1, "1 judgment imported, 1 broken\n")
+    assert "this id belongs to another text" in done.stderr
+
+
+def test_what_a_format_cannot_hold_is_told(project: Path) -> None:
+    rows = [comparison(1), comparison(2) | {"choice": "tie"}]
+    heed(project, "feedback", "import", str(lines(project / "in.jsonl", *rows)))
+    done = heed(project, "feedback", "export", "out.jsonl", "--format", "trl")
+    assert done.stdout == "1 judgment in out.jsonl\n"
+    assert "left out 1 judgment" in done.stderr
+    assert "rater (1)" in done.stderr
+
+
+def test_runs_and_traces_show_text_as_text(project: Path) -> None:
+    with Project.open(project) as opened:
+        with opened.begin_run("sample", {}, seed=1) as run:
+            run.finish({"completions": 1200, "prompts": 600}, Cost(tokens=64_000, seconds=75))
+        with opened.begin_run("reward", {}, seed=1, parents=["sample-1"], round=2) as failed:
+            failed.fail("[bold]loss[/bold] is not a number \x1b[2J", Cost(labels=7))
+    table = heed(project, "runs").stdout
+    assert "1,200 completions of 600 prompts" in table
+    assert "1 min 15 s" in table
+    assert "[bold]loss[/bold] is not a number ␛[2J" in table
+    assert "\x1b" not in table
+    found = json.loads(heed(project, "runs", "--json").stdout)
+    assert [(run["id"], run["state"], run["labels"], run["parents"]) for run in found] == [
+        ("sample-1", "done", 0, []),
+        ("reward-1", "failed", 7, ["sample-1"]),
+    ]
+    trace = heed(project, "trace", "reward-1").stdout.splitlines()
+    assert trace[0] == "run reward-1: failed · round 2 · from sample-1"
+    assert trace[2] == "  run sample-1: done"
+    assert json.loads(heed(project, "trace", "sample-1", "--json").stdout)["results"][0]["id"] == "reward-1"
+    assert heed(project, "trace", "nobody").returncode == 2
+
+
+def test_the_doctor_finds_what_is_wrong_and_changes_nothing(project: Path) -> None:
+    def checks() -> tuple[int, dict[str, dict[str, str]]]:
+        done = heed(project, "doctor", "--json")
+        return done.returncode, {check["name"]: check for check in json.loads(done.stdout)}
+
+    lines(project / "prompts.jsonl", {"prompt": "one"})
+    code, well = checks()
+    assert well["database"] == {"name": "database", "state": "ok", "detail": "sqlite, schema 0001", "fix": ""}
+    assert well["Python"]["detail"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert "GFLOP/s" in well["matrix products"]["detail"]
+    assert well["lock"]["detail"] == "free"
+    assert code == any(check["state"] == "problem" for check in well.values())
+    with Project.open(project) as opened, opened.lock():
+        assert f"held by process {os.getpid()}" in checks()[1]["lock"]["detail"]
+
+    with closing(sqlite3.connect(project / "heed.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+    (project / "prompts.jsonl").unlink()
+    before = (project / "heed.db").read_bytes()
+    code, ill = checks()
+    assert code == 1
+    assert ill["database"]["state"] == "problem"
+    assert ill["database"]["fix"] == "pip install -U heed"
+    assert ill["prompts"]["state"] == "problem"
+    assert (project / "heed.db").read_bytes() == before
+
+
+def test_a_broken_pipe_is_no_traceback(project: Path) -> None:
+    with Project.open(project) as opened:
+        for number in range(50):
+            with opened.begin_run("sample", {"n": number}, seed=1) as run:
+                run.finish({}, Cost())
+    command = f"{sys.executable} -c 'from heed.cli import main; main()' runs --json | head -1"
+    done = subprocess.run(["sh", "-c", command], cwd=project, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[\n"
+    assert "Traceback" not in done.stderr
