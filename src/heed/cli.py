@@ -97,6 +97,22 @@ def init(
 
 
 @app.command(rich_help_panel=_START)
+def demo(
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the project and its report go.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """The whole loop on the built-in world, with simulated raters: a report in a few minutes, nothing downloaded."""
+    from heed.demo import run_demo
+    from heed.terminal.watcher import watching
+
+    with watching(quiet) as watcher:
+        paths = run_demo(folder, seed, watcher)
+    for path in paths:
+        console().print(safe(str(path)), soft_wrap=True)
+
+
+@app.command(rich_help_panel=_START)
 def doctor(
     online: Annotated[bool, typer.Option("--online", help="Also try to reach the Hugging Face hub.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,

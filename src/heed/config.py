@@ -59,8 +59,10 @@ class RewardSettings(_TrainSettings):
     pooling: Literal["mean", "last"] = Field(
         "mean", description="what the head sees: mean of the completion's hidden states, or the last"
     )
-    ties: Literal["davidson", "rao_kupper", "half"] = Field(
-        "davidson", description="model of ties: Davidson, Rao-Kupper, or half a win to each side"
+    ties: Literal["graded", "davidson", "rao_kupper", "half"] = Field(
+        "graded",
+        description="model of ties: Rao-Kupper with thresholds for how strong a preference was, plain Rao-Kupper, "
+        "Davidson, or half a win to each side",
     )
     members: int = Field(1, ge=1, description="reward models fitted from different seeds and averaged (count)")
     test_fraction: Fraction = Field(
@@ -91,7 +93,7 @@ class PolicySettings(Settings):
         "separate", description="own network for the values, or a head on the policy's trunk"
     )
     kl_control: Literal["fixed", "adaptive"] = Field(
-        "adaptive", description="keep the KL coefficient, or steer it towards kl_target"
+        "fixed", description="keep the KL coefficient, or steer it towards kl_target"
     )
     kl_coefficient: float = Field(
         0.05, ge=0.0, description="per-token KL penalty in the reward (reward per nat), at the start"
@@ -142,6 +144,17 @@ class PolicySettings(Settings):
                 "log-probabilities would be wrong and the KL could turn negative; leave top_p at 1 and top_k at 0, and use "
                 "them under 'sampling' instead"
             )
+        if self.kl_control == "adaptive":
+            if self.kl_coefficient == 0:
+                raise ValueError(
+                    "an adaptive kl_coefficient of 0 stays 0 for ever; start above 0 or set kl_control to fixed"
+                )
+            episodes = self.prompts_per_step * self.samples_per_prompt
+            if self.kl_horizon <= 0.2 * episodes:
+                raise ValueError(
+                    f"kl_horizon {self.kl_horizon} is too short for {episodes} episodes a step: the coefficient could turn "
+                    f"negative; set it above {0.2 * episodes:g}"
+                )
         return self
 
 
@@ -202,7 +215,7 @@ class ProjectSettings(Settings):
     )
     seed: int = Field(0, ge=0, description="seed of everything random")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="processor threads (count); 0 takes all cores")
+    threads: int = Field(0, ge=0, description="processor threads (count); 0 takes all cores, or OMP_NUM_THREADS")
     sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="how completions are drawn")
     raters: RatersSettings = Field(default_factory=RatersSettings, description="who judges")
     sft: SFTSettings = Field(default_factory=SFTSettings, description="supervised tuning")

@@ -21,28 +21,34 @@ from heed.train.progress import Watcher
 
 _LONGEST_REPLY = 72
 
+RATERS = RatersSettings(
+    kind="simulated",
+    utility="support_desk",
+    simulated=[
+        SimulatedRaterSettings(name="careful-1", behaviour="careful"),
+        SimulatedRaterSettings(name="noisy-1", behaviour="noisy"),
+        SimulatedRaterSettings(name="careful-2", behaviour="careful"),
+        SimulatedRaterSettings(name="noisy-2", behaviour="noisy"),
+    ],
+    held_out=[
+        SimulatedRaterSettings(name="judge-1", behaviour="careful"),
+        SimulatedRaterSettings(name="judge-2", behaviour="careful"),
+    ],
+    comparisons=2000,
+    guidelines="Which reply would you rather have received from the support desk?",
+)
+"""Half of the raters are careful and half are noisy, as people are; those who judge evaluations never train."""
+
 
 def sandbox_settings(name: str, model: Path, seed: int) -> ProjectSettings:
     """Settings of a project in the built-in world: 2,000 comparisons by careful and noisy simulated raters."""
-    raters = [
-        SimulatedRaterSettings(name="ada", behaviour="careful"),
-        SimulatedRaterSettings(name="ben", behaviour="noisy"),
-        SimulatedRaterSettings(name="cleo", behaviour="careful", group="hurried"),
-        SimulatedRaterSettings(name="dan", behaviour="noisy", group="courteous"),
-    ]
-    judges = [
-        SimulatedRaterSettings(name="judge-hurried", behaviour="careful", group="hurried"),
-        SimulatedRaterSettings(name="judge-courteous", behaviour="careful", group="courteous"),
-    ]
     return ProjectSettings(
         name=name,
         model=str(model),
         demonstrations="demonstrations.jsonl",
         seed=seed,
         sampling=SamplingSettings(prompts=1000, samples_per_prompt=4, max_new_tokens=_LONGEST_REPLY),
-        raters=RatersSettings(
-            kind="simulated", utility="support_desk", simulated=raters, held_out=judges, comparisons=2000
-        ),
+        raters=RATERS.model_copy(deep=True),
         sft=SFTSettings(epochs=1, prompts_per_step=64, learning_rate=5e-4),
         reward=RewardSettings(pooling="last", epochs=2, prompts_per_step=64, learning_rate=1e-3),
         policy=PolicySettings(
@@ -82,9 +88,14 @@ def run_demo(folder: str | Path = "demo", seed: int = 0, watcher: Watcher | None
     Raises:
         HeedError: see its message. Stopped: on Ctrl-C.
     """
+    from heed.sandbox.world import write_project_files
+
     watcher, place = watcher or Watcher(), Path(folder) / f"seed-{seed}"
     if (place / "heed.yaml").is_file():
         project = Project.open(place)
+        if not (place / "demonstrations.jsonl").is_file():
+            # Stopped between making the project and writing its files, of which this is the last.
+            write_project_files(place, seed)
     else:
         project = create_sandbox(place, f"demo, seed {seed}", seed, watcher)
     with project:

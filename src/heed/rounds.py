@@ -11,30 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from heed.errors import DataError, ProjectError
-from heed.feedback.kinds import AnyFeedback, Comparison, Demonstration, completion_id
+from heed.feedback.kinds import Demonstration, completion_id
 from heed.feedback.store import CompletionRecord, PromptRecord
 from heed.project import Project
+from heed.questions import Item, comparisons_in, open_items, pairs_of, simulate, unique
 from heed.raters.simulated import Utility, simulated_raters, utility_by_name
 from heed.runs import Cost, Run, RunRecord
-from heed.stages.data import ComparisonRow, comparisons_of, read_demonstrations, read_prompts, report_broken
+from heed.stages.data import read_demonstrations, read_prompts, report_broken
+from heed.stages.results import prepare_machine
 from heed.train.progress import Watcher
 
-# Judgments of simulated raters go into the store in transactions of this many.
-_PIECE = 250
 _OWN_TEST_SHARE = 0.1
 
 
 class WaitingForPeopleError(ProjectError):
     """The loop cannot go on before people have judged."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """What a rater is asked about: two completions of a prompt, in the item's own order."""
-
-    prompt: PromptRecord
-    a: CompletionRecord
-    b: CompletionRecord
 
 
 @dataclass
@@ -140,6 +131,10 @@ class Rounds:
         with run:
             yield run
 
+    def _device(self) -> str:
+        """The device of ``heed.yaml``, after its threads have been set."""
+        return prepare_machine(self.settings.device, self.settings.threads)
+
     def _record(self, run: Run) -> RunRecord:
         return self.project.run(run.id)
 
@@ -171,7 +166,7 @@ class Rounds:
                     run.folder / "model",
                     self.settings.sft,
                     self.settings.seed,
-                    self.settings.device,
+                    self._device(),
                     self.watcher,
                 )
                 run.finish(
@@ -185,7 +180,6 @@ class Rounds:
     def sample(self, round_: int = 0) -> RunRecord:
         """Sample completions of training prompts with the newest policy; each run takes the next prompts."""
         from heed.models.policy import Policy
-        from heed.stages.results import prepare_machine
         from heed.stages.sampling import sample_pieces
 
         if (before := self._done("sample", round_)) is not None:
@@ -200,7 +194,7 @@ class Rounds:
                 store = self.project.store
                 # A piece goes in as one transaction, so what is there is whole pieces.
                 done = len(store.completions(run_id=run.id)) // settings.samples_per_prompt
-                model = Policy.load(policy, prepare_machine(self.settings.device, self.settings.threads))
+                model = Policy.load(policy, self._device())
                 contents = [prompt.content for prompt in chosen]
                 pieces = sample_pieces(model, contents, settings, self.settings.seed + 7 * turn, self.watcher, done)
                 for start, piece in pieces:
@@ -239,30 +233,7 @@ class Rounds:
 
     def open_items(self, limit: int | None = None, rater: str | None = None) -> list[Item]:
         """Pairs of sampled completions that ``rater`` (None: anybody) has not judged, newest samples first."""
-        judged = {
-            frozenset(s.feedback.completion_ids)
-            for s in self.project.store.feedback(kinds=["comparison"], raters=None if rater is None else [rater])
-        }
-        items: list[Item] = []
-        sampled = [run for run in self.project.runs() if run.stage == "sample"]
-        for run in sorted(sampled, key=lambda run: run.started, reverse=True):
-            items += [i for i in self._pairs(run.id) if frozenset((i.a.id, i.b.id)) not in judged]
-            if limit is not None and len(items) >= limit:
-                return items[:limit]
-        return items
-
-    def _pairs(self, run_id: str) -> list[Item]:
-        """Disjoint pairs of each prompt's completions of a run; equal texts are no question."""
-        by_prompt: dict[str, list[CompletionRecord]] = {}
-        for completion in self.project.store.completions(run_id=run_id):
-            by_prompt.setdefault(completion.prompt_id, []).append(completion)
-        prompts = {p.id: p for p in self.project.store.prompts(ids=list(by_prompt))}
-        return [
-            Item(prompts[key], a, b)
-            for key, found in by_prompt.items()
-            for a, b in zip(found[::2], found[1::2], strict=False)
-            if a.text != b.text
-        ]
+        return open_items(self.project, limit, rater)
 
     def collect(self, round_: int = 0) -> RunRecord:
         """Have the simulated raters of ``heed.yaml`` judge the newest samples.
@@ -277,13 +248,13 @@ class Rounds:
         sampled = self.project.latest("sample")
         if sampled is None:
             raise ProjectError("nothing to judge", "no completions have been sampled.", "Run 'heed sample' first.")
-        items = self._pairs(sampled.id)[: settings.comparisons]
+        items = pairs_of(self.project, sampled.id)[: settings.comparisons]
         if settings.kind == "human":
             self._wait_for_people(items)
         with self._run("ask", settings.model_dump(), round_, [sampled.id]) as run:
             if run.state == "running":
                 started = time.monotonic()
-                given = self._simulate(items, run)
+                given = simulate(self.project, items, run, self.watcher)
                 metrics = {"items": len(items), "by_choice": given}
                 run.finish(metrics, Cost(len(items), 0, time.monotonic() - started))
         return self._record(run)
@@ -298,64 +269,6 @@ class Rounds:
                 "Run 'heed ask', then give the same command again.",
             )
 
-    def _simulate(self, items: Sequence[Item], run: Run) -> dict[str, int]:
-        """Each item is judged by one of the raters, in turn; left and right are shuffled for each showing."""
-        settings = self.settings.raters
-        raters = simulated_raters(settings.simulated, utility_by_name(settings.utility), self.settings.seed)
-        if not raters:
-            raise ProjectError(
-                "no rater to ask", "raters.simulated in heed.yaml is empty.", "Add one, or set raters.kind to human."
-            )
-        store = self.project.store
-        store.add_raters([(rater.name, "simulated", rater.group) for rater in raters])
-        created = self._record(run).started
-        choices: dict[str, int] = {}
-        batch: list[AnyFeedback] = []
-        for number, item in enumerate(items):
-            rater = raters[number % len(raters)]
-            key = f"{item.a.id}:{item.b.id}"
-            swapped = random.Random(f"{self.settings.seed}:{rater.name}:{key}").random() < 0.5
-            choice, strength = rater.compare(item.prompt.content, item.a.text, item.b.text, not swapped, key)
-            batch.append(
-                Comparison(
-                    rater=rater.name,
-                    prompt_id=item.prompt.id,
-                    completion_ids=(item.a.id, item.b.id),
-                    shown_order=(1, 0) if swapped else (0, 1),
-                    created=created,
-                    choice=choice,
-                    strength=strength,
-                    source=run.id,
-                )
-            )
-            choices[choice] = choices.get(choice, 0) + 1
-            if len(batch) == _PIECE or number == len(items) - 1:
-                store.add_feedback(batch)
-                batch = []
-                self.watcher.advance(number + 1, len(items), "comparisons")
-        return choices
-
-    def comparisons(self) -> tuple[list[ComparisonRow], list[str], dict[str, int]]:
-        """All comparisons in the store, the ids of the judgments they come from, and what was of no use, by kind."""
-        store = self.project.store
-        stored = store.feedback()
-        completions = {
-            c.id: c.text for c in store.completions(ids=_unique(i for s in stored for i in s.feedback.completion_ids))
-        }
-        prompts = {p.id: p.content for p in store.prompts(ids=_unique(s.feedback.prompt_id for s in stored))}
-        rows: list[ComparisonRow] = []
-        ids: list[str] = []
-        unused: dict[str, int] = {}
-        for entry in stored:
-            texts = [completions[i] for i in entry.feedback.completion_ids]
-            found = comparisons_of(entry.feedback, prompts[entry.feedback.prompt_id], texts)
-            rows += found
-            if found:
-                ids.append(entry.id)
-            elif entry.feedback.kind != "demonstration":
-                unused[entry.feedback.kind] = unused.get(entry.feedback.kind, 0) + 1
-        return rows, ids, unused
-
     def train_reward(self, round_: int = 0) -> RunRecord:
         """Fit the reward model on all comparisons of the project, on the backbone of the reference policy.
 
@@ -366,7 +279,7 @@ class Rounds:
             return before
         from heed.stages.reward import train_reward
 
-        rows, ids, unused = self.comparisons()
+        rows, ids, unused = comparisons_in(self.project.store)
         if not rows:
             raise DataError(
                 "no comparison to learn from", "the project has none.", "Run 'heed ask' or 'heed feedback import FILE'."
@@ -384,7 +297,7 @@ class Rounds:
                     self.settings.reward,
                     self.settings.seed,
                     reference_texts=self._reference_texts(maker),
-                    device=self.settings.device,
+                    device=self._device(),
                     watcher=self.watcher,
                 )
                 run.finish(
@@ -402,7 +315,7 @@ class Rounds:
         if not own:
             return None
         found = self.project.store.completions(run_id=own[0])[:512]
-        prompts = {p.id: p.content for p in self.project.store.prompts(ids=_unique(c.prompt_id for c in found))}
+        prompts = {p.id: p.content for p in self.project.store.prompts(ids=unique(c.prompt_id for c in found))}
         return [(prompts[c.prompt_id], c.text) for c in found]
 
     def train_policy(self, round_: int = 0) -> RunRecord:
@@ -431,7 +344,7 @@ class Rounds:
                     self.settings.policy,
                     self.settings.seed,
                     self.truth(),
-                    self.settings.device,
+                    self._device(),
                     self.watcher,
                 )
                 run.finish(
@@ -490,7 +403,7 @@ class Rounds:
                     None if reward is None else str(self.project.artifact("model", reward)),
                     truth,
                     held_out,
-                    self.settings.device,
+                    self._device(),
                     self.watcher,
                 )
                 run.finish(found.model_dump(mode="json"), Cost(0, found.tokens, time.monotonic() - started))
@@ -508,7 +421,3 @@ class Rounds:
 
         evaluation = self._latest("evaluate", "heed evaluate")
         return write(report_data(self.project, evaluation), Path(folder) if folder else self.project.folder)
-
-
-def _unique(ids: Any) -> list[str]:
-    return list(dict.fromkeys(ids))

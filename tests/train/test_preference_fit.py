@@ -81,9 +81,9 @@ def test_the_tie_parameter_reaches_its_maximum_likelihood(
     train = [pair._replace(outcome=2 if i < 30 else i % 2) for i, pair in enumerate(pairs_of(100, 3))]
     settings = RewardSettings(epochs=60, prompts_per_step=100, learning_rate=0.1, ties=ties)
     fit_reward(model, train, [], settings, 0)
-    assert model.card["tie_parameter"] == pytest.approx([closed_form], abs=0.01)
+    assert model.card["tie_parameters"] == pytest.approx([closed_form], abs=0.01)
     assert model.card["ties"] == ties
-    shares = preference_probabilities(torch.zeros(1), ties, model.card["tie_parameter"][0])[0].tolist()
+    shares = preference_probabilities(torch.zeros(1), ties, model.card["tie_parameters"][0])[0].tolist()
     assert shares == pytest.approx([0.35, 0.35, 0.3], abs=0.003)
 
 
@@ -139,7 +139,7 @@ def test_members_are_fitted_from_seeds_of_their_own() -> None:
     model = reward_model_of(tiny_policy(), members=2)
     fits = fit_reward(model, pairs_of(40, 3), [], RewardSettings(epochs=1, prompts_per_step=8), 0)
     assert len(fits) == 2
-    assert len(model.card["tie_parameter"]) == 2
+    assert len(model.card["tie_parameters"]) == 2
     assert fits[0].history != fits[1].history
     heads = [member.head.weight for member in model.members]
     assert not torch.equal(*heads)
@@ -169,9 +169,9 @@ def test_early_stopping_ends_with_the_weights_of_the_best_validation() -> None:
     assert fit.best_step == min(losses, key=lambda step: losses[step])
     assert len(fit.history) < 80
     assert len([step for step in losses if step > fit.best_step]) == 3
-    task = ComparisonTask(model.members[0], "mean", "davidson", validation, validation, 10_000)
+    task = ComparisonTask(model.members[0], "mean", "graded", validation, validation, 10_000)
     with torch.no_grad():
-        task.parameter.value.fill_(model.card["tie_parameter"][0])
+        task.parameters.values.copy_(torch.tensor(model.card["tie_parameters"][0]))
         assert task.validate() == pytest.approx(losses[fit.best_step], abs=1e-5)
 
 

@@ -95,6 +95,41 @@ def rao_kupper_loss(
     return _weighted_loss(losses, outcomes, count, weights)
 
 
+def graded_loss(
+    difference: Tensor,
+    outcomes: Tensor,
+    strengths: Tensor,
+    log_gaps: Tensor,
+    count: float | Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Negative log-likelihood of comparisons that say how much better: Rao and Kupper's model with further thresholds.
+
+    The cumulative logit model of McCullagh 1980, "Regression Models for Ordinal Data", JRSS B 42, section 2.1, with
+    thresholds symmetric about 0, as a swap of a and b asks for: a perceived difference (the true one plus logistic
+    noise) is a tie within +-c_0, strength 1 up to c_1, 2 up to c_2, and 3 beyond. A preference without a strength is
+    any difference beyond c_0, which is Rao and Kupper's own likelihood.
+
+    Args:
+        difference, outcomes, count, weights: as in :func:`bradley_terry_loss`.
+        strengths: [N], integers 0 to 3; 0 = not said. Not read at ties.
+        log_gaps: [3], learned; logs of c_0, c_1 - c_0 and c_2 - c_1.
+
+    Returns:
+        Scalar, nats a comparison.
+    """
+    thresholds = log_gaps.exp().cumsum(0)
+    beyond = thresholds.new_tensor([math.inf])
+    tie = outcomes == TIE
+    lead = torch.where(outcomes == B_PREFERRED, -difference, difference)
+    lower = torch.where(tie, -thresholds[0], thresholds[(strengths - 1).clamp_min(0)])
+    upper = torch.cat([beyond, thresholds[1:], beyond])[strengths]
+    upper = torch.where(tie, thresholds[0], upper)
+    # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)): no difference of two numbers close to 1.
+    logprobs = F.logsigmoid(upper - lead) + F.logsigmoid(lead - lower) + torch.log1p(-(lower - upper).exp())
+    return -(logprobs if weights is None else logprobs * weights).sum() / count
+
+
 def preference_loss(
     difference: Tensor,
     outcomes: Tensor,

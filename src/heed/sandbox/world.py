@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heed.feedback.kinds import Message, PromptContent
-from heed.files import file_errors
+from heed.files import file_errors, write_text
 from heed.sandbox import grammar, lexicon
 from heed.train.progress import Watcher
 
@@ -191,7 +191,7 @@ def _answers(tokens: PreTrainedTokenizerFast, texts: list[str]) -> list[tuple[li
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _messages(prompt: PromptContent) -> Any:

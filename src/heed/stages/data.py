@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -25,23 +24,14 @@ class PromptLine(NamedTuple):
 
 
 class ComparisonRow(NamedTuple):
-    """Two completions of a prompt and which was preferred: 0 the first, 1 the second, 2 neither."""
+    """Two completions of a prompt; 0 = the first preferred, 1 = the second, 2 = neither; how strongly, 1 to 3 (0: not
+    said)."""
 
     prompt: PromptContent
     a: str
     b: str
     outcome: int
-    rater: str = ""
-
-
-@dataclass
-class Unused:
-    """Judgments that a reward model of comparisons cannot learn from, counted by kind."""
-
-    counts: dict[str, int]
-
-    def __str__(self) -> str:
-        return ", ".join(f"{count} {kind}s" for kind, count in sorted(self.counts.items()))
+    strength: int = 0
 
 
 def read_prompts(path: str | Path) -> tuple[list[PromptLine], list[BrokenRow]]:
@@ -137,15 +127,15 @@ def comparisons_of(feedback: AnyFeedback, prompt: PromptContent, completions: Se
     """
     if isinstance(feedback, Comparison):
         outcome = {"a": FIRST, "b": SECOND}.get(feedback.choice, TIE)
-        return [ComparisonRow(prompt, completions[0], completions[1], outcome, feedback.rater)]
+        return [ComparisonRow(prompt, completions[0], completions[1], outcome, feedback.strength or 0)]
     if isinstance(feedback, Ranking):
         place = {position: rank for rank, group in enumerate(feedback.groups) for position in group}
         return [
-            ComparisonRow(prompt, completions[i], completions[j], _order(place[i], place[j]), feedback.rater)
+            ComparisonRow(prompt, completions[i], completions[j], _order(place[i], place[j]))
             for i, j in combinations(sorted(place), 2)
         ]
     if isinstance(feedback, Edit):
-        return [ComparisonRow(prompt, feedback.edited, completions[0], FIRST, feedback.rater)]
+        return [ComparisonRow(prompt, feedback.edited, completions[0], FIRST)]
     return []
 
 

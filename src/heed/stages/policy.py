@@ -96,6 +96,8 @@ def _value_model(
 
     As in Stiennon et al. 2020, appendix B.1, and Huang et al. 2024.
     """
+    import torch
+
     from heed.models.reward import ScalarModel
     from heed.train.rollout import ModelScorer
 
@@ -103,7 +105,10 @@ def _value_model(
         return None
     fits = network is not None and ModelScorer(network, policy).by_ids
     backbone = network.members[0].backbone if network is not None and fits else policy.model.base_model
-    return ScalarModel(copy.deepcopy(backbone), seed)
+    value_model = ScalarModel(copy.deepcopy(backbone), seed)
+    # A head of zeros starts from "no expectation"; a random one adds noise of its own to the first advantages.
+    torch.nn.init.zeros_(value_model.head.weight)
+    return value_model
 
 
 class _Audit:

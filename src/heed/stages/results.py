@@ -121,7 +121,7 @@ def prepare_machine(device: str, threads: int = 0) -> str:
 
     Args:
         device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: processor threads (count); 0 takes all cores.
+        threads: processor threads (count); 0 leaves torch's own choice, which is all cores unless OMP_NUM_THREADS says less.
 
     Returns:
         "cpu", "cuda" or "cuda:N".
@@ -134,7 +134,8 @@ def prepare_machine(device: str, threads: int = 0) -> str:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    if threads:
+        torch.set_num_threads(threads)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():

@@ -128,7 +128,12 @@ class _Encoder:
         kept = _Encoded([], [])
         for row in rows:
             try:
-                pair = Pair(self.reader.encode(row.prompt, row.a), self.reader.encode(row.prompt, row.b), row.outcome)
+                pair = Pair(
+                    self.reader.encode(row.prompt, row.a),
+                    self.reader.encode(row.prompt, row.b),
+                    row.outcome,
+                    strength=row.strength,
+                )
             except DataError:
                 self.too_long += 1
                 continue
@@ -187,7 +192,7 @@ def _verdict(metrics: dict[str, Any]) -> str:
 
 
 def _keyed(row: ComparisonRow) -> list[Any]:
-    return [prompt_id(row.prompt), row.a, row.b, row.outcome]
+    return [prompt_id(row.prompt), row.a, row.b, row.outcome, row.strength]
 
 
 def score(reward: str | Path, rows: Sequence[tuple[PromptContent, str]], device: str = "auto") -> list[float]:

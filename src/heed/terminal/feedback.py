@@ -33,8 +33,8 @@ def import_feedback(
     Nothing goes in twice. Broken rows are named by their lines and the good ones go in; the exit code is then 1.
     """
     from heed.feedback.formats import read_rows
+    from heed.feedback.transfer import import_rows
     from heed.project import Project
-    from heed.terminal.transfer import import_rows
 
     def progress(read: int) -> None:
         if not quiet and read % _ROWS_BETWEEN_WORDS == 0:
@@ -65,8 +65,8 @@ def export_feedback(
     heed's own lines have every judgment; the other formats the newest answers only, and say what they cannot hold.
     """
     from heed.feedback.formats import write_rows
+    from heed.feedback.transfer import stored_rows
     from heed.project import Project
-    from heed.terminal.transfer import stored_rows
 
     chosen = format or ("csv" if ".csv" in file.suffixes else "heed")
     with Project.open() as project:

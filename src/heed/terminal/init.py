@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heed.config import ProjectSettings, RatersSettings, SimulatedRaterSettings
+from heed.config import ProjectSettings
 from heed.errors import ConfigError, ModelError
 from heed.terminal.console import report_broken
 from heed.terminal.text import counted
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
     from heed.train.progress import Watcher
 
 PROMPTS, DEMONSTRATIONS = "prompts.jsonl", "demonstrations.jsonl"
-
-SANDBOX_RATERS = RatersSettings(
-    kind="simulated",
-    utility="support_desk",
-    simulated=[
-        SimulatedRaterSettings(name="careful-1", behaviour="careful"),
-        SimulatedRaterSettings(name="noisy-1", behaviour="noisy"),
-        SimulatedRaterSettings(name="careful-2", behaviour="careful"),
-        SimulatedRaterSettings(name="noisy-2", behaviour="noisy"),
-    ],
-    held_out=[
-        SimulatedRaterSettings(name="judge-1", behaviour="careful"),
-        SimulatedRaterSettings(name="judge-2", behaviour="careful"),
-    ],
-    guidelines="Which reply would you rather have received from the support desk?",
-)
-"""Half of the raters are careful and half are noisy, as people are; those who judge evaluations never train."""
 
 
 def init_from_files(folder: Path, model: str, prompts: Path, demonstrations: Path | None) -> list[str]:
@@ -80,17 +63,9 @@ def init_sandbox(folder: Path, seed: int, watcher: Watcher) -> list[str]:
     Raises:
         ProjectError: the folder is in the way.
     """
-    from heed.sandbox.world import base_model, write_project_files
+    from heed.demo import create_sandbox
 
-    settings = ProjectSettings(
-        name=folder.resolve().name,
-        model=str(base_model(watcher)),
-        prompts=PROMPTS,
-        demonstrations=DEMONSTRATIONS,
-        seed=seed,
-        raters=SANDBOX_RATERS.model_copy(deep=True),
-    )
-    _create(folder, settings, lambda: write_project_files(folder, seed))
+    create_sandbox(folder, folder.resolve().name, seed, watcher).close()
     return ["the support desk: prompts, demonstrations, a tiny base model and simulated raters"]
 
 

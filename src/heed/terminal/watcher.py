@@ -12,7 +12,7 @@ import typer
 
 from heed.terminal.console import console, note
 from heed.terminal.text import duration, safe
-from heed.train.progress import Stopped, Watcher
+from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -184,7 +184,8 @@ class RichWatcher(QuietWatcher):
 def watching(quiet: bool) -> Iterator[QuietWatcher]:
     """The watcher that fits where standard error goes, closed at the end.
 
-    A stage that was stopped by Ctrl-C has saved its state: the command ends with exit code 130 and says so.
+    A stage that Ctrl-C stopped has saved its state, or had nothing yet to save: the command ends with exit code 130 and
+    says so.
     """
     if quiet:
         watcher = QuietWatcher()
@@ -194,7 +195,7 @@ def watching(quiet: bool) -> Iterator[QuietWatcher]:
         watcher = PlainWatcher()
     try:
         yield watcher
-    except Stopped:
+    except KeyboardInterrupt:  # also Stopped, its kind for a stage that has saved its state
         watcher.close()
         note("stopped; the same command goes on from here")
         raise typer.Exit(_EXIT_STOPPED) from None

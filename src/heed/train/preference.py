@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from heed.config import RewardSettings
 from heed.errors import DataError
-from heed.losses.reward import TIE, preference_loss
+from heed.losses.reward import TIE, graded_loss, preference_loss
 from heed.models.batch import microbatches
 from heed.models.reward import Encoded, RewardModel, ScalarModel
 from heed.train.checkpoint import Checkpoints
@@ -20,20 +20,23 @@ from heed.train.progress import Watcher
 
 
 class Pair(NamedTuple):
-    """One comparison: two encoded completions of a prompt, and 0 = the first preferred, 1 = the second, 2 = a tie."""
+    """One comparison: two encoded completions of a prompt; 0 = the first preferred, 1 = the second, 2 = a tie; how
+    strongly, 1 to 3 (0: not said)."""
 
     first: Encoded
     second: Encoded
     outcome: int
     weight: float = 1.0
+    strength: int = 0
 
 
-class _TieParameter(nn.Module):
-    """The tie model's one parameter (log nu of Davidson, log(theta - 1) of Rao and Kupper), learned with the scores."""
+class _TieParameters(nn.Module):
+    """What the model of ties learns beside the scores: log nu of Davidson, log(theta - 1) of Rao and Kupper, or the logs
+    of the gaps between the thresholds of a graded answer (tie, slightly, clearly, by far)."""
 
-    def __init__(self) -> None:
+    def __init__(self, ties: str) -> None:
         super().__init__()
-        self.value = nn.Parameter(torch.zeros(()))
+        self.values = nn.Parameter(torch.tensor([0.2, 1.0, 2.0]).log() if ties == "graded" else torch.zeros(()))
 
 
 @dataclass
@@ -48,11 +51,11 @@ class ComparisonTask:
     tokens_per_microbatch: int
     networks: dict[str, nn.Module] = field(init=False)
     lengths: list[int] = field(init=False)
-    parameter: _TieParameter = field(init=False)
+    parameters: _TieParameters = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parameter = _TieParameter().to(self.member.head.weight.device)
-        self.networks = {"member": self.member, "ties": self.parameter}
+        self.parameters = _TieParameters(self.ties).to(self.member.head.weight.device)
+        self.networks = {"member": self.member, "ties": self.parameters}
         self.lengths = [_length(pair) for pair in self.train]
 
     def count(self, rows: Sequence[int]) -> int:
@@ -68,7 +71,10 @@ class ComparisonTask:
         outcomes = torch.tensor([pair.outcome for pair in pairs], device=device)
         weights = torch.tensor([pair.weight for pair in pairs], device=device)
         difference = scores[:, 0] - scores[:, 1]
-        return preference_loss(difference, outcomes, self.ties, self.parameter.value, count, weights)  # type: ignore[arg-type]
+        if self.ties == "graded":
+            strengths = torch.tensor([pair.strength for pair in pairs], device=device)
+            return graded_loss(difference, outcomes, strengths, self.parameters.values, count, weights)
+        return preference_loss(difference, outcomes, self.ties, self.parameters.values, count, weights)  # type: ignore[arg-type]
 
     def validate(self) -> float | None:
         if not self.held_out:
@@ -134,7 +140,7 @@ def fit_reward(
         task = ComparisonTask(member, model.pooling, settings.ties, train, validation, settings.tokens_per_microbatch)
         saved = checkpoints[number] if checkpoints else None
         fits.append(fit(task, fitted, seed * 1_000 + number, saved, watcher))
-        model.card.setdefault("tie_parameter", []).append(float(task.parameter.value.detach()))
+        model.card.setdefault("tie_parameters", []).append(task.parameters.values.detach().tolist())
     model.card["ties"] = settings.ties
     return fits
 

@@ -1,0 +1,61 @@
+# Set-up, demonstration and checks. Everything runs in .venv, which the first target makes; running a target again installs
+# nothing unless pyproject.toml or constraints.txt has changed.
+
+PYTHON ?= python3
+SEED ?= 0
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The stamps carry a checksum of what they were made from: a checkout that changes a file's date alone installs nothing.
+STATE := $(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+INSTALLED := $(VENV)/installed-$(STATE)
+INSTALLED_DEV := $(VENV)/installed-dev-$(STATE)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint docs bench-loop bench-speed clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED) ## run the whole loop on the built-in world: demo/report.html, demo/report.json (SEED=0)
+	$(BIN)/heed demo --folder demo --seed $(SEED)
+
+test: $(INSTALLED_DEV) ## run the tests that take seconds
+	$(BIN)/python -m pytest
+
+test-all: $(INSTALLED_DEV) ## run all tests, the slow ones too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(INSTALLED_DEV) ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(INSTALLED) ## write the generated pages of docs/ anew
+	$(BIN)/python docs/generate.py
+
+bench-loop: $(INSTALLED_DEV) ## measure what the loop reaches, as JSON lines
+	$(BIN)/python benchmarks/loop.py
+
+bench-speed: $(INSTALLED_DEV) ## measure how fast it is, as JSON lines
+	$(BIN)/python benchmarks/speed.py
+
+clean: ## remove the environment; projects and reports stay
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@command -v $(PYTHON) > /dev/null || { echo "heed needs Python 3.11 or newer: $(PYTHON) is not there. Install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "heed needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) comes without venv and pip. On Debian and Ubuntu: apt install python3-venv; or name another Python: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): | $(BIN)/python
+	$(INSTALL) --editable .
+	@rm -f $(VENV)/installed-*
+	@touch $@
+
+$(INSTALLED_DEV): | $(BIN)/python
+	$(INSTALL) --editable ".[dev]"
+	@rm -f $(VENV)/installed-*
+	@touch $@ $(INSTALLED)

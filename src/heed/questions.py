@@ -1,0 +1,121 @@
+"""What a project asks its raters, and what their judgments come to. No torch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from heed.errors import ProjectError
+from heed.feedback.kinds import AnyFeedback, Comparison
+from heed.feedback.store import CompletionRecord, PromptRecord, Store
+from heed.project import Project
+from heed.raters.simulated import simulated_raters, utility_by_name
+from heed.runs import Run
+from heed.stages.data import ComparisonRow, comparisons_of
+from heed.train.progress import Watcher
+
+# Judgments of simulated raters go into the store in transactions of this many.
+_PIECE = 250
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a rater is asked about: two completions of a prompt, in the item's own order."""
+
+    prompt: PromptRecord
+    a: CompletionRecord
+    b: CompletionRecord
+
+
+def pairs_of(project: Project, run_id: str) -> list[Item]:
+    """Disjoint pairs of each prompt's completions of a run; equal texts are no question."""
+    by_prompt: dict[str, list[CompletionRecord]] = {}
+    for completion in project.store.completions(run_id=run_id):
+        by_prompt.setdefault(completion.prompt_id, []).append(completion)
+    prompts = {p.id: p for p in project.store.prompts(ids=list(by_prompt))}
+    return [
+        Item(prompts[key], a, b)
+        for key, found in by_prompt.items()
+        for a, b in zip(found[::2], found[1::2], strict=False)
+        if a.text != b.text
+    ]
+
+
+def open_items(project: Project, limit: int | None = None, rater: str | None = None) -> list[Item]:
+    """Pairs of sampled completions that ``rater`` (None: anybody) has not judged, newest samples first."""
+    judged = {
+        frozenset(s.feedback.completion_ids)
+        for s in project.store.feedback(kinds=["comparison"], raters=None if rater is None else [rater])
+    }
+    items: list[Item] = []
+    sampled = [run for run in project.runs() if run.stage == "sample"]
+    for run in sorted(sampled, key=lambda run: run.started, reverse=True):
+        items += [i for i in pairs_of(project, run.id) if frozenset((i.a.id, i.b.id)) not in judged]
+        if limit is not None and len(items) >= limit:
+            return items[:limit]
+    return items
+
+
+def simulate(project: Project, items: Sequence[Item], run: Run, watcher: Watcher) -> dict[str, int]:
+    """Each item is judged by one of the raters, in turn; left and right are shuffled for each showing."""
+    settings = project.settings.raters
+    raters = simulated_raters(settings.simulated, utility_by_name(settings.utility), project.settings.seed)
+    if not raters:
+        raise ProjectError(
+            "no rater to ask", "raters.simulated in heed.yaml is empty.", "Add one, or set raters.kind to human."
+        )
+    store = project.store
+    store.add_raters([(rater.name, "simulated", rater.group) for rater in raters])
+    created = project.run(run.id).started
+    choices: dict[str, int] = {}
+    batch: list[AnyFeedback] = []
+    for number, item in enumerate(items):
+        rater = raters[number % len(raters)]
+        key = f"{item.a.id}:{item.b.id}"
+        swapped = random.Random(f"{project.settings.seed}:{rater.name}:{key}").random() < 0.5
+        choice, strength = rater.compare(item.prompt.content, item.a.text, item.b.text, not swapped, key)
+        batch.append(
+            Comparison(
+                rater=rater.name,
+                prompt_id=item.prompt.id,
+                completion_ids=(item.a.id, item.b.id),
+                shown_order=(1, 0) if swapped else (0, 1),
+                created=created,
+                choice=choice,
+                strength=strength,
+                source=run.id,
+            )
+        )
+        choices[choice] = choices.get(choice, 0) + 1
+        if len(batch) == _PIECE or number == len(items) - 1:
+            store.add_feedback(batch)
+            batch = []
+            watcher.advance(number + 1, len(items), "comparisons")
+    return choices
+
+
+def comparisons_in(store: Store) -> tuple[list[ComparisonRow], list[str], dict[str, int]]:
+    """All comparisons in a store, the ids of the judgments they come from, and what was of no use, by kind."""
+    stored = store.feedback()
+    completions = {
+        c.id: c.text for c in store.completions(ids=unique(i for s in stored for i in s.feedback.completion_ids))
+    }
+    prompts = {p.id: p.content for p in store.prompts(ids=unique(s.feedback.prompt_id for s in stored))}
+    rows: list[ComparisonRow] = []
+    ids: list[str] = []
+    unused: dict[str, int] = {}
+    for entry in stored:
+        texts = [completions[i] for i in entry.feedback.completion_ids]
+        found = comparisons_of(entry.feedback, prompts[entry.feedback.prompt_id], texts)
+        rows += found
+        if found:
+            ids.append(entry.id)
+        elif entry.feedback.kind != "demonstration":
+            unused[entry.feedback.kind] = unused.get(entry.feedback.kind, 0) + 1
+    return rows, ids, unused
+
+
+def unique(ids: Iterable[str]) -> list[str]:
+    """``ids`` without repeats, in the order of their first appearance."""
+    return list(dict.fromkeys(ids))

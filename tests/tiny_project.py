@@ -1,0 +1,158 @@
+"""A whole project that goes around the loop in a second, and the command line as a process that starts in no time.
+
+The model knows the letters a to p and an end; the raters like the letter a. Processes are forked from a server that has
+imported everything and run nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# What the commands import when they need it; here the server of the processes does it once.
+import alembic.command
+import plotly.graph_objects
+import torch
+import torch._dynamo  # torch's optimisers load it at their first step
+
+import heed.cli
+import heed.evaluate.report_page
+import heed.feedback.formats
+import heed.loop
+import heed.reporting
+import heed.stages.evaluation
+import heed.stages.policy
+import heed.stages.reward
+import heed.stages.sampling
+import heed.stages.supervised
+import heed.terminal.watcher  # noqa: F401
+from heed.config import (
+    EvaluateSettings,
+    PolicySettings,
+    ProjectSettings,
+    RatersSettings,
+    RewardSettings,
+    SamplingSettings,
+    SFTSettings,
+    SimulatedRaterSettings,
+)
+from heed.project import Project
+from tiny_models import LETTERS, tiny_policy
+
+torch.set_num_threads(1)
+tiny_policy()  # transformers loads a model's code when it is first made
+
+TRAIN, TEST = 16, 6
+
+# heed.yaml names it "liking:letter_a"; the module lies in the project's folder.
+UTILITY = '''
+def letter_a(prompt, completion):
+    return completion.count("a") / max(1, len(completion)) + 0.01 * completion.count("b")
+
+
+letter_a.parts = lambda prompt, completion: {"a": float(completion.count("a")), "b": float(completion.count("b"))}
+letter_a.group_weights = lambda group: {"a": 0.5, "b": 0.5}
+'''
+
+
+def letters(number: int, length: int) -> str:
+    """A word that is different for each number."""
+    return "".join(LETTERS[number // 16**place % 16] for place in range(length))
+
+
+def write_lines(path: Path, rows: list[Any]) -> Path:
+    """JSON lines; a text is written as it is."""
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8")
+    return path
+
+
+def letter_likes(text: str) -> float:
+    """What the raters of the tiny project like."""
+    return text.count("a") / max(1, len(text)) + 0.01 * text.count("b")
+
+
+def tiny_settings(model: Path, **changes: Any) -> ProjectSettings:
+    """Settings of a loop of a second: every stage has several steps, pieces and checkpoints."""
+    raters = [SimulatedRaterSettings(name=name, noise=0.02) for name in ("ann", "bob")]
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "model": str(model),
+        "demonstrations": "demonstrations.jsonl",
+        "threads": 1,
+        "seed": 3,
+        "device": "cpu",
+        "sampling": SamplingSettings(prompts=9, samples_per_prompt=2, max_new_tokens=6, rows_per_batch=6),
+        "raters": RatersSettings(
+            kind="simulated",
+            utility="liking:letter_a",
+            simulated=raters,
+            held_out=[SimulatedRaterSettings(name="gauge", noise=0.0)],
+            comparisons=9,
+        ),
+        "sft": SFTSettings(prompts_per_step=6, epochs=2, checkpoint_every=1, learning_rate=1e-3),
+        "reward": RewardSettings(
+            prompts_per_step=4, epochs=2, members=2, checkpoint_every=1, test_fraction=0.3, validation_fraction=0.3
+        ),
+        "policy": PolicySettings(
+            steps=4, prompts_per_step=3, max_new_tokens=6, epochs=2, minibatches=2, checkpoint_every=1, audit_every=2
+        ),
+        "evaluate": EvaluateSettings(prompts=6),
+    }
+    return ProjectSettings(**(values | changes))
+
+
+def make_project(folder: Path, **changes: Any) -> Path:
+    """A project in ``folder``/project whose model lies in ``folder``/model; nothing has been run in it."""
+    model, place = folder / "model", folder / "project"
+    if not model.exists():
+        tiny_policy().save(model)
+    Project.create(place, tiny_settings(model, **changes)).close()
+    rows = [{"prompt": letters(n, 3), "split": "test" if n >= TRAIN else "train"} for n in range(TRAIN + TEST)]
+    write_lines(place / "prompts.jsonl", rows)
+    shown = [{"prompt": letters(n, 3), "completion": letters(7 * n + 1, 4)} for n in range(TRAIN)]
+    write_lines(place / "demonstrations.jsonl", shown)
+    (place / "liking.py").write_text(UTILITY, encoding="utf-8")
+    return place
+
+
+def command_line(folder: Path, log: Path, arguments: list[str]) -> None:
+    """``heed ARGUMENTS`` in this process, which goes into ``folder`` and writes both outputs to the end of ``log``."""
+    os.chdir(folder)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    # What was forked has the streams of its parent: these belong to the log.
+    sys.stdout = open(1, "w", closefd=False, buffering=1, encoding="utf-8")  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, buffering=1, encoding="utf-8")  # noqa: SIM115
+    sys.argv = ["heed", *arguments]
+    heed.cli.main()
+
+
+def start(target: Callable[..., None], *args: Any) -> Any:
+    """A process that runs ``target(*args)``, started."""
+    here = str(Path(__file__).parent)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if here not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, paths)])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tiny_project"])
+    process = context.Process(target=target, args=args, daemon=True)
+    process.start()
+    return process
+
+
+def begin(folder: Path, log: Path, *arguments: str) -> Any:
+    """A process at ``heed ARGUMENTS`` in ``folder``, started."""
+    return start(command_line, folder, log, list(arguments))
+
+
+def finish(folder: Path, log: Path, *arguments: str) -> int:
+    """``heed ARGUMENTS`` in ``folder``, done; its exit code."""
+    process = begin(folder, log, *arguments)
+    process.join(120)
+    return int(process.exitcode)
