@@ -63,7 +63,7 @@ def limits_of(field: FieldInfo) -> str:
         return " or ".join(f"`{choice}`" for choice in choices)
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     bounds = [
-        f"{sign} {getattr(rule, name):g}"
+        f"{sign} {getattr(rule, name):,}"
         for rule in field.metadata
         for name, sign in signs.items()
         if getattr(rule, name, None) is not None

@@ -6,6 +6,7 @@ imported everything and run nothing.
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -14,23 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# What the commands import when they need it; here the server of the processes does it once.
-import alembic.command
-import plotly.graph_objects
 import torch
-import torch._dynamo  # torch's optimisers load it at their first step
 
-import heed.cli
-import heed.evaluate.report_page
-import heed.feedback.formats
-import heed.loop
-import heed.reporting
-import heed.stages.evaluation
-import heed.stages.policy
-import heed.stages.reward
-import heed.stages.sampling
-import heed.stages.supervised
-import heed.terminal.watcher  # noqa: F401
 from heed.config import (
     EvaluateSettings,
     PolicySettings,
@@ -44,20 +30,27 @@ from heed.config import (
 from heed.project import Project
 from tiny_models import LETTERS, tiny_policy
 
+# What the commands import when they need it; here the server of the processes does it once.
+for _module in (
+    *("alembic.command", "plotly.graph_objects", "torch._dynamo", "heed.cli", "heed.reporting", "heed.rounds"),
+    *("heed.evaluate.report_page", "heed.terminal.judge", "heed.terminal.stages", "heed.terminal.watcher"),
+    *(f"heed.stages.{stage}" for stage in ("evaluation", "policy", "reward", "sampling", "supervised")),
+):
+    importlib.import_module(_module)
 torch.set_num_threads(1)
 tiny_policy()  # transformers loads a model's code when it is first made
 
 TRAIN, TEST = 16, 6
 
 # heed.yaml names it "liking:letter_a"; the module lies in the project's folder.
-UTILITY = '''
+UTILITY = """
 def letter_a(prompt, completion):
     return completion.count("a") / max(1, len(completion)) + 0.01 * completion.count("b")
 
 
 letter_a.parts = lambda prompt, completion: {"a": float(completion.count("a")), "b": float(completion.count("b"))}
 letter_a.group_weights = lambda group: {"a": 0.5, "b": 0.5}
-'''
+"""
 
 
 def letters(number: int, length: int) -> str:
@@ -122,6 +115,8 @@ def make_project(folder: Path, **changes: Any) -> Path:
 
 def command_line(folder: Path, log: Path, arguments: list[str]) -> None:
     """``heed ARGUMENTS`` in this process, which goes into ``folder`` and writes both outputs to the end of ``log``."""
+    from heed.cli import main
+
     os.chdir(folder)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
@@ -130,7 +125,7 @@ def command_line(folder: Path, log: Path, arguments: list[str]) -> None:
     sys.stdout = open(1, "w", closefd=False, buffering=1, encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False, buffering=1, encoding="utf-8")  # noqa: SIM115
     sys.argv = ["heed", *arguments]
-    heed.cli.main()
+    main()
 
 
 def start(target: Callable[..., None], *args: Any) -> Any:

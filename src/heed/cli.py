@@ -69,7 +69,7 @@ def init(
         Path | None, typer.Option(metavar="FILE", help='JSON lines with "prompt" and "completion".')
     ] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="The built-in world: nothing is downloaded.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the built-in world.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the built-in world.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Make a project folder with a commented heed.yaml."""
@@ -99,7 +99,7 @@ def init(
 @app.command(rich_help_panel=_START)
 def demo(
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the project and its report go.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """The whole loop on the built-in world, with simulated raters: a report in a few minutes, nothing downloaded."""
@@ -250,7 +250,7 @@ def chat(
     against: Annotated[str | None, typer.Option(metavar="RUN|PATH", help="A second one, side by side.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 1.0,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest reply (tokens); the project's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the replies.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the replies.")] = 0,
     device: Device = None,
 ) -> None:
     """Talk to the newest policy, or to two models side by side."""

@@ -15,13 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from heed.errors import ConfigError
 
+LARGEST_SEED = 2**31 - 1
+"""Each stage multiplies the seed by its own numbers, and the products must fit the generators' 64 bits."""
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values are validated on assignment."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class SamplingSettings(Settings):
@@ -213,7 +216,7 @@ class ProjectSettings(Settings):
     database: str = Field(
         "sqlite:///heed.db", description="database URL; a relative SQLite path starts at the project folder"
     )
-    seed: int = Field(0, ge=0, description="seed of everything random")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of everything random")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="processor threads (count); 0 takes all cores, or OMP_NUM_THREADS")
     sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="how completions are drawn")

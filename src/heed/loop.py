@@ -19,7 +19,7 @@ def run_loop(project: Project, rounds: int = 1, watcher: Watcher | None = None, 
         HeedError: of the stage that could not be done. Stopped: on Ctrl-C, after the stage has saved its state.
     """
     stages = Rounds(project, watcher or Watcher(), fresh)
-    stages.load_prompts()
+    stages.check()
     stages.train_sft()
     evaluations = []
     for round_ in range(1, rounds + 1):

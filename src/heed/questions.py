@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -55,6 +56,13 @@ def open_items(project: Project, limit: int | None = None, rater: str | None = N
         if limit is not None and len(items) >= limit:
             return items[:limit]
     return items
+
+
+def choices_of_people(project: Project, items: Sequence[Item]) -> dict[str, int]:
+    """How often each choice was made by whoever has judged these items."""
+    asked = {frozenset((item.a.id, item.b.id)) for item in items}
+    judged = (stored.feedback for stored in project.store.feedback(kinds=["comparison"]))
+    return dict(Counter(f.choice for f in judged if isinstance(f, Comparison) and frozenset(f.completion_ids) in asked))
 
 
 def simulate(project: Project, items: Sequence[Item], run: Run, watcher: Watcher) -> dict[str, int]:

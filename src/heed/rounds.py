@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from heed.errors import DataError, ProjectError
 from heed.feedback.kinds import Demonstration, completion_id
 from heed.feedback.store import CompletionRecord, PromptRecord
+from heed.preflight import check_prompts, check_raters
 from heed.project import Project
-from heed.questions import Item, comparisons_in, open_items, pairs_of, simulate, unique
+from heed.questions import Item, choices_of_people, comparisons_in, open_items, pairs_of, simulate, unique
 from heed.raters.simulated import Utility, simulated_raters, utility_by_name
 from heed.runs import Cost, Run, RunRecord
 from heed.stages.data import read_demonstrations, read_prompts, report_broken
-from heed.stages.results import prepare_machine
+from heed.stages.results import content_hash, prepare_machine
 from heed.train.progress import Watcher
 
 _OWN_TEST_SHARE = 0.1
@@ -68,6 +71,17 @@ class Rounds:
                 for content, split in lines
             ]
         )
+
+    def check(self) -> None:
+        """Read the prompts, and refuse what would stop the loop only after hours: the device, raters, over-long prompts.
+
+        Raises:
+            HeedError: what is wrong.
+        """
+        self._device()
+        check_raters(self.project)
+        self.load_prompts()
+        check_prompts(self.project, self._base_model())
 
     def newest_policy(self) -> tuple[str, str]:
         """Where the newest policy lies, and the run that made it ("base": the model of ``heed.yaml``)."""
@@ -158,7 +172,8 @@ class Rounds:
             rows = [*found, *rows]
         if not rows:
             return None
-        with self._run("sft", self.settings.sft.model_dump(), round_, [], [s.id for s in stored]) as run:
+        config = {**self.settings.sft.model_dump(), "demonstrations": _fingerprint(rows)}
+        with self._run("sft", config, round_, [], [s.id for s in stored]) as run:
             if run.state == "running":
                 done = train_sft(
                     self._base_model(),
@@ -188,14 +203,15 @@ class Rounds:
         policy, maker = self.newest_policy()
         turn = sum(run.stage == "sample" and run.state == "done" for run in self.project.runs())
         chosen = self._chosen_prompts(turn, settings.prompts)
-        with self._run("sample", {**settings.model_dump(), "turn": turn}, round_, [maker]) as run:
+        contents = [prompt.content for prompt in chosen]
+        config = {**settings.model_dump(), "turn": turn, "asked": _fingerprint(contents)}
+        with self._run("sample", config, round_, [maker]) as run:
             if run.state == "running":
-                started, tokens = time.monotonic(), 0
+                started = time.monotonic()
                 store = self.project.store
                 # A piece goes in as one transaction, so what is there is whole pieces.
                 done = len(store.completions(run_id=run.id)) // settings.samples_per_prompt
                 model = Policy.load(policy, self._device())
-                contents = [prompt.content for prompt in chosen]
                 pieces = sample_pieces(model, contents, settings, self.settings.seed + 7 * turn, self.watcher, done)
                 for start, piece in pieces:
                     records = []
@@ -216,10 +232,11 @@ class Rounds:
                             )
                         )
                     store.add_completions(records)
-                    tokens += sum(completion.tokens for completion in piece)
                 made = store.completions(run_id=run.id)
                 ended = sum(c.finished for c in made) / len(made)
                 metrics = {"completions": len(made), "prompts": len(chosen), "ended": ended, "policy": maker}
+                # Of all pieces: those that a killed process sampled count as well.
+                tokens = sum(c.tokens or 0 for c in made)
                 run.finish(metrics, Cost(0, tokens, time.monotonic() - started))
         return self._record(run)
 
@@ -254,9 +271,14 @@ class Rounds:
         with self._run("ask", settings.model_dump(), round_, [sampled.id]) as run:
             if run.state == "running":
                 started = time.monotonic()
-                given = simulate(self.project, items, run, self.watcher)
+                people = settings.kind == "human"
+                given = (
+                    choices_of_people(self.project, items)
+                    if people
+                    else simulate(self.project, items, run, self.watcher)
+                )
                 metrics = {"items": len(items), "by_choice": given}
-                run.finish(metrics, Cost(len(items), 0, time.monotonic() - started))
+                run.finish(metrics, Cost(sum(given.values()), 0, time.monotonic() - started))
         return self._record(run)
 
     def _wait_for_people(self, items: Sequence[Item]) -> None:
@@ -334,7 +356,8 @@ class Rounds:
         reward = self._latest("reward", "heed train reward")
         start, maker = self.reference_policy()
         prompts = [prompt.content for prompt in self._chosen_prompts(0, len(self._prompts("train")))]
-        with self._run("policy", self.settings.policy.model_dump(), round_, [maker, reward.id]) as run:
+        config = {**self.settings.policy.model_dump(), "rolled_out": _fingerprint(prompts)}
+        with self._run("policy", config, round_, [maker, reward.id]) as run:
             if run.state == "running":
                 done = train_policy(
                     start,
@@ -386,6 +409,7 @@ class Rounds:
             **settings.model_dump(),
             "raters": raters.model_dump(),
             "max_new_tokens": self.settings.policy.max_new_tokens,
+            "held_out": _fingerprint(prompts),
         }
         with self._run("evaluate", config, round_, parents) as run:
             if run.state == "running":
@@ -421,3 +445,8 @@ class Rounds:
 
         evaluation = self._latest("evaluate", "heed evaluate")
         return write(report_data(self.project, evaluation), Path(folder) if folder else self.project.folder)
+
+
+def _fingerprint(data: Sequence[Any]) -> str:
+    """Hash of what a stage reads beside its settings: with other data it is another run."""
+    return content_hash(TypeAdapter(list[Any]).dump_python(list(data), mode="json"))

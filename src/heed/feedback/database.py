@@ -159,8 +159,8 @@ def _explain(place: str, message: str) -> ProjectError | None:
         ),
         (
             ("unable to open database file",),
-            "it cannot be opened: the folder is missing or closed to this user.",
-            "Check the path and its permissions.",
+            "it cannot be opened: the folder is missing, read-only or closed to this user.",
+            "Check the path and its permissions; SQLite writes beside the file even to read it.",
         ),
         (
             ("not a database",),

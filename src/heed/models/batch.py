@@ -12,6 +12,9 @@ from torch import Tensor
 # Splitting a ragged batch further costs one more kernel launch and saves padding; past four groups it no longer pays.
 _MAX_GROUPS = 4
 _PADDING_WORTH_A_SPLIT = 0.15
+# oneDNN compiles a product for each number of rows it meets and keeps it: ragged batches, each of its own size, would pay
+# for that at every step, in time and in memory. Rounded up, the sizes repeat.
+_ROWS_ROUNDED_TO = 256
 
 
 class _PadRows(torch.autograd.Function):
@@ -32,21 +35,33 @@ class _TakeRows(torch.autograd.Function):
     """Gather unique rows. index_select's own backward accumulates, which is several times slower than a copy."""
 
     @staticmethod
-    def forward(ctx, padded: Tensor, places: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx, padded: Tensor, places: Tensor, size: int) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(places)
         ctx.size = padded.shape[0]
-        return padded.index_select(0, places)
+        if size == places.numel():
+            return padded.index_select(0, places)
+        out = padded.new_zeros(size, *padded.shape[1:])
+        torch.index_select(padded, 0, places, out=out[: places.numel()])
+        return out
 
     @staticmethod
     def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
         (places,) = ctx.saved_tensors
-        return gradient.new_zeros(ctx.size, *gradient.shape[1:]).index_copy_(0, places, gradient), None
+        zeros = gradient.new_zeros(ctx.size, *gradient.shape[1:])
+        return zeros.index_copy_(0, places, gradient[: places.numel()]), None, None
 
 
-def take_rows(rows: Tensor, places: Tensor) -> Tensor:
-    """``rows[places]`` for unique ``places`` [M]; rows [N, ...] -> [M, ...]."""
-    taken: Tensor = _TakeRows.apply(rows, places)
+def take_rows(rows: Tensor, places: Tensor, size: int | None = None) -> Tensor:
+    """``rows[places]`` for unique ``places`` [M]; rows [N, ...] -> [M, ...], or [size, ...] with zeros behind."""
+    taken: Tensor = _TakeRows.apply(rows, places, places.numel() if size is None else size)
     return taken
+
+
+def rounded_rows(rows: int, device: torch.device) -> int:
+    """Rows that a product over ``rows`` rows is given on this device (count)."""
+    if device.type != "cpu" or rows < _ROWS_ROUNDED_TO:
+        return rows
+    return -(-rows // _ROWS_ROUNDED_TO) * _ROWS_ROUNDED_TO
 
 
 def pad_rows(rows: Tensor, places: Tensor, size: int) -> Tensor:
@@ -109,6 +124,12 @@ class TokenBatch:
         if len(set(self.lengths)) == 1:
             return torch.arange(self.lengths[0], device=self.ids.device).repeat(len(self.lengths))
         return torch.cat([torch.arange(length, device=self.ids.device) for length in self.lengths])
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows that its tokens take up in a forward pass (count): N, or more where lengths differ, the rest unused."""
+        total = self.ids.numel()
+        return total if len(set(self.lengths)) == 1 else rounded_rows(total, self.ids.device)
 
     def span(self, row: int, start: int, end: int) -> range:
         """Flat positions of tokens ``start`` to ``end`` (exclusive) of sequence ``row``."""

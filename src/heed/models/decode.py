@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heed.config import SamplingSettings
-from heed.models.batch import TokenBatch
+from heed.models.batch import TokenBatch, pad_rows
 from heed.models.policy import Policy
 
 # Rows are dropped from the cache once this share of them has finished: copying the cache for each single row costs more.
@@ -132,7 +132,7 @@ def draw_tokens(log_p: Tensor, uniform: Tensor) -> Tensor:
     One uniform number a row makes a row's draws independent of which other rows are still in the batch. The sums run
     in float64: in float32 the rounding of 100,000 terms would be larger than the rarest tokens' probabilities.
     """
-    mass = log_p.double().exp().cumsum(-1)
+    mass = log_p.exp().cumsum(-1, dtype=torch.float64)
     return torch.searchsorted(mass, (uniform.double() * mass[:, -1])[:, None], right=True)[:, 0].clamp_(
         max=log_p.shape[-1] - 1
     )
@@ -153,22 +153,64 @@ class _StopStrings:
 
 
 class _Cache:
-    """Keys and values of the rows still being written: [layers][R, kv_heads, T, head_dim], prompts padded on the left."""
+    """Keys and values of the rows still being written, prompts padded on the left.
 
-    def __init__(self, keys: list[Tensor], values: list[Tensor], padding: Tensor, length: int) -> None:
-        self.keys, self.values, self.padding, self.length = keys, values, padding, length
+    Args:
+        store: [2, layers, R, kv_heads, T, head_dim]; one piece of memory, which the allocator can give again as a whole.
+        padding: padded places before each row's prompt [R].
+        length: places filled so far (tokens).
+    """
+
+    def __init__(self, store: Tensor, padding: Tensor, length: int) -> None:
+        self.store, self.padding, self.length = store, padding, length
+        self.layers = _layer_views(store)
         self.mask = self._mask() if bool(padding.any()) else None
 
     def _mask(self) -> Tensor:
-        columns = torch.arange(self.keys[0].shape[2], device=self.padding.device)
-        return (columns[None, :] >= self.padding[:, None])[:, None, None, :]
+        """What is added to the scores [R, 1, 1, T]: minus infinity at padded places."""
+        columns = torch.arange(self.store.shape[4], device=self.padding.device)
+        hidden = (columns[None, :] < self.padding[:, None])[:, None, None, :]
+        return torch.zeros_like(hidden, dtype=self.store.dtype).masked_fill_(hidden, -torch.inf)
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows but ``rows``."""
-        self.keys = [k.index_select(0, rows) for k in self.keys]
-        self.values = [v.index_select(0, rows) for v in self.values]
+        """Drop all rows but ``rows``, in ascending order."""
+        for views in self.layers:
+            for grid in views[:2]:
+                # Moved up within the store: a second one would double the memory at its peak.
+                grid[: len(rows)] = grid.index_select(0, rows)
+        self.store = self.store[:, :, : len(rows)]
+        self.layers = _layer_views(self.store)
         self.padding = self.padding[rows]
         self.mask = None if self.mask is None else self.mask[rows]
+
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Add this step's keys and values [R, kv_heads, head_dim]; what its queries [R, heads, head_dim] gather [R, D]."""
+        rows, kv_heads, _, width = self.store.shape[2:]
+        end = self.length + 1
+        key_grid, value_grid, key_rows, value_rows = self.layers[layer]
+        key_grid[:, :, end - 1], value_grid[:, :, end - 1] = keys, values
+        mask = None if self.mask is None else self.mask[..., :end]
+        # The queries that share a key stand in the place of a sequence, so grouped keys need no copying.
+        if queries.device.type != "cpu" or queries.dtype != torch.float32:
+            grouped = queries.reshape(rows, kv_heads, -1, width)
+            mixed = F.scaled_dot_product_attention(
+                grouped, key_grid[:, :, :end], value_grid[:, :, :end], attn_mask=mask
+            )
+            return mixed.reshape(rows, -1)
+        # On the processor the fused kernel is made for long sequences of queries; for one query two batched products
+        # read the cache about twice as fast.
+        grouped = queries.reshape(rows * kv_heads, -1, width)
+        scores = torch.baddbmm(
+            grouped.new_empty(1), grouped, key_rows[:, :end].transpose(1, 2), beta=0, alpha=width**-0.5
+        )
+        if mask is not None:
+            scores = (scores.view(rows, kv_heads, -1, end) + mask).flatten(0, 1)
+        return torch.bmm(scores.softmax(-1), value_rows[:, :end]).view(rows, -1)
+
+
+def _layer_views(store: Tensor) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Of each layer: keys and values as [R, kv_heads, T, head_dim], then both as [R * kv_heads, T, head_dim]."""
+    return [(k, v, k.flatten(0, 1), v.flatten(0, 1)) for k, v in zip(store[0], store[1], strict=True)]
 
 
 def _prefill(policy: Policy, prompts: Sequence[Sequence[int]], samples: int, new_tokens: int) -> tuple[_Cache, Tensor]:
@@ -176,28 +218,29 @@ def _prefill(policy: Policy, prompts: Sequence[Sequence[int]], samples: int, new
     trunk = policy.body.trunk
     assert trunk is not None
     batch = TokenBatch.of(prompts, policy.device)
-    width = max(batch.lengths)
+    width, count = max(batch.lengths), len(prompts)
     padding = torch.tensor([width - n for n in batch.lengths], device=policy.device)
-    places = torch.cat(
-        [torch.arange(row * width + width - n, (row + 1) * width) for row, n in enumerate(batch.lengths)]
-    ).to(policy.device)
+    ends = torch.tensor([row * width + width for row in range(count)], device=policy.device)
     hidden = trunk.embed(batch.ids, batch.positions)
     rotary = trunk.rotary(batch.positions)
-    stores: tuple[list[Tensor], list[Tensor]] = ([], [])
-    last = torch.tensor([s + n - 1 for s, n in zip(batch.starts, batch.lengths, strict=True)], device=policy.device)
+    lengths = torch.tensor(batch.lengths, device=policy.device)
+    # Places of the tokens in a grid of rows padded on the left.
+    places = (ends - lengths).repeat_interleave(lengths) + batch.positions
+    last = lengths.cumsum(0) - 1
+    shape = (2, trunk.layers, count, samples, trunk.kv_heads, width + new_tokens, trunk.head_dim)
+    store: Tensor | None = None
     for layer in range(trunk.layers):
         q, k, v = trunk.qkv(layer, hidden, rotary)
-        for store, flat in zip(stores, (k, v), strict=True):
-            grid = flat.new_zeros(len(prompts) * width, *flat.shape[1:]).index_copy_(0, places, flat)
-            room = flat.new_empty(len(prompts) * samples, trunk.kv_heads, width + new_tokens, trunk.head_dim)
-            rows = grid.view(len(prompts), width, *flat.shape[1:]).transpose(1, 2)
-            room[:, :, :width] = rows.repeat_interleave(samples, dim=0)
-            store.append(room)
+        store = k.new_empty(shape) if store is None else store
+        for room, flat in zip(store[:, layer], (k, v), strict=True):
+            grid = flat if len(flat) == count * width else pad_rows(flat, places, count * width)
+            room[:, :, :, :width] = grid.unflatten(0, (count, 1, width)).transpose(2, 3)
         attended = trunk.attend(batch, q, k, v)
         if layer == trunk.layers - 1:
             hidden, attended = hidden[last], attended[last]
         hidden = trunk.after_attention(layer, hidden, attended)
-    cache = _Cache(*stores, padding.repeat_interleave(samples), width)
+    assert store is not None
+    cache = _Cache(store.flatten(2, 3), padding.repeat_interleave(samples), width)
     return cache, trunk.final(hidden).repeat_interleave(samples, dim=0)
 
 
@@ -205,24 +248,17 @@ def _step(policy: Policy, cache: _Cache, tokens: Tensor) -> Tensor:
     """Append one token [R] to each row; the hidden states [R, D] that predict the next."""
     trunk = policy.body.trunk
     assert trunk is not None
-    rows, at = tokens.shape[0], cache.length
-    positions = at - cache.padding
+    positions = cache.length - cache.padding
     hidden = trunk.embed(tokens, positions)
     rotary = trunk.rotary(positions)
-    mask = None if cache.mask is None else cache.mask[..., : at + 1]
-    per_key = trunk.heads // trunk.kv_heads
     for layer in range(trunk.layers):
-        q, k, v = trunk.qkv(layer, hidden, rotary)
-        keys, values = cache.keys[layer], cache.values[layer]
-        keys[:, :, at], values[:, :, at] = k, v
-        # The queries that share a key stand in the place of a sequence, so grouped keys need no copying.
-        grouped = q.view(rows, trunk.kv_heads, per_key, trunk.head_dim)
-        mixed = F.scaled_dot_product_attention(grouped, keys[:, :, : at + 1], values[:, :, : at + 1], attn_mask=mask)
-        hidden = trunk.after_attention(layer, hidden, mixed.reshape(rows, -1))
+        attended = cache.attend(layer, *trunk.qkv(layer, hidden, rotary))
+        hidden = trunk.after_attention(layer, hidden, attended)
     cache.length += 1
     return trunk.final(hidden)
 
 
+@torch.inference_mode()
 def _decode_fast(
     policy: Policy,
     prompts: Sequence[Sequence[int]],
@@ -259,16 +295,17 @@ def _decode_fast(
             if stops is not None:
                 ended |= stops.ended(out.tokens, here, step + 1)
             newly = here[alive & ended]
-            out.lengths[newly], out.finished[newly] = step + 1, True
-            alive &= ~ended
-            left = int(alive.sum())
-            if left == 0 or step == width - 1:
-                break
-            if left <= (1 - _SHARE_FINISHED) * len(here):
+            if len(newly):
+                out.lengths[newly], out.finished[newly] = step + 1, True
+                alive &= ~ended
                 kept = alive.nonzero()[:, 0]
-                cache.keep(kept)
-                here, tokens, alive = here[kept], tokens[kept], alive[kept]
-            hidden = _step(policy, cache, tokens)
+                if len(kept) == 0:
+                    break
+                if len(kept) <= (1 - _SHARE_FINISHED) * len(here):
+                    cache.keep(kept)
+                    here, tokens, alive = here[kept], tokens[kept], alive[kept]
+            if step < width - 1:
+                hidden = _step(policy, cache, tokens)
     finally:
         trunk.release()
     return out

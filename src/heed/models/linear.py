@@ -50,12 +50,32 @@ class _Linear(torch.autograd.Function):
         return to_x, to_weight, to_bias
 
 
+def _serves(x: Tensor, weight: Tensor) -> bool:
+    # oneDNN refuses a product of no rows, which torch's own makes.
+    return _ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.shape[0] > 0
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` with gradients: x [N, I], weight [O, I] (any strides), bias [O] -> [N, O]."""
-    # oneDNN refuses a product of no rows, which torch's own makes.
-    if not (_ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.shape[0]):
+    if not _serves(x, weight):
         return F.linear(x, weight, bias)
     if not torch.is_grad_enabled():
         return _product(x, weight, bias)
     out: Tensor = _Linear.apply(x, weight, bias)
+    return out
+
+
+def linear_added(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor) -> Tensor:
+    """``residual + linear(x, weight, bias)``, residual [N, O]; one pass over the memory where no gradient is wanted."""
+    if torch.is_grad_enabled() or not _serves(x, weight):
+        return residual + linear(x, weight, bias)
+    out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, weight, bias, "add")
+    return out
+
+
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The tanh-approximated GELU of ``linear(x, weight, bias)``; one pass over the memory where no gradient is wanted."""
+    if torch.is_grad_enabled() or not _serves(x, weight):
+        return F.gelu(linear(x, weight, bias), approximate="tanh")
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "tanh")
     return out

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from heed.errors import DataError, ModelError
 from heed.feedback.kinds import PromptContent
-from heed.models.batch import TokenBatch, take_rows
+from heed.models.batch import TokenBatch, rounded_rows, take_rows
 from heed.models.linear import linear
 from heed.models.trunk import trunk_of
 
@@ -95,6 +95,20 @@ class Policy:
         policy = cls(model, tokenizer, Body(model.base_model), ends, context_length(model.config), source)
         policy._check_head()
         return policy
+
+    @classmethod
+    def without_weights(cls, source: str | Path) -> Policy:
+        """Only the side of a policy that reads and writes texts: for prompts to be measured before weights are loaded.
+
+        Raises:
+            ModelError: no such model, or no tokenizer.
+        """
+        from transformers import AutoConfig, AutoTokenizer
+
+        tokenizer = load_pretrained(AutoTokenizer, source)
+        config = load_pretrained(AutoConfig, source)
+        ends = frozenset({tokenizer.eos_token_id} - {None})
+        return cls(None, tokenizer, None, ends, context_length(config), str(source))  # type: ignore[arg-type]
 
     @property
     def device(self) -> torch.device:
@@ -225,6 +239,9 @@ def token_scores(
         log_p = F.log_softmax(logits, dim=-1)
         return chosen, -(log_p.exp() * log_p).sum(-1)
 
+    wanted, extra = targets.numel(), rounded_rows(targets.numel(), hidden.device) - targets.numel()
+    if extra:
+        hidden, targets = F.pad(hidden, (0, 0, 0, extra)), F.pad(targets, (0, extra))
     vocabulary = policy.model.get_output_embeddings().weight.shape[0]
     at_once = max(1, _LOGITS_AT_ONCE // vocabulary)
     if targets.numel() <= at_once:
@@ -235,7 +252,7 @@ def token_scores(
             for rows, tokens in zip(hidden.split(at_once), targets.split(at_once), strict=True)
         ]
         logprobs, entropy = (torch.cat(parts) for parts in zip(*pieces, strict=True))
-    return TokenScores(logprobs, entropy if with_entropy else None)
+    return TokenScores(logprobs[:wanted], entropy[:wanted] if with_entropy else None)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ depend on a coin.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +18,31 @@ from torch import Tensor, nn
 from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
-from heed.models.batch import TokenBatch, pad_rows, take_rows
-from heed.models.linear import linear
+from heed.models.batch import TokenBatch, pad_rows, rounded_rows, take_rows
+from heed.models.linear import linear, linear_added, linear_gelu
 
 _LLAMA_LIKE = {"llama", "mistral", "qwen2", "qwen3"}
 # Rotary kinds whose frequencies depend on how long the batch is; those run through Hugging Face's own forward.
 _STATIC_ROTARY = {"default", "linear", "llama3"}
+
+
+class Affine(NamedTuple):
+    """Weight and bias of a projection [O, I] and [O], or of a norm [D] and [D]."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+class LayerWeights(NamedTuple):
+    """The weights of one layer. ``up`` is the gate and the up projection joined where the feed-forward has a gate."""
+
+    first_norm: Affine
+    qkv: Affine
+    out: Affine
+    second_norm: Affine
+    up: Affine
+    down: Affine
+    head_norms: tuple[Tensor, Tensor] | None = None
 
 
 class Trunk(ABC):
@@ -31,7 +52,7 @@ class Trunk(ABC):
     heads: int
     kv_heads: int
     head_dim: int
-    fused: Any = None
+    fused: list[LayerWeights] | None = None
 
     @abstractmethod
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
@@ -54,12 +75,15 @@ class Trunk(ABC):
         """The last norm, [N, D] -> [N, D]."""
 
     @abstractmethod
-    def joined_weights(self) -> Any:
-        """Weights that decoding reads joined, made once for many steps; None where there is nothing to join."""
+    def read_weights(self, layer: int) -> LayerWeights:
+        """The weights of a layer as they are now, joined where one product does the work of several."""
+
+    def weights(self, layer: int) -> LayerWeights:
+        return self.read_weights(layer) if self.fused is None else self.fused[layer]
 
     def fuse(self) -> None:
-        """Prepare for decoding with the weights as they are now."""
-        self.fused = self.joined_weights()
+        """Prepare for decoding with the weights as they are now: looking them up costs as much as a small product."""
+        self.fused = [self.read_weights(layer) for layer in range(self.layers)]
 
     def release(self) -> None:
         """Forget what ``fuse`` prepared, because training changes the weights."""
@@ -75,14 +99,30 @@ class Trunk(ABC):
         Returns:
             [N, D], or [M, D] with ``keep``.
         """
-        hidden = self.embed(batch.ids, batch.positions)
-        rotary = self.rotary(batch.positions)
-        for layer in range(self.layers):
-            attended = self.attend(batch, *self.qkv(layer, hidden, rotary))
-            if keep is not None and layer == self.layers - 1:
-                hidden, attended = take_rows(hidden, keep), take_rows(attended, keep)
-            hidden = self.after_attention(layer, hidden, attended)
-        return self.final(hidden)
+        unused = (0, batch.rows - batch.ids.numel())
+        ids, positions = F.pad(batch.ids, unused), F.pad(batch.positions, unused)
+        hidden = self.embed(ids, positions)
+        rotary = self.rotary(positions)
+        kept = None if keep is None else rounded_rows(keep.numel(), hidden.device)
+        every = self.fused or [self.read_weights(layer) for layer in range(self.layers)]
+        with self.using(every):
+            for layer in range(self.layers):
+                attended = self.attend(batch, *self.qkv(layer, hidden, rotary))
+                if keep is not None and layer == self.layers - 1:
+                    hidden, attended = take_rows(hidden, keep, kept), take_rows(attended, keep, kept)
+                hidden = self.after_attention(layer, hidden, attended)
+        hidden = self.final(hidden)
+        wanted = batch.ids.numel() if keep is None else keep.numel()
+        return hidden if hidden.shape[0] == wanted else hidden[:wanted]
+
+    @contextmanager
+    def using(self, weights: list[LayerWeights]) -> Iterator[None]:
+        """Run with weights that have been read already, so that each is joined once a pass."""
+        before, self.fused = self.fused, weights
+        try:
+            yield
+        finally:
+            self.fused = before
 
     def attend(self, batch: TokenBatch, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out: Tensor | None = None
@@ -99,7 +139,7 @@ class Trunk(ABC):
             flat = mixed.transpose(1, 2).reshape(group.rows * group.width, self.heads * self.head_dim)
             if group.tokens is None or group.places is None:
                 return flat
-            piece = pad_rows(take_rows(flat, group.places), group.tokens, batch.ids.numel())
+            piece = pad_rows(take_rows(flat, group.places), group.tokens, q.shape[0])
             out = piece if out is None else out + piece
         assert out is not None
         return out
@@ -124,43 +164,40 @@ class LlamaTrunk(Trunk):
         cos, sin = self.body.rotary_emb(self.body.embed_tokens.weight, positions[None])
         return cos[0, :, None, :], sin[0, :, None, :]
 
-    def _weights(self, layer: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-        if self.fused is not None:
-            fused: tuple[Tensor, Tensor | None, Tensor, Tensor | None] = self.fused[layer]
-            return fused
+    def read_weights(self, layer: int) -> LayerWeights:
         block = self.body.layers[layer]
         attention, mlp = block.self_attn, block.mlp
-        return *_joined(attention.q_proj, attention.k_proj, attention.v_proj), *_joined(mlp.gate_proj, mlp.up_proj)
-
-    def joined_weights(self) -> list[tuple[Tensor, Tensor | None, Tensor, Tensor | None]]:
-        self.fused = None
-        return [self._weights(layer) for layer in range(self.layers)]
+        head_norms = (attention.q_norm.weight, attention.k_norm.weight) if hasattr(attention, "q_norm") else None
+        return LayerWeights(
+            Affine(block.input_layernorm.weight, None),
+            _joined(attention.q_proj, attention.k_proj, attention.v_proj),
+            _joined(attention.o_proj),
+            Affine(block.post_attention_layernorm.weight, None),
+            _joined(mlp.gate_proj, mlp.up_proj),
+            _joined(mlp.down_proj),
+            head_norms,
+        )
 
     def qkv(self, layer: int, hidden: Tensor, rotary: Any) -> tuple[Tensor, Tensor, Tensor]:
-        block = self.body.layers[layer]
-        attention = block.self_attn
-        normed = F.rms_norm(hidden, hidden.shape[-1:], block.input_layernorm.weight, self.eps)
-        weight, bias, _, _ = self._weights(layer)
-        joined = linear(normed, weight, bias).view(hidden.shape[0], -1, self.head_dim)
+        weights = self.weights(layer)
+        normed = F.rms_norm(hidden, hidden.shape[-1:], weights.first_norm.weight, self.eps)
+        joined = linear(normed, *weights.qkv).view(hidden.shape[0], -1, self.head_dim)
         cos, sin = rotary
-        if hasattr(attention, "q_norm"):
+        if weights.head_norms is not None:
             q, k, v = joined.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
-            q = F.rms_norm(q, (self.head_dim,), attention.q_norm.weight, self.eps)
-            k = F.rms_norm(k, (self.head_dim,), attention.k_norm.weight, self.eps)
+            q = F.rms_norm(q, (self.head_dim,), weights.head_norms[0], self.eps)
+            k = F.rms_norm(k, (self.head_dim,), weights.head_norms[1], self.eps)
             return _rotate(q, cos, sin), _rotate(k, cos, sin), v
         turning, v = joined.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
         q, k = _rotate(turning, cos, sin).split((self.heads, self.kv_heads), dim=1)
         return q, k, v
 
     def after_attention(self, layer: int, hidden: Tensor, attended: Tensor) -> Tensor:
-        block = self.body.layers[layer]
-        out = block.self_attn.o_proj
-        hidden = hidden + linear(attended, out.weight, out.bias)
-        normed = F.rms_norm(hidden, hidden.shape[-1:], block.post_attention_layernorm.weight, self.eps)
-        _, _, weight, bias = self._weights(layer)
-        gate, up = linear(normed, weight, bias).chunk(2, dim=-1)
-        down = block.mlp.down_proj
-        return hidden + linear(self.act(gate) * up, down.weight, down.bias)
+        weights = self.weights(layer)
+        hidden = linear_added(attended, *weights.out, hidden)
+        normed = F.rms_norm(hidden, hidden.shape[-1:], weights.second_norm.weight, self.eps)
+        gate, up = linear(normed, *weights.up).chunk(2, dim=-1)
+        return linear_added(self.act(gate) * up, *weights.down, hidden)
 
     def final(self, hidden: Tensor) -> Tensor:
         return F.rms_norm(hidden, hidden.shape[-1:], self.body.norm.weight, self.eps)
@@ -176,8 +213,8 @@ class GPT2Trunk(Trunk):
         self.head_dim = config.n_embd // config.n_head
         self.eps = config.layer_norm_epsilon
         # Hugging Face spells this activation out in eight elementwise passes; it is torch's tanh-approximated GELU.
-        name = config.activation_function
-        self.act = (lambda x: F.gelu(x, approximate="tanh")) if name == "gelu_new" else ACT2FN[name]
+        self.gelu = config.activation_function == "gelu_new"
+        self.act = ACT2FN[config.activation_function]
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         return F.embedding(ids, self.body.wte.weight) + F.embedding(positions, self.body.wpe.weight)
@@ -185,26 +222,34 @@ class GPT2Trunk(Trunk):
     def rotary(self, positions: Tensor) -> None:
         return None
 
-    def joined_weights(self) -> None:
-        return None
+    def read_weights(self, layer: int) -> LayerWeights:
+        block = self.body.h[layer]
+        return LayerWeights(
+            Affine(block.ln_1.weight, block.ln_1.bias),
+            _transposed(block.attn.c_attn),
+            _transposed(block.attn.c_proj),
+            Affine(block.ln_2.weight, block.ln_2.bias),
+            _transposed(block.mlp.c_fc),
+            _transposed(block.mlp.c_proj),
+        )
 
     def qkv(self, layer: int, hidden: Tensor, rotary: Any) -> tuple[Tensor, Tensor, Tensor]:
-        block = self.body.h[layer]
-        normed = self._norm(hidden, block.ln_1)
-        joined = linear(normed, block.attn.c_attn.weight.t(), block.attn.c_attn.bias)
+        weights = self.weights(layer)
+        joined = linear(self._norm(hidden, weights.first_norm), *weights.qkv)
         q, k, v = joined.view(hidden.shape[0], 3, self.heads, self.head_dim).unbind(1)
         return q, k, v
 
     def after_attention(self, layer: int, hidden: Tensor, attended: Tensor) -> Tensor:
-        block = self.body.h[layer]
-        hidden = hidden + linear(attended, block.attn.c_proj.weight.t(), block.attn.c_proj.bias)
-        wide = linear(self._norm(hidden, block.ln_2), block.mlp.c_fc.weight.t(), block.mlp.c_fc.bias)
-        return hidden + linear(self.act(wide), block.mlp.c_proj.weight.t(), block.mlp.c_proj.bias)
+        weights = self.weights(layer)
+        hidden = linear_added(attended, *weights.out, hidden)
+        normed = self._norm(hidden, weights.second_norm)
+        wide = linear_gelu(normed, *weights.up) if self.gelu else self.act(linear(normed, *weights.up))
+        return linear_added(wide, *weights.down, hidden)
 
     def final(self, hidden: Tensor) -> Tensor:
-        return self._norm(hidden, self.body.ln_f)
+        return self._norm(hidden, Affine(self.body.ln_f.weight, self.body.ln_f.bias))
 
-    def _norm(self, hidden: Tensor, norm: Any) -> Tensor:
+    def _norm(self, hidden: Tensor, norm: Affine) -> Tensor:
         return F.layer_norm(hidden, hidden.shape[-1:], norm.weight, norm.bias, self.eps)
 
 
@@ -231,10 +276,18 @@ def trunk_of(body: nn.Module) -> Trunk | None:
     return None
 
 
-def _joined(*projections: Any) -> tuple[Tensor, Tensor | None]:
+def _joined(*projections: Any) -> Affine:
+    """Projections of the same input as one."""
+    if len(projections) == 1:
+        return Affine(projections[0].weight, projections[0].bias)
     weight = torch.cat([p.weight for p in projections])
     bias = None if projections[0].bias is None else torch.cat([p.bias for p in projections])
-    return weight, bias
+    return Affine(weight, bias)
+
+
+def _transposed(projection: Any) -> Affine:
+    """Hugging Face's Conv1D keeps its weight as [I, O]."""
+    return Affine(projection.weight.t(), projection.bias)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from heed.evaluate.verdict import Verdict, verdict
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.raters.simulated import SimulatedRater
 from heed.stages.results import prepare_machine
+from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class _Side:
     proxy: list[float] | None = None
 
 
+@memory_errors("Lower policy.max_new_tokens, or use a device with more memory.")
 def evaluate_policy(
     policy: str | Path,
     reference: str | Path,

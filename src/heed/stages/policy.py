@@ -12,6 +12,7 @@ from heed.errors import DataError
 from heed.feedback.kinds import PromptContent
 from heed.stages.plan import policy_plan
 from heed.stages.results import Output, StageResult, content_hash, model_identity, prepare_machine
+from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _AUDIT_PROMPTS = 64
 
 
+@memory_errors()
 def train_policy(
     model: str | Path,
     reward: str | Path | Callable[[PromptContent, str], float],
@@ -50,13 +52,14 @@ def train_policy(
     from heed.train.rollout import ModelScorer, Scorer, TextScorer
 
     settings, watcher = settings or PolicySettings(), watcher or Watcher()
-    named = repr(reward) if callable(reward) else model_identity(reward)
+    named = _name_of(reward) if callable(reward) else model_identity(reward)
     data = content_hash([p if isinstance(p, str) else [[m.role, m.content] for m in p] for p in prompts])
     identity = {"model": model_identity(model), "reward": named, "prompts": data, "audited": truth is not None}
     output = Output(Path(out), "policy", {**identity, "settings": settings.model_dump(), "seed": seed})
     if (finished := output.finished()) is not None:
         watcher.say(f"already done: {output.folder}")
         return finished
+    output.prepare()
     where = prepare_machine(device)
     policy, reference = Policy.load(model, where), Policy.load(model, where)
     network = None if callable(reward) else RewardModel.load(reward, where)
@@ -64,15 +67,22 @@ def train_policy(
     rolled, audited = _encode(policy, prompts, settings, truth is not None)
     lengths = sum(len(p.ids) for p in rolled) / len(rolled)
     watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings))
-    audit = None if truth is None else _Audit(audited, truth, scorer, settings, seed)
+    audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed)
     trainer = OnlineTrainer(
         policy, reference, scorer, rolled, settings, seed, _value_model(policy, network, settings, seed), audit
     )
     result = trainer.run(output.checkpoints(), watcher)
     metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
     metrics["frontier"] = audit.frontier(reference, result) if audit else []
-    policy.save(output.folder)
+    with output.writing():
+        policy.save(output.folder)
     return output.finish(metrics, verdict(result), result.tokens)
+
+
+def _name_of(function: Callable[..., float]) -> str:
+    """What a function is known by in another process too; its ``repr`` would have its address."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _encode(

@@ -7,14 +7,17 @@ import json
 import os
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from heed.errors import ConfigError, ProjectError
 from heed.files import file_errors
-from heed.train.checkpoint import Checkpoints
+from heed.train.checkpoint import Checkpoints, write_error
 
 CARD = "heed.json"
 _CHECKPOINTS = "checkpoints"
@@ -75,7 +78,34 @@ class Output:
                 "its model, data, settings or seed differ from those given now.",
                 "Choose another folder with --out.",
             )
+        # There still, if the process was killed between putting down its result and clearing up.
+        Checkpoints(self.folder / _CHECKPOINTS, "").clear()
         return StageResult(self.folder, found["metrics"], found["verdict"], found["tokens"], found["seconds"])
+
+    def prepare(self) -> None:
+        """Make the folder, and see now rather than after hours whether it can be written to.
+
+        Raises:
+            ProjectError: it cannot.
+        """
+        with self.writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn failures to write into errors that say what to do; safetensors has its own kind.
+
+        Raises:
+            ProjectError: the disk is full, or the folder cannot be written to.
+        """
+        with file_errors(f"folder {self.folder}"):
+            try:
+                yield
+            except SafetensorError as error:
+                raise write_error(error, self.folder) from error
 
     def checkpoints(self, name: str = "main") -> Checkpoints:
         return Checkpoints(self.folder / _CHECKPOINTS / name, self.fingerprint)
@@ -90,7 +120,7 @@ class Output:
             "metrics": metrics,
         }
         card |= {"verdict": verdict, "tokens": tokens, "seconds": seconds, "peak_memory_mib": peak_memory_mib()}
-        with file_errors(str(self.folder)):
+        with self.writing():
             draft = self.folder / f".{CARD}"
             draft.write_text(json.dumps(card, indent=1, default=str) + "\n", encoding="utf-8")
             os.replace(draft, self.folder / CARD)
@@ -138,6 +168,13 @@ def prepare_machine(device: str, threads: int = 0) -> str:
         torch.set_num_threads(threads)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device '{device}'", "this machine has no CUDA device.", "Use device 'cpu' or 'auto'.")
+    if device == "cpu":
+        return device
+    name, _, number = device.partition(":")
+    if name != "cuda" or not (number.isdecimal() or device == "cuda"):
+        raise ConfigError(f"device '{device}'", "there is no such device.", "Use auto, cpu, cuda or cuda:N.")
+    found = torch.cuda.device_count()
+    if int(number or 0) >= found:
+        why = f"this machine has {found} CUDA devices, counted from 0." if found else "this machine has no CUDA device."
+        raise ConfigError(f"device '{device}'", why, "Use device 'cpu' or 'auto'.")
     return device

@@ -14,6 +14,7 @@ from heed.feedback.kinds import PromptContent, prompt_id
 from heed.stages.data import TIE, ComparisonRow
 from heed.stages.plan import training_plan
 from heed.stages.results import Output, StageResult, content_hash, model_identity, prepare_machine
+from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from heed.train.preference import Pair
 
 
+@memory_errors()
 def train_reward(
     model: str | Path,
     comparisons: Sequence[ComparisonRow],
@@ -51,10 +53,12 @@ def train_reward(
     if (finished := output.finished()) is not None:
         watcher.say(f"already done: {output.folder}")
         return finished
+    output.prepare()
     network = RewardModel.new(model, settings.pooling, settings.members, seed, prepare_machine(device))
     split = _split(comparisons, test, settings)
     pairs = _Encoder(network)
     train, validation, held_out = (pairs.encode(rows) for rows in (split.train, split.validation, split.test))
+    _check_split(split, train, pairs, settings)
     check_pairs(train.pairs)
     length = sum(len(p.first.ids) + len(p.second.ids) for p in train.pairs) / len(train.pairs)
     plan = training_plan(network.members[0].backbone, len(train.pairs), length, settings, settings.members)
@@ -64,8 +68,8 @@ def train_reward(
     checkpoints = [output.checkpoints(f"member-{number}") for number in range(settings.members)]
     fits = fit_reward(network, train.pairs, validation.pairs, settings, seed, checkpoints, watcher)
     texts = reference_texts or [(row.prompt, text) for row in train.rows for text in (row.a, row.b)]
-    calibrate_scale(network, pairs.texts(texts))
-    metrics = _measure(network, validation, held_out)
+    calibrate_scale(network, pairs.texts(texts), settings.tokens_per_microbatch)
+    metrics = _measure(network, validation, held_out, settings.tokens_per_microbatch)
     metrics |= {
         "comparisons": len(comparisons) + len(test or []),
         "trained_on": len(train.pairs),
@@ -74,7 +78,8 @@ def train_reward(
         "best_steps": [fit.best_step for fit in fits],
         "history": fits[0].history,
     }
-    network.save(output.folder)
+    with output.writing():
+        network.save(output.folder)
     return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
 
 
@@ -151,14 +156,33 @@ class _Encoder:
         return encoded
 
 
-def _measure(network: RewardModel, validation: _Encoded, held_out: _Encoded) -> dict[str, Any]:
+def _check_split(split: _Split, train: _Encoded, pairs: _Encoder, settings: RewardSettings) -> None:
+    """Say why nothing is left to train on, where there were comparisons."""
+    if train.pairs:
+        return
+    if split.train:
+        raise DataError(
+            f"none of {len(split.train)} comparisons fits the model",
+            f"the context of its backbone is {pairs.reader.context} tokens.",
+            "Shorten them, or use a backbone with a longer context.",
+        )
+    if held := len(split.validation) + len(split.test):
+        raise DataError(
+            f"all {held} comparisons are held out",
+            f"test_fraction {settings.test_fraction:g} and validation_fraction {settings.validation_fraction:g} of the "
+            "prompts, and every prompt of --test, leave none to train on.",
+            "Lower the fractions, or collect comparisons of more prompts.",
+        )
+
+
+def _measure(network: RewardModel, validation: _Encoded, held_out: _Encoded, tokens: int) -> dict[str, Any]:
     """Accuracy and calibration on held-out comparisons; the temperature comes from the validation comparisons."""
     from heed.evaluate.intervals import Undefined
     from heed.evaluate.metrics import accuracy, calibration, fit_temperature
     from heed.train.preference import score_differences
 
     def judged(part: _Encoded) -> tuple[list[float], list[float], list[str]]:
-        differences = score_differences(network, part.pairs).tolist() if part.pairs else []
+        differences = score_differences(network, part.pairs, tokens).tolist() if part.pairs else []
         outcomes = [{0: 1.0, 1: 0.0}.get(row.outcome, 0.5) for row in part.rows]
         return differences, outcomes, [prompt_id(row.prompt) for row in part.rows]
 
@@ -195,6 +219,7 @@ def _keyed(row: ComparisonRow) -> list[Any]:
     return [prompt_id(row.prompt), row.a, row.b, row.outcome, row.strength]
 
 
+@memory_errors("Give fewer or shorter texts, or a device with more memory.")
 def score(reward: str | Path, rows: Sequence[tuple[PromptContent, str]], device: str = "auto") -> list[float]:
     """Score of each (prompt, completion), in standard deviations of the reference policy's samples.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from heed.config import SamplingSettings
 from heed.feedback.kinds import PromptContent
 from heed.stages.results import prepare_machine
+from heed.train.optimise import memory_errors
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def sample_pieces(
             if flag.asked:
                 raise Stopped
             chunk = prompts[start : start + size]
-            drawn = draw(policy, encoded[start : start + size], settings, seed * 1_000_003 + start)
+            with memory_errors("Lower rows_per_batch, then max_new_tokens."):
+                drawn = draw(policy, encoded[start : start + size], settings, seed * 1_000_003 + start)
             rows = zip(drawn.texts, drawn.tokens, drawn.finished, drawn.logprobs, strict=True)
             yield (
                 start,

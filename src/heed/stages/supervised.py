@@ -10,9 +10,11 @@ from heed.errors import DataError
 from heed.feedback.kinds import PromptContent
 from heed.stages.plan import training_plan
 from heed.stages.results import Output, StageResult, content_hash, model_identity, prepare_machine
+from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
 
+@memory_errors()
 def train_sft(
     model: str | Path,
     demonstrations: Sequence[tuple[PromptContent, str]],
@@ -39,6 +41,7 @@ def train_sft(
     if (finished := output.finished()) is not None:
         watcher.say(f"already done: {output.folder}")
         return finished
+    output.prepare()
     policy = Policy.load(model, prepare_machine(device))
     encoded = [(policy.encode_prompt(p), policy.encode_completion(p, c)) for p, c in demonstrations]
     fitting = [pair for pair in encoded if len(pair[0]) + len(pair[1]) <= policy.context]
@@ -51,10 +54,11 @@ def train_sft(
     tokens = sum(len(p) + len(c) for p, c in fitting) / len(fitting)
     watcher.plan("supervised tuning", training_plan(policy.model, len(fitting), tokens, settings))
     probe = fitting[:256]
-    before = mean_loss(policy, probe)
+    before = mean_loss(policy, probe, settings.tokens_per_microbatch)
     done = tune(policy, fitting, settings, seed, output.checkpoints(), watcher)
-    after = mean_loss(policy, probe)
-    policy.save(output.folder)
+    after = mean_loss(policy, probe, settings.tokens_per_microbatch)
+    with output.writing():
+        policy.save(output.folder)
     metrics = {
         "demonstrations": len(fitting),
         "too_long": len(encoded) - len(fitting),

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from heed.terminal.watcher import QuietWatcher
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, alarms and errors.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random; the project's own, or 0.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of everything random; the project's own, or 0.")
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N; the project's own, or auto.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do it anew, even if the very same was done before.")]
 Set = Annotated[

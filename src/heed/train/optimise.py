@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -15,6 +17,8 @@ from heed.errors import TrainingError
 from heed.models.batch import microbatches
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
+
+_MEMORY = re.compile("out of memory|not enough memory|allocate|bad_alloc|ALLOC_FAILED")
 
 
 class Task(Protocol):
@@ -193,25 +197,25 @@ class _Loop:
 
 def backward(loss: Callable[[], Tensor]) -> float:
     """Compute a loss, add its gradients, return its value; running out of memory says which number to lower."""
-    try:
+    with memory_errors():
         value = loss()
         value.backward()
         return float(value.detach())
+
+
+@contextmanager
+def memory_errors(
+    fix: str = "Lower tokens_per_microbatch (results stay the same), then prompts_per_step or max_new_tokens.",
+) -> Iterator[None]:
+    """Turn running out of memory, which torch tells in several ways, into an error that names the number to lower."""
+    try:
+        yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) and "memory" not in text:
+        text = str(error).strip()
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not _MEMORY.search(text):
             raise
-        raise out_of_memory(error) from error
-
-
-def out_of_memory(error: BaseException) -> TrainingError:
-    """What running out of memory means to the person at the keyboard."""
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return TrainingError(
-        "no memory left",
-        f"{first}.",
-        "Lower tokens_per_microbatch (results stay the same), then prompts_per_step or max_new_tokens.",
-    )
+        first = text.splitlines()[0].rstrip(".") if text else type(error).__name__
+        raise TrainingError("no memory left", f"{first}.", fix) from error
 
 
 def update(

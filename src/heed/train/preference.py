@@ -154,12 +154,12 @@ def score_differences(model: RewardModel, pairs: Sequence[Pair], tokens_per_micr
 
 
 @torch.no_grad()
-def calibrate_scale(model: RewardModel, encoded: Sequence[Encoded]) -> None:
+def calibrate_scale(model: RewardModel, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> None:
     """Centre and scale ``model`` so that these texts (samples of the reference policy) score mean 0 and deviation 1.
 
     As in Ziegler et al. 2019, section 2.1 and Stiennon et al. 2020, section 3.4.
     """
     model.mean, model.std = 0.0, 1.0
-    raw = model.score_encoded(encoded)
+    raw = model.score_encoded(encoded, tokens_per_microbatch)
     model.mean = float(raw.mean())
     model.std = float(raw.std(correction=0).clamp_min(1e-6))

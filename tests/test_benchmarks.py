@@ -1,0 +1,138 @@
+"""The benchmarks' rows, table, intervals and counted work."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import GPT2Config, GPT2LMHeadModel
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import common
+import loop
+import peers
+import speed
+import workloads
+
+_KEYS = {"what", "value", "low", "high", "unit", "target", "at", "met", "seeds", "seconds", "details", "skipped"}
+
+
+@pytest.mark.parametrize(
+    ("value", "at", "met"),
+    [(2.5, "least", True), (2.49, "least", False), (2.5, "most", True), (2.51, "most", False), (None, "least", None)],
+)
+def test_a_row_says_whether_its_estimate_reaches_the_target(value, at, met):
+    row = common.Row("speed", value, "times", target=2.5, at=at)
+    assert row.met is met
+    assert json.loads(row.as_json())["met"] is met
+
+
+def test_rows_are_json_lines_and_stay_when_they_miss_their_target(tmp_path):
+    lines, people = io.StringIO(), io.StringIO()
+    rows = common.Report("speed", lines, people, tmp_path)
+    rows.add(common.Row("sft", 1.1, "times", 1.0, 1.2, 1.3, seeds=(0,), seconds=2.0, details={"heed_s": 0.25}))
+    rows.skip("ppo", "no environment")
+    rows.finish()
+    printed = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [set(row) for row in printed] == [_KEYS, _KEYS]
+    assert [row["met"] for row in printed] == [False, None]
+    assert printed[0]["details"] == {"heed_s": 0.25}
+    assert printed[1]["value"] is None
+    assert printed[1]["skipped"] == "no environment"
+    kept = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert kept[1:] == printed
+    assert kept[0]["machine"]["torch"] == torch.__version__
+    assert kept[0]["machine"]["cores"] >= 1
+    shown = people.getvalue()
+    for word in ("sft", "1.1 times", "1 to 1.2", "at least 1.3", "no", "skipped", "no environment"):
+        assert word in shown
+
+
+def test_a_run_of_a_part_keeps_no_results(tmp_path):
+    rows = common.Report("speed", io.StringIO(), io.StringIO(), None)
+    rows.add(common.Row("sft", 1.0, "times"))
+    rows.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_interval_of_a_median_covers_it_as_often_as_it_claims():
+    rng, inside = np.random.default_rng(0), 0
+    for seed in range(60):
+        sample = rng.exponential(size=41).tolist()
+        value, low, high = common.median_interval(lambda median: median, sample, seed=seed)
+        assert value == pytest.approx(np.median(sample))
+        inside += low <= np.log(2) <= high
+    assert 51 <= inside <= 60
+
+
+def test_the_interval_of_a_ratio_of_constant_times_is_the_ratio():
+    assert common.median_interval(lambda own, other: other / own, [0.5] * 5, [2.0] * 7) == (4.0, 4.0, 4.0)
+
+
+def test_counted_operations_are_those_of_the_model():
+    config = GPT2Config(vocab_size=1024, n_positions=128, n_embd=128, n_layer=4, n_head=4)
+    with torch.device("meta"):
+        model = GPT2LMHeadModel(config).eval()
+    length = 80
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, length, dtype=torch.long, device="meta"), use_cache=False)
+    # The counter takes attention as a full square; causal attention needs the triangle with its diagonal.
+    square, triangle = 4 * 128 * length**2 * 4, 2 * 4 * 128 * length * (length + 1)
+    counted = counter.get_total_flops()
+    attention = counter.get_flop_counts()["Global"]
+    has_attention = any("attention" in str(op) or "bmm" in str(op) for op in attention)
+    expected = workloads.forward_flops(length, length) - triangle + (square if has_attention else 0)
+    assert counted == expected
+
+
+def test_sharing_the_trunk_saves_the_value_model():
+    assert 0.5 < workloads.ppo_flops(shared=True) / workloads.ppo_flops(shared=False) < 0.65
+    assert workloads.ppo_flops(shared=False) == pytest.approx(250e9, rel=0.01)
+
+
+def test_a_peer_that_is_not_there_is_said_to_be_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEED_PEERS", str(tmp_path / "nothing.py"))
+    times = peers.time_peer("sft", 3)
+    assert times.seconds == []
+    assert "HEED_PEERS" in times.missing
+
+
+def test_published_times_are_named_as_such():
+    rows = common.Report("speed", io.StringIO(), io.StringIO(), None)
+    for race in speed.RACES[1:]:
+        seconds, source = speed.peer_times(race, False, {}, rows)
+        assert seconds == [peers.PUBLISHED[race.peer]]
+        assert "not measured" in source
+
+
+def test_memory_and_time_of_a_process_are_its_own():
+    grown = loop.run_measured([sys.executable, "-c", "x = bytearray(300 * 2**20)"], {})
+    small = loop.run_measured([sys.executable, "-c", "pass"], {})
+    assert 0.28 < grown.peak_gib < 0.5
+    assert small.peak_gib < 0.1
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        loop.run_measured([sys.executable, "-c", "raise SystemExit(3)"], {})
+
+
+def test_rows_of_the_demonstration_are_read_from_its_report():
+    found = {
+        "true_win_rate": {"estimate": 0.8, "low": 0.66, "high": 0.9, "prompts": 400},
+        "kl": {"per_completion": {"low": 20.0, "high": 30.0}},
+        "kl_nats": 26.0,
+        "distinct_2_ratio": 0.7,
+        "labels": 2000,
+    }
+    rows = loop.demo_rows(found, 1, loop.Finished(seconds=100.0, peak_gib=2.4), fresh=False)
+    missed = {row.what for row in rows if not row.met}
+    assert missed == {
+        "demo, seed 1: true win rate, lower end",
+        "demo, seed 1: KL",
+        "demo, seed 1: peak memory",
+    }
