@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from heed.errors import DataError, ProjectError
 from heed.feedback.kinds import Demonstration, completion_id
 from heed.feedback.store import CompletionRecord, PromptRecord
@@ -172,7 +170,7 @@ class Rounds:
             rows = [*found, *rows]
         if not rows:
             return None
-        config = {**self.settings.sft.model_dump(), "demonstrations": _fingerprint(rows)}
+        config = {**self.settings.sft.model_dump(), "demonstrations": content_hash(rows)}
         with self._run("sft", config, round_, [], [s.id for s in stored]) as run:
             if run.state == "running":
                 done = train_sft(
@@ -204,7 +202,7 @@ class Rounds:
         turn = sum(run.stage == "sample" and run.state == "done" for run in self.project.runs())
         chosen = self._chosen_prompts(turn, settings.prompts)
         contents = [prompt.content for prompt in chosen]
-        config = {**settings.model_dump(), "turn": turn, "asked": _fingerprint(contents)}
+        config = {**settings.model_dump(), "turn": turn, "asked": content_hash(contents)}
         with self._run("sample", config, round_, [maker]) as run:
             if run.state == "running":
                 started = time.monotonic()
@@ -356,7 +354,7 @@ class Rounds:
         reward = self._latest("reward", "heed train reward")
         start, maker = self.reference_policy()
         prompts = [prompt.content for prompt in self._chosen_prompts(0, len(self._prompts("train")))]
-        config = {**self.settings.policy.model_dump(), "rolled_out": _fingerprint(prompts)}
+        config = {**self.settings.policy.model_dump(), "rolled_out": content_hash(prompts)}
         with self._run("policy", config, round_, [maker, reward.id]) as run:
             if run.state == "running":
                 done = train_policy(
@@ -409,7 +407,7 @@ class Rounds:
             **settings.model_dump(),
             "raters": raters.model_dump(),
             "max_new_tokens": self.settings.policy.max_new_tokens,
-            "held_out": _fingerprint(prompts),
+            "held_out": content_hash(prompts),
         }
         with self._run("evaluate", config, round_, parents) as run:
             if run.state == "running":
@@ -445,8 +443,3 @@ class Rounds:
 
         evaluation = self._latest("evaluate", "heed evaluate")
         return write(report_data(self.project, evaluation), Path(folder) if folder else self.project.folder)
-
-
-def _fingerprint(data: Sequence[Any]) -> str:
-    """Hash of what a stage reads beside its settings: with other data it is another run."""
-    return content_hash(TypeAdapter(list[Any]).dump_python(list(data), mode="json"))

@@ -21,6 +21,8 @@ from heed.models.policy import Policy
 
 # Rows are dropped from the cache once this share of them has finished: copying the cache for each single row costs more.
 _SHARE_FINISHED = 0.2
+# Counts of rows are rounded up to this, by keeping some that have finished: each new count has its products compiled anew.
+_ROWS_AT_A_TIME = 16
 
 
 @dataclass
@@ -298,10 +300,12 @@ def _decode_fast(
             if len(newly):
                 out.lengths[newly], out.finished[newly] = step + 1, True
                 alive &= ~ended
-                kept = alive.nonzero()[:, 0]
-                if len(kept) == 0:
+                left = int(alive.sum())
+                if left == 0:
                     break
-                if len(kept) <= (1 - _SHARE_FINISHED) * len(here):
+                room = -(-left // _ROWS_AT_A_TIME) * _ROWS_AT_A_TIME
+                if room <= (1 - _SHARE_FINISHED) * len(here):
+                    kept = alive.int().argsort(descending=True, stable=True)[:room].sort().values
                     cache.keep(kept)
                     here, tokens, alive = here[kept], tokens[kept], alive[kept]
             if step < width - 1:

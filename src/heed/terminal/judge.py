@@ -11,7 +11,7 @@ from typing import Literal
 from heed.errors import DataError
 from heed.feedback.kinds import Comparison
 from heed.feedback.store import Store
-from heed.rounds import Item
+from heed.questions import Item
 
 SOURCE = "heed ask"
 

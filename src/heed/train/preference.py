@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from heed.config import RewardSettings
-from heed.errors import DataError
+from heed.errors import DataError, TrainingError
 from heed.losses.reward import TIE, graded_loss, preference_loss
 from heed.models.batch import microbatches
 from heed.models.reward import Encoded, RewardModel, ScalarModel
@@ -158,8 +158,17 @@ def calibrate_scale(model: RewardModel, encoded: Sequence[Encoded], tokens_per_m
     """Centre and scale ``model`` so that these texts (samples of the reference policy) score mean 0 and deviation 1.
 
     As in Ziegler et al. 2019, section 2.1 and Stiennon et al. 2020, section 3.4.
+
+    Raises:
+        TrainingError: all texts score the same.
     """
     model.mean, model.std = 0.0, 1.0
     raw = model.score_encoded(encoded, tokens_per_microbatch)
     model.mean = float(raw.mean())
-    model.std = float(raw.std(correction=0).clamp_min(1e-6))
+    model.std = float(raw.std(correction=0))
+    if not model.std > 1e-6:
+        raise TrainingError(
+            "the reward model gives every completion the same score",
+            f"the spread over {len(encoded)} samples of the reference is {model.std:.1g}.",
+            "Train it longer or with a higher learning rate, on comparisons that differ.",
+        )

@@ -68,9 +68,11 @@ class ModelScorer:
         end = self.policy.end_id
         encoded = []
         for ids, tokens in zip(prompt_ids, samples.tokens, strict=True):
-            # Every text it was fitted on ends; whether this one did is the missing-end penalty's business.
+            # Every text it was fitted on ends; whether this one did is the missing-end penalty's business. Where its
+            # context is full, there is no place for an end.
             body = tokens[:-1] if tokens and tokens[-1] in self.policy.end_ids else tokens
-            encoded.append(self.model.reader.join(ids, [*body, end]))
+            ending = [end] if len(ids) + len(body) < self.model.reader.context else []
+            encoded.append(self.model.reader.join(ids, [*body, *ending]))
         return self.model.score_encoded(encoded)
 
 

@@ -1,0 +1,283 @@
+"""The stages as functions on plain data: what they write, what they measure, and what they do when called again."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heed.config import EvaluateSettings, PolicySettings, RewardSettings, SFTSettings
+from heed.errors import ConfigError, DataError, ProjectError, TrainingError
+from heed.feedback.kinds import prompt_id
+from heed.models.reward import RewardModel
+from heed.raters.simulated import SimulatedRater
+from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
+from heed.stages.evaluation import evaluate_policy
+from heed.stages.policy import train_policy
+from heed.stages.results import prepare_machine
+from heed.stages.reward import share_of, train_reward
+from heed.stages.supervised import train_sft
+from heed.train.progress import Watcher
+from tiny_models import tiny_policy
+from tiny_project import letter_likes, letters
+
+QUICK = RewardSettings(epochs=3, prompts_per_step=16, learning_rate=1e-2, test_fraction=0.25, validation_fraction=0.2)
+PROMPTS = [letters(n, 3) for n in range(48)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "model"
+    tiny_policy(initializer_range=0.05).save(folder)
+    return folder
+
+
+def compared(count: int, seed: int = 0) -> list[ComparisonRow]:
+    """Three comparisons a prompt; more of the letter a is better, and equal counts tie."""
+    rng = random.Random(seed)
+    rows = []
+    for n in range(count):
+        a, b = ("".join(rng.choice("abcd") for _ in range(6)) for _ in range(2))
+        gap = a.count("a") - b.count("a")
+        rows.append(ComparisonRow(letters(n // 3, 3), a, b, FIRST if gap > 0 else SECOND if gap < 0 else TIE))
+    return rows
+
+
+class Listener(Watcher):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.plans: dict[str, dict[str, str]] = {}
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
+
+    def plan(self, title: str, lines: dict[str, str]) -> None:
+        self.plans[title] = lines
+
+
+def finite(value: Any) -> bool:
+    """Whether all numbers in JSON-able data are numbers."""
+    if isinstance(value, dict):
+        return all(map(finite, value.values()))
+    if isinstance(value, list):
+        return all(map(finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def test_sft_leaves_a_model_and_its_figures_and_is_done_once(model: Path, tmp_path: Path) -> None:
+    shown = [(p, "aab") for p in PROMPTS] + [("a", "b" * 200)]
+    settings = SFTSettings(epochs=4, prompts_per_step=16, learning_rate=1e-2)
+    listener = Listener()
+    first = train_sft(model, shown, tmp_path / "out", settings, seed=1, watcher=listener)
+    assert first.metrics["too_long"] == 1
+    assert first.metrics["demonstrations"] == len(PROMPTS)
+    assert first.metrics["loss_after"] < first.metrics["loss_before"]
+    assert f"of {settings.prompts_per_step} examples" in listener.plans["supervised tuning"]["steps"]
+    card = json.loads((tmp_path / "out" / "heed.json").read_text())
+    assert finite(card)
+    assert (card["stage"], card["metrics"]) == ("sft", first.metrics)
+    assert not (tmp_path / "out" / "checkpoints").exists()
+    assert train_sft(model, shown, tmp_path / "out", settings, seed=1, watcher=listener) == first
+    assert any("already done" in text for text in listener.heard)
+    for other in ({"seed": 2}, {"demonstrations": shown[:3]}, {"settings": SFTSettings()}):
+        values: dict[str, Any] = {"demonstrations": shown, "settings": settings, "seed": 1, **other}
+        with pytest.raises(ProjectError, match="another sft run"):
+            train_sft(model, out=tmp_path / "out", **values)
+    again = train_sft(model, shown, tmp_path / "twin", settings, seed=1)
+    assert (tmp_path / "twin/model.safetensors").read_bytes() == (tmp_path / "out/model.safetensors").read_bytes()
+    assert again.metrics == first.metrics
+
+
+def test_a_prompt_stays_on_its_side_of_the_split_whatever_else_is_there(model: Path, tmp_path: Path) -> None:
+    sides = [share_of(prompt, "test") < 0.25 for prompt in PROMPTS]
+    assert sides == [share_of(prompt, "test") < 0.25 for prompt in PROMPTS]
+    shares = [share_of(f"prompt {n}", "test") for n in range(4000)]
+    assert np.histogram(shares, 10, (0, 1))[0] == pytest.approx(400, abs=5 * math.sqrt(400 * 0.9))
+    validation = [share_of(f"prompt {n}", "validation") for n in range(4000)]
+    assert abs(np.corrcoef(shares, validation)[0, 1]) < 5 / math.sqrt(4000), "the two splits know nothing of each other"
+
+
+def test_the_reward_model_is_measured_on_prompts_it_never_saw(model: Path, tmp_path: Path) -> None:
+    rows = compared(144)
+    listener = Listener()
+    done = train_reward(model, rows, tmp_path / "out", QUICK, seed=2, watcher=listener)
+    held = [row for row in rows if share_of(row.prompt, "test") < 0.25]
+    trained = [
+        row for row in rows if row not in held and share_of(row.prompt, "validation") >= QUICK.validation_fraction
+    ]
+    assert not {prompt_id(r.prompt) for r in held} & {prompt_id(r.prompt) for r in trained}
+    assert done.metrics["trained_on"] == len(trained)
+    assert (
+        f"{len(held)} comparisons of {len({r.prompt for r in held})} prompts"
+        in listener.plans["reward model"]["held out"]
+    )
+    right = done.metrics["accuracy"]["clustered"]
+    assert right["n"] == sum(row.outcome != TIE for row in held)
+    assert done.metrics["ties"] == sum(row.outcome == TIE for row in rows)
+    assert finite(json.loads((tmp_path / "out" / "heed.json").read_text()))
+    # The accuracy again, from the scores alone.
+    network = RewardModel.load(tmp_path / "out")
+    sides = [network.score([r.prompt for r in held], [getattr(r, side) for r in held]).tolist() for side in "ab"]
+    judged = [(a > b) == (row.outcome == FIRST) for row, a, b in zip(held, *sides, strict=True) if row.outcome != TIE]
+    assert right["estimate"] == pytest.approx(np.mean(judged))
+    assert f"Right on {100 * right['estimate']:.1f} % of {right['n']}" in done.verdict
+
+
+def test_a_test_set_of_its_own_keeps_its_prompts_out_of_training(model: Path, tmp_path: Path) -> None:
+    rows = compared(60)
+    test = compared(12, seed=9)
+    done = train_reward(model, rows, tmp_path / "out", QUICK, test=test)
+    tested = {row.prompt for row in test}
+    assert done.metrics["trained_on"] <= sum(row.prompt not in tested for row in rows)
+    assert done.metrics["accuracy"]["clustered"]["n"] == sum(row.outcome != TIE for row in test)
+
+
+def test_the_temperature_knows_only_the_validation_comparisons(model: Path, tmp_path: Path) -> None:
+    rows = compared(144)
+    turned = [
+        row._replace(outcome={FIRST: SECOND, SECOND: FIRST}.get(row.outcome, TIE))
+        if share_of(row.prompt, "test") < QUICK.test_fraction
+        else row
+        for row in rows
+    ]
+    one, other = (train_reward(model, r, tmp_path / name, QUICK) for name, r in (("one", rows), ("other", turned)))
+    assert one.metrics["temperature"] == other.metrics["temperature"]
+    total = [m.metrics["accuracy"]["clustered"]["estimate"] for m in (one, other)]
+    assert sum(total) == pytest.approx(1.0)
+
+
+def test_scores_are_centred_and_scaled_to_the_reference_texts(model: Path, tmp_path: Path) -> None:
+    texts = [(letters(n, 3), letters(3 * n, 5)) for n in range(40)]
+    train_reward(model, compared(60), tmp_path / "out", QUICK, reference_texts=texts)
+    scores = RewardModel.load(tmp_path / "out").score([p for p, _ in texts], [t for _, t in texts]).numpy()
+    assert scores.mean() == pytest.approx(0, abs=1e-4)
+    assert scores.std() == pytest.approx(1, abs=1e-4)
+
+
+SMALL = PolicySettings(
+    steps=3,
+    prompts_per_step=4,
+    max_new_tokens=6,
+    epochs=1,
+    checkpoint_every=1,
+    kl_control="fixed",
+    missing_end_penalty=0,
+)
+
+
+def test_ppo_leaves_a_model_its_history_and_audits(model: Path, tmp_path: Path) -> None:
+    done = train_policy(
+        model, lambda p, t: letter_likes(t), PROMPTS, tmp_path / "out", SMALL, truth=lambda p, t: len(t)
+    )
+    assert [row["step"] for row in done.metrics["history"]] == [1, 2, 3]
+    assert "true" in done.metrics["history"][0]
+    assert "true" in done.metrics["history"][-1]
+    assert finite(done.metrics)
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert done.tokens == sum(round(row["length"] * 8) for row in done.metrics["history"])
+
+
+def test_a_truth_with_too_few_prompts_to_set_aside_is_no_error(model: Path, tmp_path: Path) -> None:
+    done = train_policy(model, lambda p, t: 0.0, PROMPTS[:3], tmp_path / "out", SMALL, truth=lambda p, t: 0.0)
+    assert done.metrics["frontier"] == []
+
+
+class Score:
+    """A reward that is an object: a new one of the same kind is the same reward."""
+
+    def __call__(self, prompt: object, text: str) -> float:
+        return letter_likes(text)
+
+
+def test_a_function_as_reward_is_known_again_in_another_process(model: Path, tmp_path: Path) -> None:
+    first = train_policy(model, Score(), PROMPTS, tmp_path / "out", SMALL)
+    assert train_policy(model, Score(), PROMPTS, tmp_path / "out", SMALL) == first
+
+
+def test_a_reward_that_is_no_number_names_the_step_and_keeps_the_checkpoint(model: Path, tmp_path: Path) -> None:
+    calls = []
+
+    def reward(prompt: object, text: str) -> float:
+        calls.append(text)
+        # Two of the self-check's four prompts and two steps of four are fine, with two samples each.
+        return math.nan if len(calls) > 8 + 2 * 8 else letter_likes(text)
+
+    with pytest.raises(TrainingError, match="step 3") as caught:
+        train_policy(model, reward, PROMPTS, tmp_path / "out", SMALL)
+    assert "rows" in caught.value.why
+    assert (tmp_path / "out" / "checkpoints" / "main" / "step-2").is_dir()
+
+
+def test_nothing_to_roll_out_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no prompt"):
+        train_policy(model, lambda p, t: 0.0, [], tmp_path / "out", SMALL)
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99", "cuda:x", "cpu:1", ""])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(ConfigError, match="auto"):
+        prepare_machine(device)
+
+
+# Evaluation
+
+
+def test_a_policy_against_itself_is_undecided_and_at_no_distance(model: Path) -> None:
+    found = evaluate_policy(
+        model, model, PROMPTS, EvaluateSettings(), max_new_tokens=8, truth=lambda p, t: letter_likes(t), seed=4
+    )
+    assert found.true.low is not None
+    assert found.true.high is not None
+    assert found.true.low < 0.5 < found.true.high
+    assert found.verdict.outcome == "undecided"
+    assert found.kl.per_completion.estimate == pytest.approx(0, abs=1e-4)  # type: ignore[union-attr]
+    assert found.proxy.estimate is None
+    assert found.proxy.reason
+    assert finite(found.model_dump(mode="json"))
+
+
+def test_a_policy_that_writes_what_is_liked_wins(model: Path, tmp_path: Path) -> None:
+    shown = [(p, "aaaa") for p in PROMPTS]
+    train_sft(model, shown, tmp_path / "better", SFTSettings(epochs=20, prompts_per_step=16, learning_rate=2e-2))
+    raters = [SimulatedRater("gauge", "careful", lambda p, t: letter_likes(t), noise=0.0)]
+    settings = EvaluateSettings(prompts=30)
+    found = evaluate_policy(
+        tmp_path / "better", model, PROMPTS, settings, 8, truth=lambda p, t: letter_likes(t), raters=raters
+    )
+    assert found.true.low is not None
+    assert found.true.low > 0.75
+    assert found.verdict.outcome == "better"
+    assert found.judged.estimate is not None
+    assert found.judged.estimate > 0.9
+    assert found.raters == {"gauge": 30}
+    assert found.kl.per_completion.low > 1  # type: ignore[union-attr, operator]
+
+
+class SideCounter(SimulatedRater):
+    """Takes the left side always."""
+
+    def __init__(self) -> None:
+        super().__init__("lefty", "careful", lambda p, t: 0.0)
+        self.shown: list[bool] = []
+
+    def compare(self, prompt: Any, a: str, b: str, left_is_a: bool, key: str) -> Any:
+        self.shown.append(left_is_a)
+        return ("a" if left_is_a else "b"), None
+
+
+def test_raters_are_blind_to_the_side(model: Path) -> None:
+    rater = SideCounter()
+    found = evaluate_policy(model, model, PROMPTS, EvaluateSettings(), max_new_tokens=4, raters=[rater])
+    assert len(rater.shown) == len(PROMPTS)
+    assert abs(sum(rater.shown) - 24) < 5 * math.sqrt(48) / 2
+    assert found.judged.estimate == pytest.approx(sum(rater.shown) / 48)
+
+
+def test_one_prompt_is_too_few(model: Path) -> None:
+    with pytest.raises(DataError, match="at least two"):
+        evaluate_policy(model, model, PROMPTS[:1])
