@@ -6,6 +6,7 @@ change of the grammar, the tokenizer or the training makes a new one.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import inspect
 import json
@@ -143,9 +144,27 @@ def cache_folder() -> Path:
 def base_model(watcher: Watcher | None = None) -> Path:
     """Folder of the base model: trained at first use in about a minute on two cores, then kept by the hash of its recipe.
 
+    A second process that wants it at the same time waits for the first.
+
     Raises:
         ProjectError: the cache folder cannot be written. Stopped: on Ctrl-C; the next call goes on.
     """
+    watcher = watcher or Watcher()
+    recipe = recipe_hash(**PRETRAINING, seed=PRETRAINING_SEED)
+    folder = cache_folder() / f"base-{recipe}"
+    if (folder / "model.safetensors").is_file():
+        return folder
+    with file_errors(str(cache_folder())):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        lock = (cache_folder() / f".base-{recipe}.lock").open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _train_base_model(folder, recipe, watcher)
+    return folder
+
+
+def _train_base_model(folder: Path, recipe: str, watcher: Watcher) -> None:
     import torch
     from transformers import LlamaForCausalLM
 
@@ -154,29 +173,20 @@ def base_model(watcher: Watcher | None = None) -> Path:
     from heed.train.optimise import FitSettings
     from heed.train.supervised import pretrain
 
-    watcher = watcher or Watcher()
-    recipe = recipe_hash(**PRETRAINING, seed=PRETRAINING_SEED)
-    folder = cache_folder() / f"base-{recipe}"
-    if (folder / "model.safetensors").is_file():
-        return folder
     settings = FitSettings(**PRETRAINING)
     torch.manual_seed(PRETRAINING_SEED)
     policy = Policy.of(LlamaForCausalLM(model_config()), tokenizer(), "the built-in world")
     count = min(PRETRAINING_ROWS, settings.steps * settings.prompts_per_step)
     encoded = _answers(policy.tokenizer, pretraining_texts(PRETRAINING_SEED, count))
     watcher.say(f"training the built-in world's base model once: {settings.steps} steps, kept in {folder}")
-    checkpoints = Checkpoints(cache_folder() / f".base-{recipe}", recipe)
+    checkpoints = Checkpoints(folder.with_name(f".{folder.name}"), recipe)
     pretrain(policy, encoded, settings, PRETRAINING_SEED, checkpoints, watcher)
     with file_errors(str(folder)):
-        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        draft = folder.with_name(f".{folder.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
         policy.save(draft)
-        # Two processes may have trained it at once: the results are equal, and the first to finish stays.
-        if folder.exists():
-            shutil.rmtree(draft)
-        else:
-            draft.rename(folder)
+        draft.rename(folder)
     checkpoints.clear()
-    return folder
 
 
 def _answers(tokens: PreTrainedTokenizerFast, texts: list[str]) -> list[tuple[list[int], list[int]]]:

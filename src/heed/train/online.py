@@ -31,6 +31,8 @@ from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of, pe
 
 # A run of this many rollouts over the KL budget, and not one outlier, ends training.
 _OVER_BUDGET = 3
+# Characters of a sample text that are shown now and then while training.
+_EXCERPT = 160
 
 
 class Prompt(NamedTuple):
@@ -112,6 +114,7 @@ class OnlineTrainer:
             else AdaptiveKL(settings.kl_coefficient, settings.kl_target, settings.kl_horizon)
         )
         self.result = OnlineResult()
+        self.excerpt = ""
         self._layouts: dict[tuple[int, ...], Continuations] = {}
 
     def run(self, checkpoints: Checkpoints | None = None, watcher: Watcher | None = None) -> OnlineResult:
@@ -134,6 +137,8 @@ class OnlineTrainer:
                 figures = self.step(step)
                 self._judge(figures, watcher)
                 watcher.advance(step + 1, settings.steps, live_line(figures))
+                if step % settings.audit_every == 0:
+                    watcher.say(self.excerpt)
                 over = [row["kl"] > settings.kl_budget for row in self.result.history[-_OVER_BUDGET:]]
                 if len(over) == _OVER_BUDGET and all(over):
                     self.result.ended = f"stopped early: the KL stayed above its budget of {settings.kl_budget:g} nats"
@@ -160,6 +165,7 @@ class OnlineTrainer:
             figures |= self.audit(self.policy)
         figures |= self.learn(rollout, step)
         self.control.update(max(0.0, figures["kl"]), len(rollout.lengths))
+        self.excerpt = f"step {step + 1} writes: {_excerpt(rollout.samples.texts[0])}"
         self.result.tokens += sum(rollout.lengths)
         self.result.history.append(figures)
         return figures
@@ -382,6 +388,11 @@ class OnlineTrainer:
         restore_training_state(self.parameters, self.optimizer, tensors)
         self.control.load_state_dict(numbers["control"])
         self.result = OnlineResult(list(numbers["history"]), list(numbers["alarms"]), numbers["tokens"])
+
+
+def _excerpt(text: str) -> str:
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= _EXCERPT else one_line[: _EXCERPT - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def live_line(figures: dict[str, float]) -> str:
