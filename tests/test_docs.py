@@ -35,6 +35,14 @@ SMALL = {
 }
 """Laid over the settings of projects whose document leaves them as they are: the same commands, fewer steps."""
 
+SMALLER = {
+    "sampling": {"prompts": 80, "max_new_tokens": 24},
+    "sft": {"epochs": 0.1},
+    "policy": {"steps": 2, "max_new_tokens": 24, "audit_every": 1},
+    "evaluate": {"prompts": 30},
+}
+"""Laid over what the tutorial asks for, which takes a reader two minutes: numbers are not compared in any case."""
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -91,6 +99,8 @@ def test_tutorial(cache: Path, desk_of_a_reader: Path) -> None:
     shell = Shell(desk_of_a_reader, ANSWERS, {"HEED_CACHE": str(cache)})
     for block in blocks("docs/tutorial.md"):
         shell.run(block)
+        if block.info == "yaml heed.yaml":
+            shell.overlay(shell.folder / "heed.yaml", dict(SMALLER))
 
 
 def test_formats(cache: Path, desk_of_a_reader: Path) -> None:
