@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from heed.config import RewardSettings, SFTSettings
 from heed.errors import TrainingError
 from heed.models.batch import microbatches
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
@@ -51,6 +52,17 @@ class FitSettings:
     checkpoint_every: int = 50
     validate_every: int = 0
     patience: int = 0
+
+    @classmethod
+    def of(cls, settings: SFTSettings | RewardSettings, examples: int) -> FitSettings:
+        """The settings of ``heed.yaml`` for this many examples."""
+        shared = ("tokens_per_microbatch", "learning_rate", "warmup_fraction", "weight_decay", "max_grad_norm")
+        return cls(
+            steps=steps_for(examples, settings.prompts_per_step, settings.epochs),
+            prompts_per_step=min(settings.prompts_per_step, examples),
+            checkpoint_every=settings.checkpoint_every,
+            **{name: getattr(settings, name) for name in shared},
+        )
 
 
 @dataclass

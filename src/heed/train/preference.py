@@ -15,7 +15,7 @@ from heed.losses.reward import TIE, graded_loss, preference_loss
 from heed.models.batch import microbatches
 from heed.models.reward import Encoded, RewardModel, ScalarModel
 from heed.train.checkpoint import Checkpoints
-from heed.train.optimise import Fit, FitSettings, fit, steps_for
+from heed.train.optimise import Fit, FitSettings, fit
 from heed.train.progress import Watcher
 
 
@@ -121,20 +121,11 @@ def fit_reward(
         DataError: see ``check_pairs``. Stopped, TrainingError: see ``optimise.fit``.
     """
     check_pairs(train)
-    steps = steps_for(len(train), settings.prompts_per_step, settings.epochs)
-    per_epoch = steps / settings.epochs
-    fitted = FitSettings(
-        steps=steps,
-        prompts_per_step=min(settings.prompts_per_step, len(train)),
-        tokens_per_microbatch=settings.tokens_per_microbatch,
-        learning_rate=settings.learning_rate,
-        warmup_fraction=settings.warmup_fraction,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        checkpoint_every=settings.checkpoint_every,
-        validate_every=max(1, round(per_epoch / settings.validations_per_epoch)) if validation else 0,
-        patience=settings.patience,
-    )
+    fitted = FitSettings.of(settings, len(train))
+    if validation:
+        per_epoch = fitted.steps / settings.epochs
+        fitted.validate_every = max(1, round(per_epoch / settings.validations_per_epoch))
+        fitted.patience = settings.patience
     fits = []
     for number, member in enumerate(model.members):
         task = ComparisonTask(member, model.pooling, settings.ties, train, validation, settings.tokens_per_microbatch)

@@ -12,7 +12,7 @@ from heed.config import SFTSettings
 from heed.errors import DataError
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.train.checkpoint import Checkpoints
-from heed.train.optimise import Fit, FitSettings, fit, steps_for
+from heed.train.optimise import Fit, FitSettings, fit
 from heed.train.progress import Watcher
 
 TokenPair = tuple[Sequence[int], Sequence[int]]
@@ -63,18 +63,7 @@ def tune(
     """
     if not examples:
         raise DataError("no demonstration to tune on", "the list is empty.", "Give at least one prompt and completion.")
-    steps = steps_for(len(examples), settings.prompts_per_step, settings.epochs)
-    fitted = FitSettings(
-        steps=steps,
-        prompts_per_step=min(settings.prompts_per_step, len(examples)),
-        tokens_per_microbatch=settings.tokens_per_microbatch,
-        learning_rate=settings.learning_rate,
-        warmup_fraction=settings.warmup_fraction,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        checkpoint_every=settings.checkpoint_every,
-    )
-    return fit(CompletionTask(policy, examples), fitted, seed, checkpoints, watcher)
+    return fit(CompletionTask(policy, examples), FitSettings.of(settings, len(examples)), seed, checkpoints, watcher)
 
 
 def pretrain(
