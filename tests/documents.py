@@ -31,6 +31,8 @@ _FAILED = 2  # heed's exit code of an error
 
 # The same words on every machine; what stands for numbers, times, ids and outcomes is the same in both texts.
 _SAME = (
+    (re.compile(r"“[^”]*”"), "<text>"),
+    (re.compile(r"(?<= {2})\S(?:(?! {2}).)*…"), "<cut>"),  # a cell of a table: where it is cut depends on its digits
     (re.compile(r"\b[cfp][0-9a-f]{16}\b"), "<id>"),
     (re.compile(r"(?<![\w.])/[\w./-]+"), "<path>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?"), "<time>"),
@@ -41,7 +43,6 @@ _SAME = (
     (re.compile(r"(?<![\w-])[+-]?\d[\d,.]*\d( [kM]\b)?|(?<![\w-])[+-]?\d( [kM]\b)?"), "<number>"),
     (re.compile(r", \d+ alarms?|, <number> alarms?"), ""),
     (re.compile(r"\b(a|b|tie|both bad) <number>(, (a|b|tie|both bad) <number>)*"), "<choices>"),
-    (re.compile(r"“[^”]*”"), "<text>"),
     (re.compile(r"[─━]+"), "─"),
     (re.compile(r"(?:^|(?<=\S))[ \t]{2,}"), " "),
 )

@@ -19,7 +19,7 @@ from heed.questions import Item, choices_of_people, comparisons_in, open_items, 
 from heed.raters.simulated import Utility, simulated_raters, utility_by_name
 from heed.runs import Cost, Run, RunRecord
 from heed.stages.data import read_demonstrations, read_prompts, report_broken
-from heed.stages.results import content_hash, prepare_machine
+from heed.stages.results import StageResult, content_hash, prepare_machine
 from heed.train.progress import Watcher
 
 _OWN_TEST_SHARE = 0.1
@@ -147,6 +147,12 @@ class Rounds:
         """The device of ``heed.yaml``, after its threads have been set."""
         return prepare_machine(self.settings.device, self.settings.threads)
 
+    def _keep(self, run: Run, done: StageResult) -> None:
+        """Finish a training run with the model it made."""
+        metrics = {**done.metrics, "verdict": done.verdict}
+        run.finish(metrics, Cost(0, done.tokens, done.seconds), {"model": done.folder})
+        self.watcher.say(done.verdict)
+
     def _record(self, run: Run) -> RunRecord:
         return self.project.run(run.id)
 
@@ -182,12 +188,7 @@ class Rounds:
                     self._device(),
                     self.watcher,
                 )
-                run.finish(
-                    {**done.metrics, "verdict": done.verdict},
-                    Cost(0, done.tokens, done.seconds),
-                    {"model": done.folder},
-                )
-                self.watcher.say(done.verdict)
+                self._keep(run, done)
         return self._record(run)
 
     def sample(self, round_: int = 0) -> RunRecord:
@@ -320,12 +321,7 @@ class Rounds:
                     device=self._device(),
                     watcher=self.watcher,
                 )
-                run.finish(
-                    {**done.metrics, "verdict": done.verdict},
-                    Cost(0, done.tokens, done.seconds),
-                    {"model": done.folder},
-                )
-                self.watcher.say(done.verdict)
+                self._keep(run, done)
         return self._record(run)
 
     def _reference_texts(self, maker: str) -> list[tuple[Any, str]] | None:
@@ -368,12 +364,7 @@ class Rounds:
                     self._device(),
                     self.watcher,
                 )
-                run.finish(
-                    {**done.metrics, "verdict": done.verdict},
-                    Cost(0, done.tokens, done.seconds),
-                    {"model": done.folder},
-                )
-                self.watcher.say(done.verdict)
+                self._keep(run, done)
         return self._record(run)
 
     def truth(self) -> Utility | None:
