@@ -31,7 +31,7 @@ REWARD = RewardSettings(
     ties="graded",
     epochs=2,
     learning_rate=1e-3,
-    members=8,
+    members=3,
     prompts_per_step=32,
     validation_fraction=0,
 )
