@@ -32,7 +32,7 @@ from tiny_models import LETTERS, tiny_policy
 
 # What the commands import when they need it; here the server of the processes does it once.
 for _module in (
-    *("alembic.command", "plotly.graph_objects", "torch._dynamo", "heed.cli", "heed.reporting", "heed.rounds"),
+    *("alembic.command", "torch._dynamo", "heed.cli", "heed.reporting", "heed.rounds"),
     *("heed.evaluate.report_page", "heed.terminal.judge", "heed.terminal.stages", "heed.terminal.watcher"),
     *(f"heed.stages.{stage}" for stage in ("evaluation", "policy", "reward", "sampling", "supervised")),
 ):
