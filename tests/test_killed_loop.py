@@ -99,6 +99,11 @@ def kill_in(run: str, folder: Path, log: Path, delay: float, how: signal.Signals
     return bool(process.exitcode == -signal.SIGKILL)
 
 
+def done_already(folder: Path, run: str) -> bool:
+    with Project.open(folder) as project:
+        return any(record.id == run and record.state == "done" for record in project.runs())
+
+
 def test_the_loop_these_tests_rely_on_has_learned_something(uninterrupted: dict[str, Any]) -> None:
     assert list(uninterrupted["states"]) == RUNS
     assert set(uninterrupted["states"].values()) == {"done"}
@@ -110,7 +115,11 @@ def test_the_loop_these_tests_rely_on_has_learned_something(uninterrupted: dict[
 
 def test_killed_in_every_stage(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
     project, log, chance = make_project(tmp_path), tmp_path / "log", random.Random(1)
-    killed = [run for run in RUNS if kill_in(run, project, log, chance.random() * 0.1)]
+    killed = []
+    for run in RUNS:
+        # A kill that came late may have let the next runs end as well: there is nothing left of those to kill.
+        if not done_already(project, run) and kill_in(run, project, log, chance.random() * 0.03):
+            killed.append(run)
     assert len(killed) >= 6, killed
     assert len({run.split("-")[0] for run in killed}) >= 4, killed
     assert finish(project, log, *LOOP) == 0, log.read_text()

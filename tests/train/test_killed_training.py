@@ -43,7 +43,7 @@ def assert_same(folder: Path, other: Path) -> None:
 
 def steps_in(folder: Path) -> int:
     journal = folder / "journal"
-    return journal.read_text().count("step ") if journal.exists() else 0
+    return sum(line.startswith("step ") for line in journal.read_text().splitlines()) if journal.exists() else 0
 
 
 def kill_after(process: Any, folder: Path, steps: int, delay: float, how: signal.Signals) -> bool:

@@ -145,9 +145,11 @@ class OnlineTrainer:
                     watcher.alarm(self.result.ended)
                     break
                 last = step == settings.steps - 1
-                if checkpoints and not last and (flag.asked or (step + 1) % settings.checkpoint_every == 0):
+                # Read once: asked for between two readings, the stop would come without its checkpoint.
+                asked = flag.asked
+                if checkpoints and not last and (asked or (step + 1) % settings.checkpoint_every == 0):
                     checkpoints.save(step + 1, *self.state())
-                if flag.asked and not last:
+                if asked and not last:
                     raise Stopped
         return self.result
 

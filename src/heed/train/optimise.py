@@ -140,9 +140,11 @@ class _Loop:
                 self._step(step)
                 finished = self._validated_enough(step)
                 last = finished or step == self.settings.steps - 1
-                if self.checkpoints and not last and (flag.asked or (step + 1) % self.settings.checkpoint_every == 0):
+                # Read once: asked for between two readings, the stop would come without its checkpoint.
+                asked = flag.asked
+                if self.checkpoints and not last and (asked or (step + 1) % self.settings.checkpoint_every == 0):
                     self._save(step + 1)
-                if flag.asked and not last:
+                if asked and not last:
                     raise Stopped
                 if finished:
                     break
