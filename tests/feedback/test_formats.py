@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from heed.errors import DataError
 from heed.feedback.formats import MAX_ROW_BYTES, UNKNOWN_TIME, BrokenRow, Row, detect_format, read_rows, write_rows
-from heed.feedback.kinds import KINDS, Message, completion_id, parse_feedback, prompt_id
+from heed.feedback.kinds import KINDS, Demonstration, Message, completion_id, parse_feedback, prompt_id
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -346,3 +346,12 @@ def test_hh_harmless_imports_whole_or_says_why(tmp_path: Path) -> None:
     originals = [json.loads(line) for line in gzip.decompress(pairs.read_bytes()).split(b"\n") if line]
     again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_bytes().split(b"\n") if line]
     assert again == [originals[row.line - 1] for row in good]
+
+
+def test_a_conversation_answered_by_a_plain_text_is_a_demonstration(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": [{"role": "user", "content": "Hello"}], "completion": "Hi!"}) + "\n")
+    (row,) = read_rows(file)
+    assert isinstance(row, Row)
+    assert isinstance(row.feedback, Demonstration)
+    assert (row.feedback.text, row.prompt[0].content) == ("Hi!", "Hello")  # type: ignore[union-attr]
