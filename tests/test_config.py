@@ -205,3 +205,11 @@ def test_a_file_that_will_not_do_is_named_with_the_reason(tmp_path: Path, conten
 def test_a_missing_file_says_how_to_begin(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="heed init"):
         load_settings(tmp_path / "heed.yaml")
+
+
+@pytest.mark.parametrize("sign", ["\x85", "\u2028", "\u2029"])
+def test_line_breaks_that_only_yaml_knows_are_kept(sign: str, tmp_path: Path) -> None:
+    settings = ProjectSettings(name="n", model="m", raters=RatersSettings(guidelines=f"a{sign}b"))
+    file = tmp_path / "heed.yaml"
+    file.write_text(commented_yaml(settings), encoding="utf-8")
+    assert load_settings(file) == settings

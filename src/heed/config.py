@@ -36,7 +36,9 @@ class SamplingSettings(Settings):
     temperature: float = Field(1.0, ge=0.0, description="sampling temperature; 0 takes the likeliest token")
     top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus sampling: mass kept (probability); 1 is off")
     top_k: int = Field(0, ge=0, description="likeliest tokens kept (count); 0 is off")
-    stop: list[str] = Field(default_factory=list, description="strings that end a completion; they are cut off")
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list, description="strings that end a completion; they are cut off"
+    )
     rows_per_batch: int = Field(128, ge=1, description="completions decoded at once (count); lower it to save memory")
 
 
@@ -298,17 +300,17 @@ def load_settings(path: Path) -> ProjectSettings:
         raise ConfigError(
             f"{path} is not UTF-8", f"byte {error.start} cannot be read.", "Save the file as UTF-8."
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML", str(error).replace("\n", " ") + ".", "Correct the line.") from None
     return parse_settings(ProjectSettings, values, str(path))
 
 
 def _scalar(value: Any) -> str:
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
-        .removesuffix("\n")
-        .removesuffix("\n...")
-    )
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    if any(sign in text for sign in "\x85\u2028\u2029"):
+        # YAML reads these as line breaks even within quotes, so they must be written as escapes.
+        text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=False)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def commented_yaml(settings: Settings, indent: str = "") -> str:

@@ -100,7 +100,8 @@ class Rounds:
         return str(self.project.artifact("model", run.id)), run.id
 
     def _prompts(self, split: str) -> list[PromptRecord]:
-        if not self.project.store.counts()["prompts"]:
+        # Imported feedback brings prompts of its own, so some being there does not mean that the file has been read.
+        if not any(prompt.source == Path(self.settings.prompts).name for prompt in self.project.store.prompts()):
             self.load_prompts()
         found = self.project.store.prompts(split=split)
         if not found:

@@ -281,3 +281,13 @@ def test_raters_are_blind_to_the_side(model: Path) -> None:
 def test_one_prompt_is_too_few(model: Path) -> None:
     with pytest.raises(DataError, match="at least two"):
         evaluate_policy(model, model, PROMPTS[:1])
+
+
+def test_a_result_never_replaces_the_model_it_comes_from(model: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(model)
+    before = (model / "model.safetensors").read_bytes()
+    for out in (model, link):
+        with pytest.raises(ProjectError, match="overwrite"):
+            train_sft(model, [("ab", "cd"), ("b", "c")], out, SFTSettings(epochs=1))
+    assert (model / "model.safetensors").read_bytes() == before

@@ -180,3 +180,18 @@ def test_the_file_is_plain_json_and_safetensors(tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "step-4").iterdir()) == ["state.json", "tensors.safetensors"]
     state = json.loads((tmp_path / "step-4" / "state.json").read_text())
     assert state == {"step": 4, "fingerprint": "print", "numbers": NUMBERS}
+
+
+@pytest.mark.parametrize("file", ["state.json", "tensors.safetensors"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(file: str, tmp_path: Path) -> None:
+    saves = Checkpoints(tmp_path / "c", "run")
+    for step in (1, 2):
+        saves.save(step, {"w": torch.full((3,), float(step))}, {"note": step})
+    damaged = tmp_path / "c" / "step-2" / file
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    saved = saves.latest()
+    assert saved is not None
+    assert (saved.step, saved.tensors["w"].tolist()) == (1, [1.0, 1.0, 1.0])
+    (tmp_path / "c" / "step-1" / file).write_bytes(b"")
+    with pytest.raises(ProjectError, match="can be read"):
+        saves.latest()

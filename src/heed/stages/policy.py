@@ -55,7 +55,12 @@ def train_policy(
     named = _name_of(reward) if callable(reward) else model_identity(reward)
     data = content_hash([p if isinstance(p, str) else [[m.role, m.content] for m in p] for p in prompts])
     identity = {"model": model_identity(model), "reward": named, "prompts": data, "audited": truth is not None}
-    output = Output(Path(out), "policy", {**identity, "settings": settings.model_dump(), "seed": seed})
+    output = Output(
+        Path(out),
+        "policy",
+        {**identity, "settings": settings.model_dump(), "seed": seed},
+        (model,) if callable(reward) else (model, reward),
+    )
     if (finished := output.finished()) is not None:
         watcher.say(f"already done: {output.folder}")
         return finished

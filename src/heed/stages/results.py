@@ -50,11 +50,13 @@ class Output:
         folder: made when first needed.
         stage: name of the stage.
         identity: everything that decides the result; the same stage with the same identity is the same run.
+        sources: models that the stage reads, which its folder must not be.
     """
 
     folder: Path
     stage: str
     identity: Mapping[str, Any]
+    sources: tuple[str | Path, ...] = ()
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -66,12 +68,21 @@ class Output:
         """The result, where this very run has been finished before.
 
         Raises:
-            ProjectError: the folder holds the result of another run.
+            ProjectError: the folder holds the result of another run, or is one of the models that this run reads.
         """
+        if any(self.folder.resolve() == Path(source).resolve() for source in self.sources):
+            raise ProjectError(
+                f"{self.folder} is what this run reads", "its result would overwrite it.", "Choose another folder."
+            )
         card = self.folder / CARD
         if not card.is_file():
             return None
-        found = json.loads(card.read_text(encoding="utf-8"))
+        try:
+            found = dict(json.loads(card.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ProjectError(
+                f"{card} cannot be read", f"{error}.", "Choose another folder, or delete this one if it is not needed."
+            ) from None
         if found.get("fingerprint") != self.fingerprint:
             raise ProjectError(
                 f"{self.folder} already holds the result of another {found.get('stage', '')} run",

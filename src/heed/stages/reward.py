@@ -49,7 +49,7 @@ def train_reward(
     settings, watcher = settings or RewardSettings(), watcher or Watcher()
     data = content_hash([list(map(_keyed, comparisons)), list(map(_keyed, test or []))])
     identity = {"model": model_identity(model), "data": data, "settings": settings.model_dump(), "seed": seed}
-    output = Output(Path(out), "reward", identity)
+    output = Output(Path(out), "reward", identity, (model,))
     if (finished := output.finished()) is not None:
         watcher.say(f"already done: {output.folder}")
         return finished

@@ -37,7 +37,7 @@ def train_sft(
     settings, watcher = settings or SFTSettings(), watcher or Watcher()
     data = content_hash([[_plain(p), c] for p, c in demonstrations])
     identity = {"model": model_identity(model), "data": data, "settings": settings.model_dump(), "seed": seed}
-    output = Output(Path(out), "sft", identity)
+    output = Output(Path(out), "sft", identity, (model,))
     if (finished := output.finished()) is not None:
         watcher.say(f"already done: {output.folder}")
         return finished

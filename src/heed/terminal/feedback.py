@@ -35,12 +35,17 @@ def import_feedback(
     from heed.feedback.formats import read_rows
     from heed.feedback.transfer import import_rows
     from heed.project import Project
+    from heed.rounds import Rounds
+    from heed.train.progress import Watcher
 
     def progress(read: int) -> None:
         if not quiet and read % _ROWS_BETWEEN_WORDS == 0:
             note(f"{read:,} rows read")
 
     with Project.open() as project:
+        # The project's own prompts go in first: their split is the one that counts.
+        if (project.folder / project.settings.prompts).is_file():
+            Rounds(project, Watcher()).load_prompts()
         report = import_rows(project.store, read_rows(file, format, rater), progress)
     report_broken(file, report.broken)
     if report.ignored:

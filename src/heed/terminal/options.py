@@ -70,7 +70,7 @@ def _section_of(path: Path, section: str) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config {path}", f"{error.strerror}.", "Check the path.") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"--config {path}", f"it is not YAML: {reason}.", "Correct the file.") from None
     if not isinstance(values, dict):
@@ -87,7 +87,7 @@ def _assignment(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {text}", "it is not of the form KEY=VALUE.", "Write for example --set epochs=3.")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return key.strip(), value
 
 

@@ -77,20 +77,33 @@ class Checkpoints:
         """The newest checkpoint, or None.
 
         Raises:
-            ProjectError: it belongs to a run with other settings or data.
+            ProjectError: it belongs to a run with other settings or data, or none that is there can be read.
         """
-        steps = self._steps()
-        if not steps:
-            return None
-        folder = self.folder / f"step-{steps[-1]}"
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        if state["fingerprint"] != self.fingerprint:
+        damaged = ""
+        for step in reversed(self._steps()):
+            folder = self.folder / f"step-{step}"
+            try:
+                state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+                saved = Saved(state["step"], load_file(folder / "tensors.safetensors"), state["numbers"])
+                fingerprint = state["fingerprint"]
+            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                # heed writes a checkpoint whole or not at all, but disks and people damage files: the one before serves.
+                damaged = f"{folder.name}: {error}"
+                continue
+            if fingerprint != self.fingerprint:
+                raise ProjectError(
+                    f"{self.folder} holds the checkpoints of another run",
+                    "its settings, seed or data differ from those of this one.",
+                    "Choose another folder, or delete this one if that run is not needed.",
+                )
+            return saved
+        if damaged:
             raise ProjectError(
-                f"{self.folder} holds the checkpoints of another run",
-                "its settings, seed or data differ from those of this one.",
-                "Choose another folder, or delete this one if that run is not needed.",
+                f"no checkpoint in {self.folder} can be read",
+                f"{damaged}.",
+                "Delete that folder to begin the run anew.",
             )
-        return Saved(state["step"], load_file(folder / "tensors.safetensors"), state["numbers"])
+        return None
 
     def clear(self) -> None:
         """Delete all checkpoints, once the run is done."""
