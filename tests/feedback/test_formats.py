@@ -355,3 +355,11 @@ def test_a_conversation_answered_by_a_plain_text_is_a_demonstration(tmp_path: Pa
     assert isinstance(row, Row)
     assert isinstance(row.feedback, Demonstration)
     assert (row.feedback.text, row.prompt[0].content) == ("Hi!", "Hello")  # type: ignore[union-attr]
+
+
+def test_a_pipe_or_a_device_is_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match="no ordinary file"):
+        write_rows([], pipe, "heed")
+    assert pipe.is_fifo()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from heed.errors import DataError
 from heed.terminal.console import console, note, report_broken
 from heed.terminal.options import Quiet
 from heed.terminal.text import counted, safe
@@ -75,6 +76,9 @@ def export_feedback(
 
     chosen = format or ("csv" if ".csv" in file.suffixes else "heed")
     with Project.open() as project:
+        target = file.resolve()
+        if target.parent == project.folder.resolve() and target.name.startswith(("heed.", "report.")):
+            raise DataError(f"cannot write {file}", "the project itself needs that file.", "Choose another name.")
         report = write_rows(stored_rows(project.store, include_superseded=chosen == "heed"), file, chosen)
     for reason, count in report.left_out.most_common():
         note(f"left out {counted(count, 'judgment')}: {reason}")

@@ -100,8 +100,11 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     A name ending in ``.gz`` is compressed; the same content gives the same bytes.
 
     Raises:
-        DataError: the place cannot be written or is full; what was at ``path`` before is still there.
+        DataError: the place cannot be written or is full, or is a device or a pipe; what was at ``path`` is still there.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise DataError(f"cannot write {path}", "it is no ordinary file.", "Name a new file, or one to be replaced.")
     temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("xb") as raw:
