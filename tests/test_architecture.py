@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "heed"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS = (
-    ("errors", "config", "files"),
+    ("errors", "texts", "files", "safe_yaml", "config"),
     ("losses",),
     ("feedback",),
     ("raters",),
@@ -22,9 +22,9 @@ FLOORS = (
     ("train",),
     ("evaluate",),
     ("sandbox",),
-    ("artifacts", "lock", "runs", "lineage", "project"),
+    ("artifacts", "lock", "folder", "runs", "lineage", "project"),
     ("stages", "questions", "preflight", "rounds", "loop", "reporting", "demo"),
-    ("terminal", "cli"),
+    ("terminal", "cli", "__main__"),
 )
 """Lowest first. A room is a folder or a file of ``src/heed``; rooms of one floor may lean on each other in one direction."""
 

@@ -14,6 +14,7 @@ import pytest
 
 from heed.config import ProjectSettings, load_settings
 from heed.project import Cost, Project
+from heed.terminal import doctor
 
 HEED = [sys.executable, "-c", "from heed.cli import main; main()"]
 
@@ -256,6 +257,56 @@ def test_the_doctor_finds_what_is_wrong_and_changes_nothing(project: Path) -> No
     assert ill["database"]["fix"] == "pip install -U heed"
     assert ill["prompts"]["state"] == "problem"
     assert (project / "heed.db").read_bytes() == before
+
+
+def trained(project: Path, stage: str, round_: int = 0) -> Path:
+    """A run that has kept a model; where that lies."""
+    with Project.open(project) as opened:
+        with opened.begin_run(stage, {}, seed=1, round=round_) as run:
+            (run.folder / "model").mkdir()
+            (run.folder / "model" / "weights").write_text(stage * 1000)
+            run.finish({}, Cost(), {"model": Path("model")})
+        return opened.artifact("model", run.id) / "weights"
+
+
+def test_the_doctor_reads_the_artifacts_and_says_which_run_to_do_again(project: Path) -> None:
+    assert [check.state for check in doctor._artifacts(project)] == ["ok"]
+    kept = {stage: trained(project, stage, 2 * (stage == "policy")) for stage in ("sft", "reward", "policy")}
+    assert [check.state for check in doctor._artifacts(project)] == ["ok"]
+    kept["policy"].write_text("zeros")
+    kept["sft"].unlink()
+    done = heed(project, "doctor", "--json")
+    assert done.returncode == 1
+    policy, sft = (check for check in json.loads(done.stdout) if check["name"].startswith("artifact"))
+    assert (policy["name"], sft["name"]) == ("artifact 'model' of policy-1", "artifact 'model' of sft-1")
+    assert policy["detail"].startswith("its content has changed: ")
+    assert "heed train policy --round 2 --fresh" in policy["fix"]
+    assert "heed train sft --fresh" in sft["fix"]
+
+
+def test_the_doctor_misses_a_database(project: Path) -> None:
+    (project / "heed.db").unlink()
+    (check,) = (check for check in doctor._project(project) if check.name == "database")
+    assert check.state == "problem"
+    assert ".heed-database" in check.detail
+    assert "copy" in check.fix
+    assert not (project / "heed.db").exists()
+
+
+def test_reading_artifacts_for_long_shows_how_far_it_is(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = trained(project, "sft")
+    with Project.open(project) as opened, opened.begin_run("big", {}, 0) as run:
+        (run.folder / "model").write_bytes(bytes(5 << 20))
+        run.finish({}, Cost(), {"model": Path("model")})
+    assert [check.state for check in doctor._artifacts(project)] == ["ok"]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(doctor, "_QUIET_SECONDS", -1)
+    weights.unlink()
+    (check,) = doctor._artifacts(project)
+    assert "sft-1" in check.name
+    assert "5/5  MiB of artifacts read" in capsys.readouterr().err
 
 
 def test_a_broken_pipe_is_no_traceback(project: Path) -> None:

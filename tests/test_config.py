@@ -56,10 +56,11 @@ def test_every_field_says_what_it_is_and_every_number_its_unit(model: type[Setti
 
 # What may stand in heed.yaml, awkward words among it.
 
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=20)
 AWKWARD = st.sampled_from(
     ["null", "yes", "1e3", "- x", "a: b", "#no", "'", '"', "…", "\n", "\t", "{}", "~", " x ", "0"]
 )
+NAMES = (WORDS | AWKWARD).filter(lambda name: bool(name.strip()) and name.isprintable())
 
 
 def numbers(low: float, high: float) -> st.SearchStrategy[float]:
@@ -68,9 +69,9 @@ def numbers(low: float, high: float) -> st.SearchStrategy[float]:
 
 RATER = st.builds(
     SimulatedRaterSettings,
-    name=WORDS | AWKWARD,
+    name=NAMES,
     behaviour=st.sampled_from(["careful", "noisy", "lazy_left", "lazy_long", "inverted"]),
-    group=WORDS | AWKWARD,
+    group=NAMES,
     noise=st.none() | numbers(0, 1e6),
 )
 SETTINGS = st.builds(
@@ -81,11 +82,11 @@ SETTINGS = st.builds(
     sampling=st.builds(
         SamplingSettings,
         prompts=st.integers(1, 10**12),
-        temperature=numbers(0, 1e9),
+        temperature=st.just(0.0) | numbers(1e-4, 1e9),
         top_p=numbers(1e-9, 1),
         stop=st.lists(WORDS | AWKWARD, max_size=3),
     ),
-    sft=st.builds(SFTSettings, learning_rate=numbers(0, 1e300), epochs=numbers(1e-300, 10)),
+    sft=st.builds(SFTSettings, learning_rate=numbers(0, 1e38), epochs=numbers(1e-300, 10)),
     reward=st.builds(RewardSettings, members=st.integers(1, 9), ties=st.sampled_from(["graded", "half"])),
     policy=st.builds(PolicySettings, whiten_advantages=st.booleans(), kl_coefficient=numbers(1e-9, 10)),
     raters=st.builds(

@@ -21,7 +21,7 @@ from heed import files
 from heed.config import ProjectSettings, load_settings
 from heed.errors import ConfigError, DataError, ProjectError
 from heed.feedback.kinds import Demonstration
-from heed.lock import ProjectLock
+from heed.lock import FileLock
 from heed.project import Cost, Project
 from heed.runs import code_version, plain
 
@@ -207,7 +207,7 @@ def test_readers_who_ask_for_the_owner_never_make_a_writer_fail(tmp_path):
         "import sys, fcntl\nf = open(sys.argv[1])\nwhile True: fcntl.flock(f, 1); fcntl.flock(f, 8)", str(path)
     )
     try:
-        lock = ProjectLock(path)
+        lock = FileLock(path, "project", "Use one.")
         for _ in range(50):
             lock.acquire()
             lock.release()

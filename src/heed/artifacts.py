@@ -6,12 +6,15 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from heed.errors import ProjectError
 from heed.files import file_errors, sync_folder
+
+_BYTES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,21 @@ class Artifact:
     bytes: int
 
 
-def tree_hash(files: dict[str, Path]) -> str:
-    """SHA-256 over the sorted lines ``<SHA-256 of a file>  <its relative path>``: what ``sha256sum`` prints for them."""
+def tree_hash(files: dict[str, Path], progress: Callable[[int], None] = lambda size: None) -> str:
+    """SHA-256 over the sorted lines ``<SHA-256 of a file>  <its relative path>``: what ``sha256sum`` prints for them.
+
+    Args:
+        files: files by their relative paths.
+        progress: called with the size of each piece that has been read (bytes).
+    """
     digest = hashlib.sha256()
     for name in sorted(files):
+        content = hashlib.sha256()
         with files[name].open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{content}  {name}\n".encode())
+            while piece := stream.read(_BYTES_AT_ONCE):
+                content.update(piece)
+                progress(len(piece))
+        digest.update(f"{content.hexdigest()}  {name}\n".encode())
     return digest.hexdigest()
 
 
@@ -103,14 +114,14 @@ class ArtifactFolder:
                 shutil.rmtree(partial, ignore_errors=True)
         return artifact
 
-    def fault(self, artifact: Artifact) -> str | None:
-        """Why the artifact is not what was put in, or None. Reads all of it."""
+    def fault(self, artifact: Artifact, progress: Callable[[int], None] = lambda size: None) -> str | None:
+        """Why the artifact is not what was put in, or None. Reads all of it, as ``progress`` hears (see ``tree_hash``)."""
         folder = self._folder(artifact.hash)
         if not folder.is_dir():
             return "it is missing"
         try:
             files = files_of(folder)
-            return None if tree_hash(files) == artifact.hash else "its content has changed"
+            return None if tree_hash(files, progress) == artifact.hash else "its content has changed"
         except ProjectError as error:
             return error.why.rstrip(".")
         except OSError as error:

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from heed.errors import ConfigError, HeedError
+from heed.errors import ConfigError, HeedError, ProjectError
 from heed.terminal import feedback, stages
-from heed.terminal.console import console, escape_unprintable, print_error
-from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds
+from heed.terminal.console import console, print_error
+from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
+from heed.terminal.streams import open_streams
 from heed.terminal.text import safe
 
 EXIT_PROBLEM, EXIT_ERROR = 1, 2
@@ -31,14 +32,28 @@ app = typer.Typer(
 
 def main() -> None:
     """The program ``heed``. Exit codes: 0 done, 1 something was left out or found wrong, 2 an error, 130 stopped."""
-    escape_unprintable()
+    open_streams()
     try:
-        app()
-    except HeedError as error:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        sys.exit(EXIT_PROBLEM)
+    except (HeedError, OSError) as error:
         if os.environ.get("HEED_DEBUG") == "1":
             raise
-        print_error(error)
+        print_error(error if isinstance(error, HeedError) else _of_the_system(error))
         sys.exit(EXIT_ERROR)
+
+
+def _of_the_system(error: OSError) -> HeedError:
+    """An error of a file that no command has words of its own for."""
+    return ProjectError(
+        str(error.filename or "a file or a connection"),
+        f"{(error.strerror or str(error)).lower()}.",
+        "Check that it is there, whose it is, and its permissions; HEED_DEBUG=1 shows where heed stood.",
+    )
 
 
 def _show_version(asked: bool) -> None:
@@ -56,6 +71,12 @@ def options(
     ] = False,
 ) -> None:
     """The whole human-feedback loop: sample, judge, learn the reward, improve, prove it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ProjectError(
+            "the current folder", "it has been deleted or moved away.", "Go to another one: cd"
+        ) from None
 
 
 @app.command(rich_help_panel=_START)
@@ -131,7 +152,7 @@ def doctor(
 
 @app.command(rich_help_panel=_LOOP)
 def loop(
-    turns: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Turns of the loop.")] = 1,
+    turns: Annotated[int, typer.Option("--rounds", min=1, max=LAST_ROUND, metavar="N", help="Turns of the loop.")] = 1,
     seed: Seed = None,
     device: Device = None,
     fresh: Fresh = False,
@@ -177,15 +198,13 @@ def ask(
 
     In a project of simulated raters these judge, unless --rater names a person. In a pipe an answer is a line.
     """
-    from getpass import getuser
-
     from heed.terminal.ask import judge
 
     with rounds(Choices(""), quiet, fresh) as (stages_, _):
         if stages_.project.settings.raters.kind == "simulated" and rater is None:
             run = stages_.collect(turn)
         else:
-            judge(stages_, rater if rater is not None else getuser(), limit)
+            judge(stages_, rater if rater is not None else user_name(), limit)
             return
     print_run(run)
 
@@ -256,4 +275,6 @@ def chat(
     """Talk to the newest policy, or to two models side by side."""
     from heed.terminal.chat import chat as talk
 
-    talk(model, against, temperature, max_new_tokens, seed, device or "auto")
+    answered = talk(model, against, temperature, max_new_tokens, seed, device or "auto")
+    if not answered and not sys.stdin.isatty():
+        raise typer.Exit(EXIT_PROBLEM)

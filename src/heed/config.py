@@ -11,20 +11,50 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from heed.errors import ConfigError
+from heed.safe_yaml import read_yaml
+from heed.texts import checked_name, cut, shown, text_fault
 
 LARGEST_SEED = 2**31 - 1
 """Each stage multiplies the seed by its own numbers, and the products must fit the generators' 64 bits."""
 
+LARGEST_COUNT = 10**12
+"""No machine does as much of anything: a count beyond it is a slip of the finger."""
+
+_LARGEST_NUMBER = 1e38  # float32, in which models compute, ends a little above
+_COLDEST = 1e-4  # below, logits divided by the temperature leave what float32 tells apart
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _no_colder_than_float32(temperature: float) -> float:
+    if 0 < temperature < _COLDEST:
+        raise ValueError(f"a temperature below {_COLDEST:g} leaves no probabilities to draw from")
+    return temperature
+
+
+Temperature = Annotated[float, AfterValidator(_no_colder_than_float32)]
+Name = Annotated[str, AfterValidator(checked_name)]
 
 
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values are validated on assignment."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_kept_and_computed_with(cls, value: Any) -> Any:
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, str) and (fault := text_fault(entry)):
+                raise ValueError(fault)
+            if isinstance(entry, int) and entry > LARGEST_COUNT:
+                raise ValueError(f"it is beyond {LARGEST_COUNT:,}, more than any machine does")
+            if isinstance(entry, float) and entry > _LARGEST_NUMBER:
+                raise ValueError(f"it is beyond {_LARGEST_NUMBER:g}, where the numbers of a model end")
+        return value
 
 
 class SamplingSettings(Settings):
@@ -33,7 +63,7 @@ class SamplingSettings(Settings):
     prompts: int = Field(512, ge=1, description="prompts to sample for in one run of the stage (count)")
     samples_per_prompt: int = Field(2, ge=1, description="completions drawn for each prompt (count)")
     max_new_tokens: int = Field(64, ge=1, description="longest completion (tokens)")
-    temperature: float = Field(1.0, ge=0.0, description="sampling temperature; 0 takes the likeliest token")
+    temperature: Temperature = Field(1.0, ge=0.0, description="sampling temperature; 0 takes the likeliest token")
     top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus sampling: mass kept (probability); 1 is off")
     top_k: int = Field(0, ge=0, description="likeliest tokens kept (count); 0 is off")
     stop: list[Annotated[str, Field(min_length=1)]] = Field(
@@ -70,12 +100,27 @@ class RewardSettings(_TrainSettings):
         "Davidson, or half a win to each side",
     )
     members: int = Field(1, ge=1, description="reward models fitted from different seeds and averaged (count)")
+    cross_fit: bool = Field(
+        False,
+        description="each member leaves out a share of the prompts of its own, and the accuracy is taken on what each "
+        "has not seen: no comparison is lost to testing; needs at least 2 members",
+    )
+    words: bool = Field(
+        False, description="add a sparse linear model of the completion's words; helps where comparisons are few"
+    )
     test_fraction: Fraction = Field(
-        0.15, description="share of the prompts whose comparisons are held out for the accuracy reported"
+        0.15,
+        description="share of the prompts whose comparisons are held out for the accuracy reported, without cross_fit",
     )
     validation_fraction: Fraction = Field(0.1, description="share of the training prompts that decides when to stop")
     patience: int = Field(3, ge=1, description="validations without a better loss before training stops (count)")
     validations_per_epoch: int = Field(2, ge=1, description="how often an epoch the validation loss is taken (count)")
+
+    @model_validator(mode="after")
+    def _members_to_leave_something_out(self) -> RewardSettings:
+        if self.cross_fit and self.members < 2:
+            raise ValueError("cross_fit with one member would leave out everything; set members to 2 or more first")
+        return self
 
 
 class PolicySettings(Settings):
@@ -86,7 +131,9 @@ class PolicySettings(Settings):
     samples_per_prompt: int = Field(2, ge=1, description="completions for each prompt of a rollout (count)")
     tokens_per_microbatch: int = Field(8192, ge=16, description="tokens in one forward and backward pass (count)")
     max_new_tokens: int = Field(64, ge=1, description="longest completion (tokens)")
-    temperature: float = Field(1.0, gt=0.0, description="temperature of the rollouts and of every log-probability")
+    temperature: Temperature = Field(
+        1.0, gt=0.0, description="temperature of the rollouts and of every log-probability"
+    )
     top_p: float = Field(1.0, description="must stay 1: a rollout is a pure sample of the policy")
     top_k: int = Field(0, description="must stay 0: a rollout is a pure sample of the policy")
     epochs: int = Field(4, ge=1, description="passes over one rollout (count)")
@@ -167,7 +214,7 @@ class EvaluateSettings(Settings):
     """How a policy is compared with its reference."""
 
     prompts: int = Field(400, ge=2, description="held-out prompts (count)")
-    temperature: float = Field(
+    temperature: Temperature = Field(
         1.0, ge=0.0, description="sampling temperature of both sides; 0 takes the likeliest token"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1.0, description="coverage of every interval (probability)")
@@ -176,11 +223,11 @@ class EvaluateSettings(Settings):
 class SimulatedRaterSettings(Settings):
     """One simulated rater."""
 
-    name: str = Field(description="the rater's name, unique in the project")
+    name: Name = Field(description="the rater's name, unique in the project")
     behaviour: Literal["careful", "noisy", "lazy_left", "lazy_long", "inverted"] = Field(
         "careful", description="the rater's fault"
     )
-    group: str = Field("everyone", description="group whose weights the rater applies to the parts of the utility")
+    group: Name = Field("everyone", description="group whose weights the rater applies to the parts of the utility")
     noise: float | None = Field(
         None,
         ge=0.0,
@@ -208,9 +255,11 @@ class ProjectSettings(Settings):
     """The whole of ``heed.yaml``."""
 
     name: str = Field(description="name of the project")
-    model: str = Field(description="base model: a folder or a Hugging Face hub id")
+    model: str = Field(min_length=1, description="base model: a folder or a Hugging Face hub id")
     prompts: str = Field(
-        "prompts.jsonl", description="JSON lines with 'prompt' (text or messages) and optionally 'split': train or test"
+        "prompts.jsonl",
+        min_length=1,
+        description="JSON lines with 'prompt' (text or messages) and optionally 'split': train or test",
     )
     demonstrations: str = Field(
         "", description="JSON lines with 'prompt' and 'completion' for supervised tuning; empty skips it"
@@ -246,11 +295,11 @@ def _field_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseM
 
 def _explain(model: type[BaseModel], detail: Any, source: str) -> ConfigError:
     path = detail["loc"]
-    key = ".".join(str(part) for part in path)
+    key = cut(".".join(str(part) for part in path))
     if detail["type"] == "extra_forbidden":
         owner = _field_at(model, path)
         known = list(owner.model_fields) if owner else []
-        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.0)
+        near = difflib.get_close_matches(cut(str(path[-1])), known, n=1, cutoff=0.0)
         return ConfigError(
             f"{source}: unknown key '{key}'",
             "no setting has this name.",
@@ -262,7 +311,7 @@ def _explain(model: type[BaseModel], detail: Any, source: str) -> ConfigError:
     field = owner.model_fields.get(str(path[-1])) if owner and path else None
     meaning = f"It is: {field.description}." if field and field.description else "Correct the value."
     message = str(detail["msg"]).removeprefix("Value error, ")
-    where = f"'{key}' is {detail['input']!r}" if key else "the settings do not fit together"
+    where = f"'{key}' is {shown(detail['input'])}" if key else "the settings do not fit together"
     return ConfigError(f"{source}: {where}", message[:1].lower() + message[1:] + ".", meaning)
 
 
@@ -274,7 +323,9 @@ def parse_settings(model: type[S], values: Any, source: str) -> S:
     """
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{source}: not a mapping", f"it holds {type(values).__name__}, not 'key: value' lines.", "See 'heed init'."
+            f"{source}: not a mapping",
+            "it is empty." if values is None else f"it holds {shown(values)}, not 'key: value' lines.",
+            "See 'heed init'.",
         )
     try:
         return model.model_validate(values)
@@ -286,23 +337,15 @@ def load_settings(path: Path) -> ProjectSettings:
     """Read ``heed.yaml``.
 
     Raises:
-        ConfigError: the file is missing, is not UTF-8 or YAML, or a value is wrong.
+        ConfigError: the file is missing, too large, not UTF-8 or YAML, or a value is wrong.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise ConfigError(
             f"{path} is missing",
             "this folder is not a heed project.",
             "Run 'heed init NAME' or go into a project folder.",
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not UTF-8", f"byte {error.start} cannot be read.", "Save the file as UTF-8."
-        ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not YAML", str(error).replace("\n", " ") + ".", "Correct the line.") from None
-    return parse_settings(ProjectSettings, values, str(path))
+        )
+    return parse_settings(ProjectSettings, read_yaml(path, str(path)), str(path))
 
 
 def _scalar(value: Any) -> str:

@@ -14,6 +14,7 @@ from heed.config import (
     SFTSettings,
     SimulatedRaterSettings,
 )
+from heed.folder import check_new_folder, is_project
 from heed.loop import run_loop
 from heed.project import Project
 from heed.rounds import Rounds
@@ -76,10 +77,10 @@ def create_sandbox(folder: Path, name: str, seed: int, watcher: Watcher) -> Proj
     from heed.sandbox.world import base_model, write_project_files
     from heed.stages.results import prepare_machine
 
+    check_new_folder(folder)  # before the base model is trained, for a minute
     prepare_machine("cpu")
-    project = Project.create(folder, sandbox_settings(name, base_model(watcher), seed))
-    write_project_files(folder, seed)
-    return project
+    settings = sandbox_settings(name, base_model(watcher), seed)
+    return Project.create(folder, settings, lambda place: write_project_files(place, seed))
 
 
 def run_demo(folder: str | Path = "demo", seed: int = 0, watcher: Watcher | None = None) -> tuple[Path, Path]:
@@ -88,14 +89,9 @@ def run_demo(folder: str | Path = "demo", seed: int = 0, watcher: Watcher | None
     Raises:
         HeedError: see its message. Stopped: on Ctrl-C.
     """
-    from heed.sandbox.world import write_project_files
-
     watcher, place = watcher or Watcher(), Path(folder) / f"seed-{seed}"
-    if (place / "heed.yaml").is_file():
+    if is_project(place):
         project = Project.open(place)
-        if not (place / "demonstrations.jsonl").is_file():
-            # Stopped between making the project and writing its files, of which this is the last.
-            write_project_files(place, seed)
     else:
         project = create_sandbox(place, f"demo, seed {seed}", seed, watcher)
     with project:

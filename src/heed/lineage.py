@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 from heed.errors import ProjectError
 from heed.feedback.schema import completions, feedback, feedback_completions, prompts, raters, run_feedback
 from heed.runs import RunRecord
+from heed.texts import cut, text_fault
 
 NodeKind = Literal["prompt", "completion", "feedback", "rater", "run"]
 
@@ -89,7 +90,7 @@ def trace(connection: Connection, identity: str, runs: Sequence[RunRecord], full
         found = [(chosen, rest)]
     if not found:
         raise ProjectError(
-            f"'{identity}'",
+            f"'{cut(identity)}'",
             "no run, rater, prompt, completion or judgment of this project is called so.",
             "See 'heed runs' for runs, and the exported feedback for the other ids.",
         )
@@ -120,6 +121,8 @@ class _Tracer:
     def exists(self, kind: str, identity: str) -> bool:
         if kind == "run":
             return identity in self._runs
+        if text_fault(identity):
+            return False  # what cannot be kept is not there, and a database cannot even be asked for it
         key = {
             "rater": raters.c.name,
             "completion": completions.c.id,

@@ -1,4 +1,4 @@
-"""One writing process at a time on a project: a lock of the operating system, which dies with its process."""
+"""One writing process at a time on a place: a lock of the operating system, which dies with its process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from heed.files import file_errors
 _PATIENCE_SECONDS = 0.5
 """A reader that asks who holds the lock holds it for an instant itself; a writer waits that out before it gives up."""
 
-_held: weakref.WeakSet[ProjectLock] = weakref.WeakSet()
+_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,17 @@ class LockOwner:
     token: str
 
 
-class ProjectLock:
-    """A lock on the file at ``path``, taken as often as wanted by this object and given up as often."""
+class FileLock:
+    """A lock on the file at ``path``, taken as often as wanted by this object and given up as often.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the file; made where it is missing, in a folder that is there.
+        place: what is locked, as errors call it: "project /home/ann/mine".
+        instead: what to do where this very process holds the lock by another object.
+    """
+
+    def __init__(self, path: Path, place: str, instead: str) -> None:
+        self.path, self.place, self.instead = path, place, instead
         self._descriptor: int | None = None
         self._depth = 0
         self._owner: LockOwner | None = None
@@ -55,14 +61,12 @@ class ProjectLock:
         if self._owner is not None:
             self._depth += 1
             return self._owner
-        with file_errors(f"project {self.path.parent}"):
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = self._lock_file()
+        owner = LockOwner(
+            os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"), uuid4().hex
+        )
         try:
-            self._wait_for(descriptor)
-            owner = LockOwner(
-                os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"), uuid4().hex
-            )
-            with file_errors(f"project {self.path.parent}"):
+            with file_errors(self.place):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps(vars(owner)).encode(), 0)
         except BaseException:
@@ -72,13 +76,22 @@ class ProjectLock:
         _held.add(self)
         return owner
 
-    def release(self) -> None:
-        """Give up one taking; the last one frees the lock."""
+    def release(self, remove: bool = False) -> None:
+        """Give up one taking; the last one frees the lock.
+
+        Args:
+            remove: with the last taking delete the file too. Whoever waits for it then locks a new one.
+        """
         if self._depth == 0:
             return
         self._depth -= 1
         if self._depth == 0:
-            self._let_go()
+            try:
+                if remove:
+                    with file_errors(self.place):
+                        self.path.unlink(missing_ok=True)
+            finally:
+                self._let_go()
 
     def owner(self) -> LockOwner | None:
         """Who holds the lock now; None if nobody does, whatever a process that died left in the file."""
@@ -96,8 +109,24 @@ class ProjectLock:
             os.close(descriptor)
         return None
 
-    def _wait_for(self, descriptor: int) -> None:
+    def _lock_file(self) -> int:
+        """A descriptor of the file, locked."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            with file_errors(self.place):
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                with file_errors(self.place):
+                    self._wait_for(descriptor, deadline)
+                    if _lies_at(descriptor, self.path):
+                        return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            # Its holder deleted it on giving it up: the lock of a file without a name keeps nobody out.
+            os.close(descriptor)
+
+    def _wait_for(self, descriptor: int, deadline: float) -> None:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,17 +138,27 @@ class ProjectLock:
 
     def _taken(self, owner: LockOwner) -> ProjectError:
         if owner.pid == os.getpid() and owner.host == socket.gethostname():
-            why, fix = "this very process has it open a second time and is writing.", "Use one Project object."
-        else:
-            why = f"process {owner.pid} on {owner.host} has been writing to it since {owner.since}."
-            fix = f"Wait for it to end, or stop it with: kill -INT {owner.pid}"
-        return ProjectError(f"project {self.path.parent}", why, fix)
+            return ProjectError(self.place, "this very process is writing to it already.", self.instead)
+        if owner.pid == 0:
+            return ProjectError(self.place, "another process has just begun to write to it.", "Wait for it to end.")
+        return ProjectError(
+            self.place,
+            f"process {owner.pid} on {owner.host} has been writing to it since {owner.since}.",
+            f"Wait for it to end, or stop it with: kill -INT {owner.pid}",
+        )
 
     def _let_go(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor, self._owner, self._depth = None, None, 0
         _held.discard(self)
+
+
+def _lies_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _read_owner(descriptor: int) -> LockOwner:

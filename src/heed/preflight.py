@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from heed.errors import ProjectError
+from heed.errors import ModelError, ProjectError
 from heed.feedback.kinds import PromptContent
 from heed.feedback.store import PromptRecord
 from heed.project import Project
 from heed.raters.simulated import simulated_raters, utility_by_name
+from heed.stages.identity import model_identity
 
 if TYPE_CHECKING:
     from heed.models.policy import Policy
@@ -30,6 +31,24 @@ def check_raters(project: Project) -> None:
         raise ProjectError(
             "no rater to ask", "raters.simulated in heed.yaml is empty.", "Add one, or set raters.kind to human."
         )
+
+
+def base_identity(project: Project, model: str) -> str:
+    """What the weights of the base model at ``model`` (a folder or a hub id) are known by.
+
+    Raises:
+        ModelError: they are not those that the project has worked with so far, naming a run that was made from the others.
+    """
+    identity = model_identity(model)
+    for run in project.runs():
+        if run.state == "done" and run.config.get("base_identity", identity) != identity:
+            raise ModelError(
+                f"the base model {model}",
+                f"it is not the one that {run.id} was made with: its files are others now, or 'model' in heed.yaml names "
+                "another. What this project has learned is about the former.",
+                "Put that one back, or begin a new project: heed init NAME --model MODEL --prompts FILE",
+            )
+    return identity
 
 
 def check_prompts(project: Project, model: str) -> None:

@@ -1,34 +1,34 @@
-"""A project: a folder with ``heed.yaml``, a database, the runs and what they left behind.
-
-heed.yaml        the settings                    runs/<id>/      the files of each run
-heed.db          the store (unless elsewhere)    artifacts/      what finished runs keep, by content
-heed.lock        held by the process that writes
-"""
+"""A project: a folder with ``heed.yaml``, a database, the runs and what they left behind (see :mod:`heed.folder`)."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 
 from heed import lineage, runs
 from heed.artifacts import Artifact, ArtifactFolder
-from heed.config import ProjectSettings, commented_yaml, load_settings
-from heed.errors import HeedError, ProjectError
+from heed.config import ProjectSettings, load_settings
+from heed.errors import ProjectError
 from heed.feedback import schema
-from heed.feedback.store import Store
-from heed.files import file_errors, write_text
-from heed.lock import ProjectLock
+from heed.files import file_errors
+from heed.folder import (
+    ARTIFACTS,
+    RUNS,
+    SETTINGS_FILE,
+    forget_making,
+    is_project,
+    make_project_folder,
+    open_store,
+    project_lock,
+)
 from heed.runs import Cost, Run, RunRecord, RunRequest, RunState
 
 __all__ = ["ArtifactFault", "Cost", "Project", "Run", "RunRecord", "RunState"]
-
-SETTINGS_FILE = "heed.yaml"
 
 
 @dataclass(frozen=True)
@@ -55,42 +55,33 @@ class Project:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).resolve()
         self.settings: ProjectSettings = load_settings(self.folder / SETTINGS_FILE)
-        self._runs = self.folder / "runs"
-        with file_errors(f"project {self.folder}"):
-            for part in (self._runs, self.folder / "artifacts"):
-                part.mkdir(exist_ok=True)
-        self._artifacts = ArtifactFolder(self.folder / "artifacts", self._runs)
-        self._lock = ProjectLock(self.folder / "heed.lock")
+        forget_making(self.folder)
+        self._runs = self.folder / RUNS
+        self._artifacts = ArtifactFolder(self.folder / ARTIFACTS, self._runs)
+        self._lock = project_lock(self.folder)
         self._live: set[str] = set()
-        self.store = Store.open(self._database_url())
+        self.store = open_store(self.folder, self.settings)
 
     @classmethod
-    def create(cls, folder: str | Path, settings: ProjectSettings) -> Project:
-        """Make a project in a new or empty folder.
+    def create(
+        cls, folder: str | Path, settings: ProjectSettings, fill: Callable[[Path], None] = lambda folder: None
+    ) -> Project:
+        """Make a project in a new or an empty folder, or in one where a process was killed while it made one.
+
+        ``heed.yaml`` comes last and makes the folder a project: killed before that, the same call makes it anew; after
+        an error what was made is taken away again.
+
+        Args:
+            folder: where.
+            settings: what heed.yaml is to say.
+            fill: writes the project's other files into the folder that it is given, each whole or not at all (see
+                :mod:`heed.files`).
 
         Raises:
-            ProjectError: the folder is a project, holds something else, or cannot be written.
+            ProjectError: the folder is a project, holds something else, cannot be written, or another process is making
+                a project there.
         """
-        place = Path(folder).resolve()
-        if (place / SETTINGS_FILE).exists():
-            raise ProjectError(
-                f"folder {place}", "it is a heed project already.", "Go into it and use it, or name another folder."
-            )
-        if place.exists() and not place.is_dir():
-            raise ProjectError(f"folder {place}", "it is a file.", "Name another folder.")
-        with file_errors(f"folder {place}"):
-            if place.exists() and any(place.iterdir()):
-                raise ProjectError(f"folder {place}", "it is not empty.", "Name a new or an empty folder.")
-            place.mkdir(parents=True, exist_ok=True)
-            # First, and whole or not at all: a project cut off after this line is completed when it is opened.
-            write_text(place / SETTINGS_FILE, commented_yaml(settings))
-        try:
-            return cls(place)
-        except HeedError:
-            # The folder was empty: what is in it is half a project of this call, in the way of the next one.
-            for entry in place.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            raise
+        return cls(make_project_folder(folder, settings, fill))
 
     @classmethod
     def open(cls, folder: str | Path = ".") -> Project:
@@ -101,7 +92,7 @@ class Project:
         """
         start = Path(folder).resolve()
         for place in (start, *start.parents):
-            if (place / SETTINGS_FILE).is_file():
+            if is_project(place):
                 return cls(place)
         raise ProjectError(
             f"folder {start}",
@@ -121,23 +112,6 @@ class Project:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _database_url(self) -> str:
-        url = self.settings.database
-        if not url.startswith("sqlite:///"):
-            return url
-        database = make_url(url).database
-        if not database or database == ":memory:":
-            raise ProjectError(f"database {url}", "it names no file.", f"Write sqlite:///heed.db in {SETTINGS_FILE}.")
-        file = self.folder / database
-        # A database that has vanished from under its runs is not to be replaced by an empty one in silence.
-        if (not file.exists() or file.stat().st_size == 0) and any(self._runs.iterdir()):
-            raise ProjectError(
-                f"database {file}",
-                f"it is {'empty' if file.exists() else 'missing'}, but {self._runs} has runs that it knew of.",
-                "Put the database back from a copy, or begin a new project.",
-            )
-        return f"sqlite:///{file}"
 
     # One writer at a time
 
@@ -269,18 +243,30 @@ class Project:
             )
         return path
 
-    def verify_artifacts(self) -> list[ArtifactFault]:
-        """Read every artifact and compare it with its hash; what is missing or has changed is returned."""
+    def verify_artifacts(self, progress: Callable[[int, int], None] = lambda read, total: None) -> list[ArtifactFault]:
+        """Read every artifact and compare it with its hash; what is missing or has changed is returned.
+
+        Args:
+            progress: called again and again with what has been read so far and what there is in all (bytes).
+        """
         table = schema.artifacts
         query = select(table).order_by(table.c.run_id, table.c.name)
         with self.store.reading() as connection:
             rows = connection.execute(query).all()
+        total = sum({row.hash: row.bytes for row in rows}.values())
+        read = 0
+
+        def count(size: int) -> None:
+            nonlocal read
+            read += size
+            progress(read, total)
+
         reasons: dict[str, str | None] = {}
         faults = []
         for row in rows:
             artifact = Artifact(row.hash, row.file, row.bytes)
             if row.hash not in reasons:
-                reasons[row.hash] = self._artifacts.fault(artifact)
+                reasons[row.hash] = self._artifacts.fault(artifact, count)
             reason = reasons[row.hash]
             if reason is not None:
                 faults.append(ArtifactFault(row.name, row.run_id, self._artifacts.path(artifact), reason))

@@ -28,6 +28,11 @@ class Item:
     a: CompletionRecord
     b: CompletionRecord
 
+    @property
+    def pair(self) -> frozenset[str]:
+        """Ids of the two completions, in no order."""
+        return frozenset((self.a.id, self.b.id))
+
 
 def pairs_of(project: Project, run_id: str) -> list[Item]:
     """Disjoint pairs of each prompt's completions of a run; equal texts are no question."""
@@ -43,16 +48,19 @@ def pairs_of(project: Project, run_id: str) -> list[Item]:
     ]
 
 
+def judged_pairs(store: Store, rater: str | None = None) -> set[frozenset[str]]:
+    """The pairs of completions, each as ``Item.pair``, that ``rater`` (None: anybody) has judged."""
+    raters = None if rater is None else [rater]
+    return {frozenset(s.feedback.completion_ids) for s in store.feedback(kinds=["comparison"], raters=raters)}
+
+
 def open_items(project: Project, limit: int | None = None, rater: str | None = None) -> list[Item]:
     """Pairs of sampled completions that ``rater`` (None: anybody) has not judged, newest samples first."""
-    judged = {
-        frozenset(s.feedback.completion_ids)
-        for s in project.store.feedback(kinds=["comparison"], raters=None if rater is None else [rater])
-    }
+    judged = judged_pairs(project.store, rater)
     items: list[Item] = []
     sampled = [run for run in project.runs() if run.stage == "sample"]
     for run in sorted(sampled, key=lambda run: run.started, reverse=True):
-        items += [i for i in pairs_of(project, run.id) if frozenset((i.a.id, i.b.id)) not in judged]
+        items += [item for item in pairs_of(project, run.id) if item.pair not in judged]
         if limit is not None and len(items) >= limit:
             return items[:limit]
     return items
@@ -60,7 +68,7 @@ def open_items(project: Project, limit: int | None = None, rater: str | None = N
 
 def choices_of_people(project: Project, items: Sequence[Item]) -> dict[str, int]:
     """How often each choice was made by whoever has judged these items."""
-    asked = {frozenset((item.a.id, item.b.id)) for item in items}
+    asked = {item.pair for item in items}
     judged = (stored.feedback for stored in project.store.feedback(kinds=["comparison"]))
     return dict(Counter(f.choice for f in judged if isinstance(f, Comparison) and frozenset(f.completion_ids) in asked))
 

@@ -13,7 +13,7 @@ from typing import Any
 from heed.errors import DataError, ProjectError
 from heed.feedback.kinds import Demonstration, completion_id
 from heed.feedback.store import CompletionRecord, PromptRecord
-from heed.preflight import check_prompts, check_raters
+from heed.preflight import base_identity, check_prompts, check_raters
 from heed.project import Project
 from heed.questions import Item, choices_of_people, comparisons_in, open_items, pairs_of, simulate, unique
 from heed.raters.simulated import Utility, simulated_raters, utility_by_name
@@ -71,13 +71,14 @@ class Rounds:
         )
 
     def check(self) -> None:
-        """Read the prompts, and refuse what would stop the loop only after hours: the device, raters, over-long prompts.
+        """Read the prompts, and refuse what would stop the loop only after hours: device, raters, model, long prompts.
 
         Raises:
             HeedError: what is wrong.
         """
         self._device()
         check_raters(self.project)
+        base_identity(self.project, self._base_model())
         self.load_prompts()
         check_prompts(self.project, self._base_model())
 
@@ -133,7 +134,8 @@ class Rounds:
     ) -> Iterator[Run]:
         """A run record around a stage, which calls ``finish``; in state "done" where it was done before."""
         settings = self.settings
-        machine = {"base": settings.model, "device": settings.device, "threads": settings.threads}
+        base = {"base": settings.model, "base_identity": base_identity(self.project, self._base_model())}
+        machine = {**base, "device": settings.device, "threads": settings.threads}
         known = [parent for parent in parents if parent != "base"]
         run = self.project.begin_run(stage, {**config, **machine}, settings.seed, known, feedback, round_, self.fresh)
         if run.state == "done":

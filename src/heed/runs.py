@@ -23,8 +23,12 @@ from heed.artifacts import Artifact, ArtifactFolder
 from heed.errors import DataError, ProjectError
 from heed.feedback import database, schema
 from heed.feedback.store import Store
+from heed.texts import cut, spelled
 
 RunState = Literal["running", "interrupted", "done", "failed", "stopped"]
+
+_ERROR_KEPT = 10_000
+"""Characters of the error of a failed run: enough for any message, and no more of a value from outside than that."""
 
 _STAGE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
@@ -199,7 +203,8 @@ class Run:
     def fail(self, error: BaseException | str, cost: Cost | None = None) -> None:
         """End as "failed" with the error's text; the same command resumes it."""
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        self._update(cost or Cost(), state="failed", error=text, ended=datetime.now(UTC))
+        kept = cut(spelled(text), _ERROR_KEPT)
+        self._update(cost or Cost(), state="failed", error=kept, ended=datetime.now(UTC))
         self._end("failed")
 
     def stop(self, cost: Cost | None = None) -> None:

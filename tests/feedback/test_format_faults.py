@@ -342,7 +342,7 @@ def test_a_place_without_room_is_an_error_and_leaves_nothing_behind(tmp_path: Pa
 
 
 def test_a_folder_that_is_not_there_and_a_format_that_is_not_known(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="there is no folder"):
         write_rows([], tmp_path / "missing" / "x", "heed")
     unknown: Any = "parquet"
     with pytest.raises(DataError, match="heed, trl, hh, csv"):

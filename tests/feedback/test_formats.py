@@ -27,6 +27,7 @@ CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
 )
 ANY = st.text(CHARACTERS, max_size=12)
 FULL = ANY.filter(lambda text: bool(text.strip()))
+NAMES = st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1, max_size=12).filter(str.isprintable)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TIMES = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
 CONVERSATIONS = st.lists(
@@ -45,7 +46,7 @@ def rows(draw: st.DrawFn, kinds: tuple[str, ...] = tuple(KINDS), texts: st.Searc
     ids = [completion_id(prompt_id(prompt), text, origin) for text in completions]
     answer = draw(answers(kind, completions))
     common = {
-        "rater": draw(FULL),
+        "rater": draw(NAMES),
         "prompt_id": prompt_id(prompt),
         "completion_ids": ids,
         "shown_order": draw(st.none() | st.permutations(range(len(ids)))) or None,

@@ -222,6 +222,75 @@ def test_a_correction_supersedes_and_the_original_stays(store):
     assert store.add_feedback([second]).duplicates == 1
 
 
+def compared(prompt: str, pair: list[str], choice: str = "a", at: int = 0, **more) -> Comparison:
+    created = NOON + timedelta(seconds=at)
+    values = {"rater": "ann", "prompt_id": prompt, "completion_ids": tuple(pair), "choice": choice} | more
+    return Comparison(created=created, **values)
+
+
+def test_a_question_is_answered_once_by_a_rater_and_corrected_by_who_knows_the_answer(store):
+    prompts, completions = add_items(store)
+    prompt, pair = prompts[0], completions[0][:2]
+    first = compared(prompt, pair)
+    assert store.add_answer(first) == first.id == store.add_answer(first)
+    again, turned = compared(prompt, pair, "b", at=1), compared(prompt, pair[::-1], "tie", at=2)
+    assert store.add_answer(again) == store.add_answer(turned) == first.id
+    correction = compared(prompt, pair, "b", at=3, supersedes=first.id)
+    assert store.add_answer(correction) == correction.id
+    late = compared(prompt, pair, "tie", at=4, supersedes=first.id)
+    assert store.add_answer(late) == correction.id
+    assert [entry.id for entry in store.feedback(include_superseded=True)] == [first.id, correction.id]
+    others = [
+        compared(prompt, pair, at=5, rater="bob"),
+        compared(prompt, completions[0][1:3], at=6),
+        compared(prompts[1], completions[1][:2], at=7),
+        thumb(prompt, pair[0], at=8),
+    ]
+    assert [store.add_answer(other) for other in others] == [other.id for other in others]
+    with pytest.raises(DataError, match="is not in the store"):
+        store.add_answer(compared(prompt, ["c0000000000000000", pair[0]], at=9))
+
+
+def test_of_processes_that_answer_the_same_questions_at_once_one_answers_each(store, url):
+    """Each answers all questions, as a rater would in a window of its own; the clocks differ, so the answers do."""
+    add_items(store, prompts=30, samples=2)
+    code = """
+        import sys
+        from datetime import UTC, datetime
+        from heed.feedback.kinds import Comparison
+        from heed.feedback.store import Store
+
+        store = Store.open(sys.argv[1])
+        items = {}
+        for completion in store.completions():
+            items.setdefault(completion.prompt_id, []).append(completion.id)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        stored = 0
+        for prompt, pair in items.items():
+            said = Comparison(rater="ann", prompt_id=prompt, completion_ids=tuple(pair), choice="a", created=datetime.now(UTC))
+            stored += store.add_answer(said) == said.id
+        print(stored)
+    """
+    windows = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for window in windows:
+        assert window.stdout.readline() == "ready\n"
+    for window in windows:
+        window.stdin.write("go\n")
+        window.stdin.flush()
+    stored = [int(window.communicate(timeout=60)[0]) for window in windows]
+    assert sum(stored) == 30
+    assert len(store.feedback(raters=["ann"])) == 30
+
+
 def test_corrections_that_make_no_sense_are_refused_and_nothing_of_them_goes_in(store):
     prompts, completions = add_items(store)
     first = thumb(prompts[0], completions[0][0])

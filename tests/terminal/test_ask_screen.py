@@ -132,3 +132,40 @@ def test_nobody_answers_for_a_simulated_rater(folder: Path) -> None:
     assert done.returncode == 2
     assert "it is a simulated rater" in done.stderr
     assert not answers(folder)
+
+
+def test_a_window_left_open_asks_no_more_for_what_was_judged_in_another_one(folder: Path) -> None:
+    with PtySession([*HEED, "ask", "--rater", "ann"], folder) as session:
+        seen = session.wait_for("Any key goes on")
+        session.press(" ")
+        seen = session.wait_for("0 of 6 judged", seen)
+        assert pipe(folder, "left\ntie\nb\n").returncode == 0
+        before = answers(folder)
+        session.press("r")
+        shown = seen
+        seen = session.wait_for("3 of 6 judged", seen)
+        assert "not saved: you have judged this pair in another session" in session.text(shown)
+        session.press("l")
+        seen = session.wait_for("4 of 6 judged", seen)
+        session.press("q")
+        assert session.end() == 0
+    assert "1 answer saved, 3 answered in another session meanwhile. 2 pairs left" in session.text()
+    assert answers(folder)[:3] == before
+    assert len(answers(folder)) == 4
+
+
+def test_lines_of_two_pipes_store_each_pair_once_and_stay_with_their_pairs(folder: Path) -> None:
+    """The second pipe is written for the same six pairs: its lines must not move to others."""
+    command = [*HEED, "ask", "--rater", "ann"]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as second:
+        assert second.stdin is not None
+        assert second.stdout is not None
+        assert any("right:" in line for line in iter(second.stdout.readline, ""))
+        assert pipe(folder, "left\n" * 4).returncode == 0
+        told, _ = second.communicate("tie\n" * 6, timeout=60)
+        assert second.returncode == 0
+    assert told.count("not saved: you have judged this pair") == 4
+    assert "2 answers saved, 4 answered in another session meanwhile. Nothing is left to judge." in told
+    choices = [feedback.choice for feedback in answers(folder)]
+    assert (len(choices), choices.count("tie")) == (6, 2)
+    assert len({feedback.completion_ids for feedback in answers(folder)}) == 6

@@ -118,6 +118,33 @@ def test_undo_reaches_the_sessions_before(project: Project) -> None:
     assert seen == [now, *reversed(earlier)]
 
 
+def test_two_sessions_of_a_rater_leave_one_answer_to_each_pair(project: Project) -> None:
+    one, other = session_of(project), session_of(project)
+    first = [one.answer(Answer("left"), 1.0) for _ in range(3)]
+    assert other.answer(Answer("right"), 1.0) is None
+    assert (other.saved, other.elsewhere, other.judged) == (0, 1, 1)
+    assert other.undo(), "what was said in the other session can be corrected in this one"
+    assert other.current is not None
+    assert other.current.supersedes == first[0]
+    assert other.answer(Answer("tie"), 1.0) is not None
+    other.leave_out_judged()
+    assert other.current is not None
+    assert (other.judged, other.current.item) == (3, one.items[3])
+    for _ in range(3):
+        assert one.undo()
+    assert one.answer(Answer("both_bad"), 1.0) is None, "the other session has corrected it already"
+    assert (one.saved, one.corrected, other.corrected) == (3, 0, 1)
+    assert [feedback.choice for feedback in stored(project)].count("tie") == 1
+    assert len(stored(project)) == 3
+
+
+def test_sessions_of_two_raters_know_nothing_of_each_other(project: Project) -> None:
+    one, other = session_of(project), session_of(project, "bob")
+    assert one.answer(Answer("left"), 1.0)
+    assert other.answer(Answer("left"), 1.0)
+    assert (one.elsewhere, other.elsewhere) == (0, 0)
+
+
 def test_a_skipped_item_comes_again_another_time_and_a_skipped_correction_leaves_the_answer(project: Project) -> None:
     session = session_of(project)
     skipped = session.current

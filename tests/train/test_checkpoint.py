@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,17 +61,20 @@ def test_the_newest_two_stay_and_the_newest_counts_by_number(tmp_path: Path) -> 
     assert not tmp_path.exists()
 
 
-def test_a_draft_left_by_a_killed_process_is_ignored_and_then_removed(tmp_path: Path) -> None:
+def test_drafts_of_processes_that_are_no_more_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "print")
     checkpoints.save(1, some_tensors(1), {})
-    draft = tmp_path / ".draft-12345"
-    draft.mkdir()
-    (draft / "tensors.safetensors").write_bytes(b"torn")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for writer in (dead.pid, os.getpid(), os.getppid()):
+        (tmp_path / f".draft-{writer}").mkdir()
+        (tmp_path / f".draft-{writer}" / "tensors.safetensors").write_bytes(b"torn")
+    (tmp_path / f".draft-{dead.pid}-old-7").mkdir()
     saved = checkpoints.latest()
     assert saved is not None
     assert saved.step == 1
     checkpoints.save(2, some_tensors(2), {})
-    assert {entry.name for entry in tmp_path.iterdir()} == {"step-1", "step-2"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"step-1", "step-2", f".draft-{os.getppid()}"}
 
 
 def test_another_runs_checkpoints_are_refused(tmp_path: Path) -> None:

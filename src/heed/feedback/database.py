@@ -40,7 +40,7 @@ BUSY_SECONDS = 30.0
 _MIGRATION_LOCK = 0x68656564  # "heed": one process at a time migrates a PostgreSQL database
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str | URL) -> Engine:
     """Connect to ``url`` and bring its schema to ``HEAD``; a new database is made.
 
     Before an older SQLite database is migrated, a copy is kept beside it as ``NAME.REVISION.backup``.
@@ -124,9 +124,11 @@ def existing(connection: Connection, key: ColumnElement[Any], values: Iterable[s
     return {row[0] for row in rows_among(connection, select(key), key, values)}
 
 
-def _parse_url(url: str) -> URL:
+def _parse_url(url: str | URL) -> URL:
     try:
         address = make_url(url)
+        if address.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ArgumentError("another kind of database")
         address.get_dialect()
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
         # The URL may hold a password: it is not repeated.

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import get_args
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from heed.errors import DataError
 from heed.feedback import database, schema
 from heed.feedback.kinds import AnyFeedback, PromptContent, prompt_id
 from heed.feedback.records import AddResult, CompletionRecord, RaterKind, RaterRecord
+from heed.texts import name_fault, shown
 
 CONTENT: TypeAdapter[PromptContent] = TypeAdapter(PromptContent)
 
@@ -57,10 +58,9 @@ def add_raters(connection: Connection, raters: Sequence[RaterRecord]) -> AddResu
     }
     new = []
     for rater in raters:
-        if not 1 <= len(rater.name) <= 255 or not rater.name.isprintable():
-            raise DataError(
-                f"rater {rater.name[:60]!r}", "a name has 1 to 255 printable characters.", "Name the rater otherwise."
-            )
+        fault = name_fault(rater.name) or (name_fault(rater.group) if rater.group else None)
+        if fault:
+            raise DataError(f"rater {shown(rater.name)}", f"{fault}.", "Name the rater and its group otherwise.")
         if rater.kind not in get_args(RaterKind):
             raise DataError(
                 f"rater '{rater.name}'",
@@ -138,9 +138,7 @@ def add_feedback(connection: Connection, feedback: Sequence[AnyFeedback]) -> Add
     new = {identity: entry for identity, entry in given.items() if identity not in known}
     _check_items(connection, new)
     _check_corrections(connection, new)
-    names = dict.fromkeys(entry.rater for entry in new.values())
-    unknown = [name for name in names if name not in database.existing(connection, schema.raters.c.name, names)]
-    add_raters(connection, [RaterRecord(name, "human", "") for name in unknown])
+    unknown = _add_unknown_raters(connection, [entry.rater for entry in new.values()])
     if new:
         connection.execute(
             insert(table),
@@ -165,6 +163,39 @@ def add_feedback(connection: Connection, feedback: Sequence[AnyFeedback]) -> Add
     if places:
         connection.execute(insert(schema.feedback_completions), places)
     return AddResult(len(new), len(feedback) - len(new), tuple(unknown))
+
+
+def add_answer(connection: Connection, answer: AnyFeedback) -> str:
+    """Add the answer of a rater who is being asked, unless that rater has answered the question before.
+
+    Returns:
+        The id of the answer that stands.
+    """
+    raters, table = schema.raters, schema.feedback
+    _add_unknown_raters(connection, [answer.rater])
+    # PostgreSQL works on several transactions at a time: those of one rater take turns from here on.
+    connection.execute(select(raters.c.number).where(raters.c.name == answer.rater).with_for_update())
+    about = (table.c.rater == answer.rater, table.c.prompt_id == answer.prompt_id, table.c.kind == answer.kind)
+    said = connection.execute(select(table).where(*about, ~superseded()).order_by(table.c.number))
+    standing = [row.id for row in said if set(row.record["completion_ids"]) == set(answer.completion_ids)]
+    if standing and answer.supersedes not in standing:
+        return str(standing[-1])
+    add_feedback(connection, [answer])
+    return answer.id
+
+
+def superseded() -> ColumnElement[bool]:
+    """Whether a row of the table of feedback has been corrected by another one."""
+    correction = schema.feedback.alias("correction")
+    return select(correction.c.number).where(correction.c.supersedes == schema.feedback.c.id).exists()
+
+
+def _add_unknown_raters(connection: Connection, names: Sequence[str]) -> list[str]:
+    """Enter those of ``names`` that nobody has heard of as people, and return them."""
+    known = database.existing(connection, schema.raters.c.name, names)
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    add_raters(connection, [RaterRecord(name, "human", "") for name in unknown])
+    return unknown
 
 
 def _check_items(connection: Connection, feedback: dict[str, AnyFeedback]) -> None:

@@ -26,19 +26,9 @@ from pydantic import (
 )
 
 from heed.errors import DataError
+from heed.texts import checked_name, text_fault
 
 IMPORT_ORIGIN = "import"
-
-
-def text_fault(text: str) -> str | None:
-    """Why ``text`` cannot be kept, or None: lone surrogates have no UTF-8, and PostgreSQL holds no NUL character."""
-    if "\x00" in text:
-        return f"character {text.index(chr(0))} is NUL, which a database cannot hold"
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        return f"character {error.start} is a lone surrogate (U+{ord(text[error.start]):04X}), which has no UTF-8 form"
-    return None
 
 
 def _storable(text: str) -> str:
@@ -79,6 +69,8 @@ def _in_utc(time: datetime) -> datetime:
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_storable)]
 NonBlank = Annotated[Text, AfterValidator(_not_blank)]
+Id = Annotated[NonBlank, Field(max_length=17)]  # as long as the ids made here, which is what the database keeps
+Name = Annotated[str, Field(strict=True), AfterValidator(checked_name)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_without_minus_zero)]
 Index = Annotated[int, Field(strict=True, ge=0)]
 Time = Annotated[AwareDatetime, BeforeValidator(_not_a_number), AfterValidator(_in_utc)]
@@ -153,15 +145,15 @@ class Feedback(_Record):
     """
 
     kind: str
-    rater: Annotated[NonBlank, Field(max_length=200)]
-    prompt_id: NonBlank
-    completion_ids: tuple[NonBlank, ...]
+    rater: Name
+    prompt_id: Id
+    completion_ids: tuple[Id, ...]
     shown_order: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     seconds: Annotated[Number, Field(ge=0)] | None = None
     confidence: Annotated[Number, Field(ge=0, le=1)] | None = None
     created: Time
     source: Text = ""
-    supersedes: NonBlank | None = None
+    supersedes: Id | None = None
 
     @property
     def id(self) -> str:
@@ -183,8 +175,8 @@ class Feedback(_Record):
         return self
 
 
-One = Annotated[tuple[NonBlank, ...], Field(min_length=1, max_length=1)]
-Two = Annotated[tuple[NonBlank, ...], Field(min_length=2, max_length=2)]
+One = Annotated[tuple[Id, ...], Field(min_length=1, max_length=1)]
+Two = Annotated[tuple[Id, ...], Field(min_length=2, max_length=2)]
 
 
 class Comparison(Feedback):
@@ -268,7 +260,7 @@ class Ranking(Feedback):
     """Completions in order, best group first; positions in one group are tied, positions in none were not ranked."""
 
     kind: Literal["ranking"] = "ranking"
-    completion_ids: Annotated[tuple[NonBlank, ...], Field(min_length=2)]
+    completion_ids: Annotated[tuple[Id, ...], Field(min_length=2)]
     groups: tuple[Group, ...]
 
     @model_validator(mode="after")
@@ -304,7 +296,7 @@ class Demonstration(Feedback):
     """What the rater would answer to a prompt, unseen any completion."""
 
     kind: Literal["demonstration"] = "demonstration"
-    completion_ids: Annotated[tuple[NonBlank, ...], Field(max_length=0)] = ()
+    completion_ids: Annotated[tuple[Id, ...], Field(max_length=0)] = ()
     text: NonBlank
 
 

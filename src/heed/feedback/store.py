@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
+from sqlalchemy import URL, Connection, Select, Table, func, select
 from sqlalchemy.exc import IntegrityError
 
 from heed.feedback import database, intake, schema
@@ -36,11 +36,11 @@ class Store:
             raises it when the disk is full, the file read-only or damaged, or the server away.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.engine = database.open_database(url)
 
     @classmethod
-    def open(cls, url: str) -> Store:
+    def open(cls, url: str | URL) -> Store:
         """Open or make the database at ``url``."""
         return cls(url)
 
@@ -169,6 +169,21 @@ class Store:
             new_raters += result.new_raters
         return AddResult(added, duplicates, tuple(new_raters))
 
+    def add_answer(self, answer: AnyFeedback) -> str:
+        """Add what a rater who is being asked has answered, unless this rater has answered the same question before.
+
+        It is the same question where kind, prompt and completions are the same, in whatever order. Looking and adding are
+        one transaction, so that two sessions of one rater never leave two answers. A correction goes in where it
+        supersedes the answer that stands.
+
+        Returns:
+            The id of the answer that stands: of this one, or of the one that was there.
+
+        Raises:
+            DataError: as for :meth:`add_feedback`.
+        """
+        return self.write(lambda connection: intake.add_answer(connection, answer))
+
     def feedback(
         self,
         kinds: Sequence[str] | None = None,
@@ -180,7 +195,7 @@ class Store:
         table = schema.feedback
         query = select(table)
         if not include_superseded:
-            query = query.where(~_superseded(table))
+            query = query.where(~intake.superseded())
         conditions = {table.c.kind: kinds, table.c.rater: raters, table.c.id: ids}
         with self.reading() as connection:
             rows = _rows(connection, query, table, conditions)
@@ -193,11 +208,6 @@ class Store:
             counts = {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
             corrected = select(func.count(schema.feedback.c.supersedes))
             return counts | {"superseded": connection.scalar(corrected) or 0}
-
-
-def _superseded(table: Table) -> ColumnElement[bool]:
-    correction = schema.feedback.alias("correction")
-    return select(correction.c.number).where(correction.c.supersedes == table.c.id).exists()
 
 
 def _rows(

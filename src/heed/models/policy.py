@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
+from jinja2 import TemplateError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -19,10 +18,12 @@ from heed.feedback.kinds import PromptContent
 from heed.models.batch import TokenBatch, rounded_rows, take_rows
 from heed.models.linear import linear
 from heed.models.trunk import trunk_of
+from heed.texts import cut, shown
 
 # Logits of more than this many numbers are computed in pieces and again in the backward pass, instead of being kept.
 _LOGITS_AT_ONCE = 32 * 1024 * 1024
 _DECODE_CONTEXT = 8
+_REASON_SHOWN, _MISSING_SHOWN, _TURNS_SHOWN = 400, 3, 6
 
 
 class Body:
@@ -147,7 +148,11 @@ class Policy:
         else:
             ids = self.tokenizer(self.render(content), add_special_tokens=False)["input_ids"]
         if not ids:
-            raise DataError("an empty prompt", "the tokenizer makes no token of it.", "Remove it or give it a text.")
+            raise DataError(
+                f"an empty prompt: {shown(self.render(content))}",
+                "the tokenizer makes no token of it.",
+                "Remove it, or give it a text that the model's tokenizer knows.",
+            )
         return [int(i) for i in ids]
 
     def render(self, content: PromptContent) -> str:
@@ -161,7 +166,14 @@ class Policy:
                 "Use prompts that are plain texts, or a model whose tokenizer has a chat template.",
             )
         messages = [{"role": m.role, "content": m.content} for m in content]
-        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        try:
+            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except (TemplateError, TypeError, ValueError) as error:
+            raise DataError(
+                f"a conversation of {', '.join(m.role for m in content[:_TURNS_SHOWN])}",
+                f"the chat template of {self.source} refuses it: {cut(str(error), _REASON_SHOWN)}.",
+                "Bring the prompts into the form that this model knows, for example without a system message.",
+            ) from error
 
     def encode_completion(self, content: PromptContent, text: str, end: bool = True) -> list[int]:
         """Token ids of a completion as the model would have continued the prompt, with an end token if ``end``.
@@ -303,7 +315,7 @@ class Continuations:
 def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None = None) -> Any:
     """``loader.from_pretrained`` with errors a person can act on."""
     is_tokenizer = dtype is None
-    extra = {} if is_tokenizer else {"dtype": dtype, "use_safetensors": True}
+    extra = {} if is_tokenizer else {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     folder = Path(source)
     if folder.is_dir() and is_tokenizer and not any(folder.glob("*token*")) and not any(folder.glob("*.model")):
         raise ModelError(
@@ -314,15 +326,30 @@ def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None =
     if not folder.exists() and (str(source).startswith((".", "/", "~")) or str(source).count("/") > 1):
         raise ModelError(f"no model at {source}", "the folder does not exist.", "Check the path.")
     try:
-        return loader.from_pretrained(str(source), **extra)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError, RuntimeError, SafetensorError) as error:
+        # Said in so many words: else transformers asks at the terminal whether to run code that lies beside the weights.
+        loaded = loader.from_pretrained(str(source), trust_remote_code=False, **extra)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file may fail anywhere in the code of its architecture
         part = "tokenizer" if is_tokenizer else "model"
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(
             f"cannot load the {part} of {source}",
-            lines[0].rstrip(".") + ".",
+            cut(reason, _REASON_SHOWN).rstrip(".") + ".",
             "Give a folder that holds config.json, model.safetensors and tokenizer.json, or a hub id that can be reached.",
         ) from error
+    if is_tokenizer:
+        return loaded
+    model, found = loaded
+    # transformers would draw what is missing at random; only a pooler's weights are never used here.
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ModelError(
+            f"the model of {source} lacks {len(missing)} of its weights",
+            f"its files do not hold what config.json announces: {', '.join(missing[:_MISSING_SHOWN])}.",
+            "Give the whole model, of the kind that is needed here: a backbone without its head is no language model.",
+        )
+    return model
 
 
 def check_tokenizer(model: Any, tokenizer: Any, source: str) -> None:
@@ -339,10 +366,9 @@ def check_tokenizer(model: Any, tokenizer: Any, source: str) -> None:
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     listed = getattr(model.generation_config, "eos_token_id", None)
-    ids = set(listed if isinstance(listed, list) else [] if listed is None else [listed])
-    if tokenizer.eos_token_id is not None:
-        ids.add(tokenizer.eos_token_id)
-    return frozenset(ids)
+    ids = {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
+    known = model.get_input_embeddings().weight.shape[0]
+    return frozenset(i for i in ids if isinstance(i, int) and 0 <= i < known)
 
 
 def context_length(config: Any) -> int:

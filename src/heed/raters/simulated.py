@@ -11,6 +11,7 @@ import importlib
 import math
 import random
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -260,9 +261,16 @@ class CheckedUtility:
         """The function's value.
 
         Raises:
-            DataError: it is not a finite number.
+            DataError: it is not a finite number, or the function failed.
         """
-        value = self._function(prompt, completion)
+        try:
+            value = self._function(prompt, completion)
+        except Exception as error:  # somebody else's code may raise anything
+            raise DataError(
+                f"utility '{self.name}' failed for the completion {completion[:60]!r}",
+                f"{_told(error)}.",
+                "Correct the function: it takes a prompt and a completion, and gives a number.",
+            ) from error
         try:
             number = float(value)
         except (TypeError, ValueError):
@@ -302,6 +310,12 @@ def utility_by_name(name: str) -> Utility:
     return function if name in _BUILT_IN else CheckedUtility(name, function)
 
 
+def _told(error: Exception) -> str:
+    """An error of somebody else's code, with the place where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
+
+
 def _import(module_name: str, utility: str) -> Any:
     here = str(Path.cwd())
     added = here not in sys.path
@@ -309,12 +323,12 @@ def _import(module_name: str, utility: str) -> Any:
         sys.path.append(here)
     try:
         return importlib.import_module(module_name)
-    except (ImportError, SyntaxError) as error:
+    except Exception as error:  # a module runs when it is imported, and may raise anything
         raise ConfigError(
             f"utility '{utility}'",
-            f"'{module_name}' cannot be imported: {error}.",
+            f"'{module_name}' cannot be imported: {_told(error)}.",
             "Correct the name before the colon, or the module.",
-        ) from None
+        ) from error
     finally:
         if added:
             sys.path.remove(here)

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heed.errors import ConfigError
 from heed.feedback.kinds import Message, PromptContent
 from heed.files import file_errors, write_text
 from heed.sandbox import grammar, lexicon
@@ -136,9 +137,17 @@ def recipe_hash(**training: Any) -> str:
 
 
 def cache_folder() -> Path:
-    """Where base models are kept: ``$HEED_CACHE``, or ``~/.cache/heed``."""
-    chosen = os.environ.get("HEED_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "heed"
+    """Where base models are kept: ``$HEED_CACHE``, or ``~/.cache/heed``.
+
+    Raises:
+        ConfigError: there is no home folder, as in a container that was started with the number of a user.
+    """
+    try:
+        return Path(os.environ.get("HEED_CACHE") or "~/.cache/heed").expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            "no folder for heed's cache", "the home folder is not known here.", "Name one: export HEED_CACHE=FOLDER"
+        ) from None
 
 
 def base_model(watcher: Watcher | None = None) -> Path:

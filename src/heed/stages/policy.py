@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from heed.config import PolicySettings, SamplingSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent
+from heed.stages.identity import model_identity
 from heed.stages.plan import policy_plan
-from heed.stages.results import Output, StageResult, content_hash, model_identity, prepare_machine
+from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -52,36 +53,37 @@ def train_policy(
     from heed.train.rollout import ModelScorer, Scorer, TextScorer
 
     settings, watcher = settings or PolicySettings(), watcher or Watcher()
+    folder = output_folder(out, [model] if callable(reward) else [model, reward])
     named = _name_of(reward) if callable(reward) else model_identity(reward)
     data = content_hash([p if isinstance(p, str) else [[m.role, m.content] for m in p] for p in prompts])
     identity = {"model": model_identity(model), "reward": named, "prompts": data, "audited": truth is not None}
-    output = Output(
-        Path(out),
-        "policy",
-        {**identity, "settings": settings.model_dump(), "seed": seed},
-        (model,) if callable(reward) else (model, reward),
-    )
-    if (finished := output.finished()) is not None:
-        watcher.say(f"already done: {output.folder}")
-        return finished
-    output.prepare()
-    where = prepare_machine(device)
-    policy, reference = Policy.load(model, where), Policy.load(model, where)
-    network = None if callable(reward) else RewardModel.load(reward, where)
-    scorer: Scorer = TextScorer(reward) if callable(reward) else ModelScorer(network, policy)  # type: ignore[arg-type]
-    rolled, audited = _encode(policy, prompts, settings, truth is not None)
-    lengths = sum(len(p.ids) for p in rolled) / len(rolled)
-    watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings))
-    audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed)
-    trainer = OnlineTrainer(
-        policy, reference, scorer, rolled, settings, seed, _value_model(policy, network, settings, seed), audit
-    )
-    result = trainer.run(output.checkpoints(), watcher)
-    metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
-    metrics["frontier"] = audit.frontier(reference, result) if audit else []
-    with output.writing():
-        policy.save(output.folder)
-    return output.finish(metrics, verdict(result), result.tokens)
+    output = Output(folder, "policy", {**identity, "settings": settings.model_dump(), "seed": seed})
+    with output.claimed() as finished:
+        if finished is not None:
+            watcher.say(f"already done: {folder}")
+            return finished
+        where = prepare_machine(device)
+        policy, reference = Policy.load(model, where), Policy.load(model, where)
+        network: RewardModel | None = None
+        scorer: Scorer
+        if callable(reward):
+            scorer = TextScorer(reward)
+        else:
+            network = RewardModel.load(reward, where)
+            scorer = ModelScorer(network, policy)
+        rolled, audited = _encode(policy, prompts, settings, truth is not None)
+        lengths = sum(len(p.ids) for p in rolled) / len(rolled)
+        watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings))
+        audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed)
+        trainer = OnlineTrainer(
+            policy, reference, scorer, rolled, settings, seed, _value_model(policy, network, settings, seed), audit
+        )
+        result = trainer.run(output.checkpoints(), watcher)
+        metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
+        metrics["frontier"] = audit.frontier(reference, result) if audit else []
+        with output.writing():
+            policy.save(output.folder)
+        return output.finish(metrics, verdict(result), result.tokens)
 
 
 def _name_of(function: Callable[..., float]) -> str:

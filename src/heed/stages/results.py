@@ -7,8 +7,8 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from typing import Any
 from safetensors import SafetensorError
 
 from heed.errors import ConfigError, ProjectError
-from heed.files import file_errors
+from heed.files import file_errors, shown_entries
+from heed.lock import FileLock
+from heed.texts import text_fault
 from heed.train.checkpoint import Checkpoints, write_error
 
 CARD = "heed.json"
-_CHECKPOINTS = "checkpoints"
+_CHECKPOINTS, _LOCK = "checkpoints", ".heed-run"
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,55 @@ class StageResult:
     seconds: float
 
 
-@dataclass
-class Output:
-    """The folder a stage writes to. Unfinished, it holds checkpoints; finished, a model and ``heed.json``.
+def output_folder(folder: str | Path, sources: Sequence[str | Path] = ()) -> Path:
+    """The folder for a model, refused before any work is done for it where a model would be out of place.
+
+    Fit is a folder that is new or empty, or that holds a run of heed, finished or not.
 
     Args:
-        folder: made when first needed.
+        folder: what was asked for.
+        sources: models that the run reads.
+
+    Raises:
+        ProjectError: it is one of the sources, the current folder or a file, holds something else, or is not UTF-8.
+    """
+    place = Path(folder)
+    if fault := text_fault(str(place)):
+        raise ProjectError(f"folder {place}", f"{fault}, and a model cannot be saved there.", "Choose another folder.")
+    with file_errors(f"folder {place}"):
+        if any(place.resolve() == Path(source).resolve() for source in sources):
+            raise ProjectError(
+                f"{place} is what this run reads", "its result would overwrite it.", "Choose another folder."
+            )
+        if place.exists() and not place.is_dir():
+            raise ProjectError(f"folder {place}", "it is a file.", "Choose another folder.")
+        found = shown_entries(place) if place.is_dir() else ""
+        if place == Path():
+            raise ProjectError(
+                f"no model goes into the current folder, {place.resolve()}",
+                f"a model needs a folder of its own{f', and here are {found}' if found else ''}.",
+                "Name one, such as out/model; '.' and an empty name mean the current folder.",
+            )
+        if found and not (place / CARD).exists() and not (place / _LOCK).exists():
+            raise ProjectError(
+                f"folder {place}", f"it has {found}, and no run of heed.", "Choose a new or an empty folder."
+            )
+    return place
+
+
+@dataclass
+class Output:
+    """The folder a stage writes to. Unfinished, it holds checkpoints and a lock; finished, a model and ``heed.json``.
+
+    Args:
+        folder: made when first needed (see ``output_folder``).
         stage: name of the stage.
         identity: everything that decides the result; the same stage with the same identity is the same run.
-        sources: models that the stage reads, which its folder must not be.
     """
 
     folder: Path
     stage: str
     identity: Mapping[str, Any]
-    sources: tuple[str | Path, ...] = ()
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -64,16 +100,34 @@ class Output:
         text = json.dumps([self.stage, self.identity], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def finished(self) -> StageResult | None:
-        """The result, where this very run has been finished before.
+    @contextmanager
+    def claimed(self) -> Iterator[StageResult | None]:
+        """Keep other processes from writing to the folder inside the block.
+
+        The lock is the operating system's and ends with the process. Its file lies in the folder until the run is done:
+        that tells the folder of an unfinished run from a person's own.
+
+        Yields:
+            The result, where this very run has been finished before; else None.
 
         Raises:
-            ProjectError: the folder holds the result of another run, or is one of the models that this run reads.
+            ProjectError: another process is writing to the folder, or it holds the result of another run or cannot be
+                written to.
         """
-        if any(self.folder.resolve() == Path(source).resolve() for source in self.sources):
-            raise ProjectError(
-                f"{self.folder} is what this run reads", "its result would overwrite it.", "Choose another folder."
-            )
+        finished = self._finished()
+        if finished is not None:
+            yield finished
+            return
+        with file_errors(f"folder {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / _LOCK, f"folder {self.folder}", "Let that end first, or choose another folder.")
+        lock.acquire()
+        try:
+            yield self._finished()  # who held the lock a moment ago may have finished it
+        finally:
+            lock.release(remove=(self.folder / CARD).exists())
+
+    def _finished(self) -> StageResult | None:
         card = self.folder / CARD
         if not card.is_file():
             return None
@@ -91,19 +145,9 @@ class Output:
             )
         # There still, if the process was killed between putting down its result and clearing up.
         Checkpoints(self.folder / _CHECKPOINTS, "").clear()
+        with suppress(OSError):  # a finished model serves on a read-only disk as well
+            (self.folder / _LOCK).unlink(missing_ok=True)
         return StageResult(self.folder, found["metrics"], found["verdict"], found["tokens"], found["seconds"])
-
-    def prepare(self) -> None:
-        """Make the folder, and see now rather than after hours whether it can be written to.
-
-        Raises:
-            ProjectError: it cannot.
-        """
-        with self.writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".probe-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -142,14 +186,6 @@ class Output:
 def content_hash(value: Any) -> str:
     """Hash of JSON-able data, for a stage's identity."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def model_identity(source: str | Path) -> str:
-    """What a model's weights are known by: the hash of a folder's files, or the hub id as it is."""
-    from heed.artifacts import files_of, tree_hash
-
-    folder = Path(source)
-    return tree_hash(files_of(folder)) if folder.is_dir() else str(source)
 
 
 def peak_memory_mib() -> float:

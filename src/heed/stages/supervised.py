@@ -8,8 +8,9 @@ from pathlib import Path
 from heed.config import SFTSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent
+from heed.stages.identity import model_identity
 from heed.stages.plan import training_plan
-from heed.stages.results import Output, StageResult, content_hash, model_identity, prepare_machine
+from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -35,41 +36,41 @@ def train_sft(
     from heed.train.supervised import mean_loss, tune
 
     settings, watcher = settings or SFTSettings(), watcher or Watcher()
+    folder = output_folder(out, [model])
     data = content_hash([[_plain(p), c] for p, c in demonstrations])
     identity = {"model": model_identity(model), "data": data, "settings": settings.model_dump(), "seed": seed}
-    output = Output(Path(out), "sft", identity, (model,))
-    if (finished := output.finished()) is not None:
-        watcher.say(f"already done: {output.folder}")
-        return finished
-    output.prepare()
-    policy = Policy.load(model, prepare_machine(device))
-    encoded = [(policy.encode_prompt(p), policy.encode_completion(p, c)) for p, c in demonstrations]
-    fitting = [pair for pair in encoded if len(pair[0]) + len(pair[1]) <= policy.context]
-    if not fitting:
-        raise DataError(
-            f"none of {len(encoded)} demonstrations fits the model",
-            f"its context is {policy.context} tokens.",
-            "Shorten them, or use a model with a longer context.",
-        )
-    tokens = sum(len(p) + len(c) for p, c in fitting) / len(fitting)
-    watcher.plan("supervised tuning", training_plan(policy.model, len(fitting), tokens, settings))
-    probe = fitting[:256]
-    before = mean_loss(policy, probe, settings.tokens_per_microbatch)
-    done = tune(policy, fitting, settings, seed, output.checkpoints(), watcher)
-    after = mean_loss(policy, probe, settings.tokens_per_microbatch)
-    with output.writing():
-        policy.save(output.folder)
-    metrics = {
-        "demonstrations": len(fitting),
-        "too_long": len(encoded) - len(fitting),
-        "loss_before": before,
-        "loss_after": after,
-        "history": done.history,
-    }
-    verdict = (
-        f"{len(done.history)} steps on {len(fitting)} demonstrations: loss {before:.3f} to {after:.3f} nats a token."
-    )
-    return output.finish(metrics, verdict, done.tokens)
+    output = Output(folder, "sft", identity)
+    with output.claimed() as finished:
+        if finished is not None:
+            watcher.say(f"already done: {folder}")
+            return finished
+        policy = Policy.load(model, prepare_machine(device))
+        encoded = [(policy.encode_prompt(p), policy.encode_completion(p, c)) for p, c in demonstrations]
+        fitting = [pair for pair in encoded if len(pair[0]) + len(pair[1]) <= policy.context]
+        if not fitting:
+            raise DataError(
+                f"none of {len(encoded)} demonstrations fits the model",
+                f"its context is {policy.context} tokens.",
+                "Shorten them, or use a model with a longer context.",
+            )
+        tokens = sum(len(p) + len(c) for p, c in fitting) / len(fitting)
+        watcher.plan("supervised tuning", training_plan(policy.model, len(fitting), tokens, settings))
+        probe = fitting[:256]
+        before = mean_loss(policy, probe, settings.tokens_per_microbatch)
+        done = tune(policy, fitting, settings, seed, output.checkpoints(), watcher)
+        after = mean_loss(policy, probe, settings.tokens_per_microbatch)
+        with output.writing():
+            policy.save(output.folder)
+        metrics = {
+            "demonstrations": len(fitting),
+            "too_long": len(encoded) - len(fitting),
+            "loss_before": before,
+            "loss_after": after,
+            "history": done.history,
+        }
+        work = f"{len(done.history)} steps on {len(fitting)} demonstrations"
+        verdict = f"{work}: loss {before:.3f} to {after:.3f} nats a token."
+        return output.finish(metrics, verdict, done.tokens)
 
 
 def _plain(prompt: PromptContent) -> object:

@@ -57,6 +57,8 @@ _SCROLL = {
 }
 """Lines and pages that a key scrolls by."""
 
+_ELSEWHERE = "you have judged this pair in another session meanwhile; that answer stands, undo shows it again"
+
 _SIDE_BY_SIDE_WIDTH = 72
 _POLL_SECONDS = 0.25
 
@@ -120,7 +122,9 @@ def _summary(session: JudgeSession, brief: Brief) -> str:
         parts.append(f"{session.corrected:,} corrected")
     if session.skipped:
         parts.append(f"{session.skipped:,} skipped")
-    left = brief.open - session.saved
+    if session.elsewhere:
+        parts.append(f"{session.elsewhere:,} answered in another session meanwhile")
+    left = brief.open - session.judged
     rest = f"{counted(left, 'pair')} left: heed ask goes on from here." if left else "Nothing is left to judge."
     return f"{', '.join(parts)}. {rest}"
 
@@ -133,7 +137,7 @@ def _ask_by_lines(session: JudgeSession, brief: Brief, answers: TextIO, out: Tex
     number = 0
     while session.current is not None:
         showing = session.current
-        place = "again" if showing.supersedes else f"{brief.before + session.saved + 1} of {brief.before + brief.open}"
+        place = "again" if showing.supersedes else f"{brief.before + session.judged + 1} of {brief.before + brief.open}"
         out.write(f"\n[{place}]\n{_prompt_lines(showing.item.prompt.content)}\n")
         for side, text in (("left", showing.left), ("right", showing.right)):
             out.write(f"{side}:\n{textwrap.indent(safe(text), '  ')}\n")
@@ -148,7 +152,9 @@ def _ask_by_lines(session: JudgeSession, brief: Brief, answers: TextIO, out: Tex
         if not line or word in _QUIT:
             return
         if word in ANSWERS:
-            out.write(f"saved {session.answer(ANSWERS[word], time.monotonic() - began)}\n")
+            stored = session.answer(ANSWERS[word], time.monotonic() - began)
+            # What else was judged there is asked all the same: the lines of a pipe were written for these pairs.
+            out.write(f"saved {stored}\n" if stored else f"not saved: {_ELSEWHERE}\n")
         elif word in _SKIP:
             session.skip()
         elif word in _UNDO:
@@ -230,8 +236,11 @@ def _act(key: str, session: JudgeSession, view: _View, seconds: float) -> None:
     view.notice = ""
     if key in ANSWERS:
         correction = session.current is not None and session.current.supersedes is not None
-        session.answer(ANSWERS[key], seconds)
+        stored = session.answer(ANSWERS[key], seconds)
         view.notice = "corrected" if correction else "saved"
+        if not stored:
+            view.notice = f"not saved: {_ELSEWHERE}"
+            session.leave_out_judged()
     elif key in _SKIP:
         session.skip()
         view.notice = "skipped"
@@ -333,7 +342,7 @@ class _View:
         from rich.text import Text
 
         session, brief = self._session, self._brief
-        done, total = brief.before + session.saved, brief.before + brief.open
+        done, total = brief.before + session.judged, brief.before + brief.open
         again = session.current is not None and session.current.supersedes is not None
         state = "undo: answer again, or s keeps the answer" if again else self.notice
         bar = Table.grid(padding=(0, 1), expand=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from heed.config import SamplingSettings
-from heed.errors import DataError, HeedError, ProjectError
+from heed.config import SamplingSettings, parse_settings
+from heed.errors import ConfigError, DataError, HeedError
 from heed.feedback.kinds import Message
 from heed.terminal.console import console, note, print_error
+from heed.terminal.models import policy_source, project_around
 from heed.terminal.text import counted, safe
+from heed.texts import shown, text_fault
 
 if TYPE_CHECKING:
     from heed.models.policy import Policy
@@ -59,14 +60,16 @@ class Talker:
         else:
             self._text += words
         self._turn += 1
+        ids = self._encoded()
         written: list[str] = []
         try:
-            for piece in stream(self.policy, self._encoded(), self._settings, self._seed * 1_000_003 + self._turn):
+            for piece in stream(self.policy, ids, self._settings, self._seed * 1_000_003 + self._turn):
                 written.append(piece)
                 yield piece
         finally:
             if self.has_template:
-                self._messages.append(Message(role="assistant", content="".join(written)))
+                # Unchecked: a model may write what a person may not, a NUL character for one.
+                self._messages.append(Message.model_construct(role="assistant", content="".join(written)))
             else:
                 self._text += "".join(written)
 
@@ -98,7 +101,7 @@ class Talker:
 
 def chat(
     model: str | None, against: str | None, temperature: float, max_new_tokens: int | None, seed: int, device: str
-) -> None:
+) -> bool:
     """Answer each line of standard input until it ends.
 
     Args:
@@ -109,21 +112,26 @@ def chat(
         seed: of the replies.
         device: "auto", "cpu", "cuda" or "cuda:N".
 
+    Returns:
+        Whether every line has been answered; what could not be was told as it came.
+
     Raises:
         ProjectError: no model is named and there is no project. ModelError: a model cannot be loaded.
+        ConfigError: the temperature is none, or the longest reply leaves a model no room for a prompt.
     """
-    with _project_if_any(needed=model is None) as project:
-        settings = (project.settings.sampling if project else SamplingSettings()).model_copy()
-        settings.temperature, settings.top_p, settings.top_k = temperature, 1.0, 0
-        settings.max_new_tokens = max_new_tokens or settings.max_new_tokens
+    with project_around(needed=model is None) as project:
+        settings = _settings(project, temperature, max_new_tokens)
         sources = [_source(model, project)]
         sources += [_source(against, project)] if against is not None else []
     talkers = [Talker(_load(source, device), name, settings, seed) for source, name in sources]
+    for talker in talkers:
+        _check_room(talker, settings)
+    answered = True
     if sys.stdin.isatty():
         note(f"{' and '.join(_introduction(talker) for talker in talkers)}; {_HELP}")
     while (words := _next_words()) is not None:
         if words == "/quit":
-            return
+            break
         if words == "/reset":
             for talker in talkers:
                 talker.reset()
@@ -131,27 +139,30 @@ def chat(
         elif words.startswith("/"):
             note(f"{words.split()[0]} is no command; {_HELP}")
         elif words.strip():
-            _exchange(talkers, words)
+            answered = _exchange(talkers, words) and answered
+    return answered
 
 
-@contextmanager
-def _project_if_any(needed: bool) -> Iterator[Project | None]:
-    from heed.project import Project
+def _settings(project: Project | None, temperature: float, max_new_tokens: int | None) -> SamplingSettings:
+    own = project.settings.sampling if project else SamplingSettings()
+    values = own.model_dump() | {"temperature": temperature, "top_p": 1.0, "top_k": 0}
+    if max_new_tokens is not None:
+        values["max_new_tokens"] = max_new_tokens
+    return parse_settings(SamplingSettings, values, "heed chat")
 
-    try:
-        project = Project.open()
-    except ProjectError:
-        if needed:
-            raise
-        yield None
-        return
-    with project:
-        yield project
+
+def _check_room(talker: Talker, settings: SamplingSettings) -> None:
+    context = talker.policy.context
+    if settings.max_new_tokens >= context:
+        raise ConfigError(
+            f"replies of up to {settings.max_new_tokens:,} tokens",
+            f"the context of {talker.name} is {context:,} tokens, and what is said to it needs some of them.",
+            f"Give less than that, for example --max-new-tokens {max(1, context // 2)}",
+        )
 
 
 def _source(name: str | None, project: Project | None) -> tuple[str, str]:
     from heed.rounds import Rounds
-    from heed.terminal.models import policy_source
     from heed.train.progress import Watcher
 
     if name is not None:
@@ -187,8 +198,12 @@ def _next_words() -> str | None:
         return None
 
 
-def _exchange(talkers: list[Talker], words: str) -> None:
+def _exchange(talkers: list[Talker], words: str) -> bool:
+    """Have ``words`` answered; whether that could be done."""
     try:
+        fault = text_fault(words)
+        if fault:
+            raise DataError(f"the line {shown(words)}", f"{fault}.", "Give text in UTF-8.")
         if len(talkers) == 1:
             _reply_alone(talkers[0], words)
         elif console().is_terminal:
@@ -198,6 +213,8 @@ def _exchange(talkers: list[Talker], words: str) -> None:
                 console().print(safe(f"{talker.name}: {''.join(talker.reply(words))}"), soft_wrap=True)
     except HeedError as error:
         print_error(error)
+        return False
+    return True
 
 
 def _reply_alone(talker: Talker, words: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heed.terminal.text import counted, safe
+from heed.texts import cut
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from heed.errors import HeedError
     from heed.feedback.formats import BrokenRow
 
-_BROKEN_SHOWN = 20
+_BROKEN_SHOWN, _REASON_SHOWN = 20, 300
+_ERROR_SHOWN = 1000
+"""Characters of a part of an error, so that no value from outside fills the screen."""
 _PIPE_WIDTH = 100_000
 """Columns of an output that is no terminal: a table in a pipe is for grep and must not be cut to 80."""
 
@@ -45,21 +48,14 @@ def print_error(error: HeedError) -> None:
         ("why", error.why, "yellow"),
         ("fix", error.fix, "green"),
     ):
-        line = Text(f"{label + ':':<7}", style=style).append(safe(text).replace("\n", " "), style="default not bold")
+        shown = safe(cut(text, _ERROR_SHOWN)).replace("\n", " ")
+        line = Text(f"{label + ':':<7}", style=style).append(shown, style="default not bold")
         console(stderr=True).print(line)
 
 
 def report_broken(path: Path, broken: Sequence[BrokenRow]) -> None:
     """Name rows that cannot be used by their lines, the first ones in full, on standard error."""
     for row in broken[:_BROKEN_SHOWN]:
-        note(f"{path}, line {row.line}: {row.reason}")
+        note(f"{path}, line {row.line}: {cut(row.reason, _REASON_SHOWN)}")
     if len(broken) > _BROKEN_SHOWN:
         note(f"{path}: {counted(len(broken) - _BROKEN_SHOWN, 'more broken row')}")
-
-
-def escape_unprintable() -> None:
-    """Let an output that cannot encode a character show its code instead of ending the program."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")

@@ -7,20 +7,27 @@ import platform
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
-from heed.errors import HeedError
+from heed.errors import HeedError, ProjectError
 from heed.terminal.console import console
 from heed.terminal.text import counted, safe
 
-_GIB = 2**30
+if TYPE_CHECKING:
+    from heed.config import ProjectSettings
+    from heed.runs import RunRecord
+
+_MIB, _GIB = 2**20, 2**30
 _MEMORY_NEEDED = int(2.5 * _GIB)  # what the loop takes in the built-in world
 _DISK_NEEDED = 1 * _GIB
 _HUB_SECONDS = 5
+_QUIET_SECONDS = 2  # what takes longer shows how far it is
 _OPTIONAL = {
     "hub": "data sets of the Hugging Face hub",
     "postgres": "projects on PostgreSQL",
@@ -46,14 +53,9 @@ def examine(folder: Path, online: bool) -> list[Check]:
         folder: where to look for a project.
         online: also try to reach the Hugging Face hub.
     """
-    from heed.sandbox.world import cache_folder
-
     place = _project_folder(folder)
     checks = [_python(), _torch(), _processor(), _product(), *_gpus(), _memory()]
-    checks += [
-        _disk("disk of the project" if place else "disk here", place or folder),
-        _disk("disk of the cache", cache_folder()),
-    ]
+    checks += [_disk("disk of the project" if place else "disk here", place or folder), _cache()]
     checks += [*_extras()]
     checks += _project(place) if place else [Check("project", "ok", f"none around {folder}")]
     if online:
@@ -180,6 +182,15 @@ def _disk(name: str, folder: Path) -> Check:
     return Check(name, "ok", detail)
 
 
+def _cache() -> Check:
+    from heed.sandbox.world import cache_folder
+
+    try:
+        return _disk("disk of the cache", cache_folder())
+    except HeedError as error:
+        return Check("disk of the cache", "problem", f"{error.what}: {error.why}", error.fix)
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -241,16 +252,15 @@ def _hub() -> Check:
 
 
 def _project_folder(folder: Path) -> Path | None:
-    from heed.project import SETTINGS_FILE
+    from heed.folder import is_project
 
     start = folder.resolve()
-    return next((place for place in (start, *start.parents) if (place / SETTINGS_FILE).is_file()), None)
+    return next((place for place in (start, *start.parents) if is_project(place)), None)
 
 
 def _project(folder: Path) -> list[Check]:
     from heed.config import load_settings
-    from heed.lock import ProjectLock
-    from heed.project import SETTINGS_FILE
+    from heed.folder import SETTINGS_FILE, project_lock
 
     try:
         settings = load_settings(folder / SETTINGS_FILE)
@@ -264,8 +274,8 @@ def _project(folder: Path) -> list[Check]:
                     name, "problem", f"{folder / file} is missing", f"Put it there, or correct '{name}' in heed.yaml."
                 )
             )
-    checks.append(_database(folder, settings.database))
-    owner = ProjectLock(folder / "heed.lock").owner()
+    checks += _database(folder, settings)
+    owner = project_lock(folder).owner()
     state = "free" if owner is None else f"held by process {owner.pid} on {owner.host} since {owner.since}"
     checks.append(Check("lock", "ok", state))
     return checks
@@ -282,43 +292,101 @@ def _base_model(folder: Path, model: str) -> Check:
     return Check("base model", "ok", f"{model}, from the hub at first use")
 
 
-def _database(folder: Path, url: str) -> Check:
-    from sqlalchemy import create_engine, make_url, text
-    from sqlalchemy.exc import SQLAlchemyError
-
+def _database(folder: Path, settings: ProjectSettings) -> list[Check]:
+    """The database, and the artifacts that it knows of where it can be opened without being changed."""
     from heed.feedback.database import MIGRATIONS
     from heed.feedback.schema import HEAD
 
     try:
-        address = make_url(url)
-        if address.get_backend_name() == "sqlite":
+        kind, revision = _schema(folder, settings)
+    except HeedError as error:
+        return [Check("database", "problem", error.why.removesuffix("."), error.fix)]
+    if revision is None:
+        return [Check("database", "ok", f"{kind}, made by the first command")]
+    shown = f"{kind}, schema {revision}"
+    if revision == HEAD:
+        return [Check("database", "ok", shown), *_artifacts(folder)]
+    known = any(f'revision = "{revision}"' in _read(file) for file in (MIGRATIONS / "versions").glob("*.py"))
+    if known:
+        detail = f"{shown}; the next command brings it to {HEAD} and keeps a copy of an SQLite file"
+        return [Check("database", "ok", detail)]
+    unknown = f"{shown}, which heed {metadata.version('heed')} does not know"
+    return [Check("database", "problem", unknown, "pip install -U heed")]
+
+
+def _schema(folder: Path, settings: ProjectSettings) -> tuple[str, str | None]:
+    """The kind of database, and the revision of its schema; None where there is no database yet.
+
+    Raises:
+        ProjectError: it cannot be read, or was there before and has vanished.
+    """
+    from sqlalchemy import create_engine, make_url, text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from heed.folder import check_database
+
+    check_database(folder, settings)
+    try:
+        address = make_url(settings.database)
+        kind = address.get_backend_name()
+        if kind == "sqlite":
             file = folder / (address.database or "")
             if not file.is_file():
-                return Check("database", "ok", f"{file} is made by the first command")
-            address = address.set(database=f"file:{file}", query={"mode": "ro", "uri": "true"})
+                return kind, None
+            address = address.set(database=f"file:{quote(os.fsencode(file))}", query={"mode": "ro", "uri": "true"})
         elif address.drivername == "postgresql":
             address = address.set(drivername="postgresql+psycopg")
         engine = create_engine(address)
         try:
             with engine.connect() as connection:
-                revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+                return kind, connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         finally:
             engine.dispose()
     except ModuleNotFoundError as error:
-        return Check("database", "problem", f"the driver {error.name} is not installed", "pip install 'heed[postgres]'")
+        raise ProjectError(
+            "database", f"the driver {error.name} is not installed.", "pip install 'heed[postgres]'"
+        ) from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        return Check(
-            "database", "problem", f"it cannot be read: {reason}", "Check 'database' in heed.yaml, or restore a copy."
+        raise ProjectError(
+            "database", f"it cannot be read: {reason}.", "Check 'database' in heed.yaml, or restore a copy."
+        ) from None
+
+
+def _artifacts(folder: Path) -> list[Check]:
+    """Whether everything that the runs left behind is still what they left: all of it is read."""
+    from heed.project import Project
+    from heed.terminal.watcher import watching
+
+    began, size = time.monotonic(), 0
+
+    def progress(read: int, total: int) -> None:
+        nonlocal size
+        size = total
+        if time.monotonic() - began > _QUIET_SECONDS:
+            watcher.advance(read // _MIB, total // _MIB, "MiB of artifacts read")
+
+    try:
+        with Project(folder) as project, watching(quiet=False) as watcher:
+            faults = [(fault, project.run(fault.run_id)) for fault in project.verify_artifacts(progress)]
+    except HeedError as error:
+        return [Check("artifacts", "problem", f"{error.what}: {error.why}", error.fix)]
+    if not faults:
+        return [Check("artifacts", "ok", f"{size / _MIB:,.1f} MiB, all as the runs left them")]
+    return [
+        Check(
+            f"artifact '{fault.name}' of {run.id}",
+            "problem",
+            f"{fault.reason}: {fault.path}",
+            f"Put it back from a copy, or do {_again(run)}.",
         )
-    shown = f"{address.get_backend_name()}, schema {revision}"
-    if revision == HEAD:
-        return Check("database", "ok", shown)
-    known = any(f'revision = "{revision}"' in _read(file) for file in (MIGRATIONS / "versions").glob("*.py"))
-    if known:
-        return Check(
-            "database", "ok", f"{shown}; the next command brings it to {HEAD} and keeps a copy of an SQLite file"
-        )
-    return Check(
-        "database", "problem", f"{shown}, which heed {metadata.version('heed')} does not know", "pip install -U heed"
-    )
+        for fault, run in faults
+    ]
+
+
+def _again(run: RunRecord) -> str:
+    """How to have an artifact of the run made once more."""
+    if run.stage not in ("sft", "reward", "policy"):
+        return f"{run.id} again"
+    turn = f" --round {run.round}" if run.round else ""
+    return f"{run.id} again with: heed train {run.stage}{turn} --fresh"

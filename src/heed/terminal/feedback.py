@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heed.errors import DataError
 from heed.terminal.console import console, note, report_broken
 from heed.terminal.options import Quiet
 from heed.terminal.text import counted, safe
@@ -72,14 +71,13 @@ def export_feedback(
     """
     from heed.feedback.formats import write_rows
     from heed.feedback.transfer import stored_rows
+    from heed.folder import result_file
     from heed.project import Project
 
     chosen = format or ("csv" if ".csv" in file.suffixes else "heed")
     with Project.open() as project:
-        target = file.resolve()
-        if target.parent == project.folder.resolve() and target.name.startswith(("heed.", "report.")):
-            raise DataError(f"cannot write {file}", "the project itself needs that file.", "Choose another name.")
-        report = write_rows(stored_rows(project.store, include_superseded=chosen == "heed"), file, chosen)
+        rows = stored_rows(project.store, include_superseded=chosen == "heed")
+        report = write_rows(rows, result_file(file), chosen)
     for reason, count in report.left_out.most_common():
         note(f"left out {counted(count, 'judgment')}: {reason}")
     if report.dropped_fields:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heed.config import ProjectSettings
-from heed.errors import ConfigError, ModelError
+from heed.config import ProjectSettings, parse_settings
+from heed.errors import ConfigError, DataError, ModelError
 from heed.terminal.console import report_broken
 from heed.terminal.text import counted
 
@@ -27,10 +26,16 @@ def init_from_files(folder: Path, model: str, prompts: Path, demonstrations: Pat
 
     Raises:
         DataError: a file has no usable row. ModelError: there is no such model. ProjectError: the folder is in the way.
+        ConfigError: the name of the model is none.
     """
+    from heed.folder import check_new_folder
+    from heed.project import Project
     from heed.stages.data import read_demonstrations, read_prompts
 
+    check_new_folder(folder)
     source = checked_model(model)
+    for file in filter(None, (prompts, demonstrations)):
+        _check_copyable(file)
     lines, broken = read_prompts(prompts)
     report_broken(prompts, broken)
     held_out = sum(line.split == "test" for line in lines)
@@ -44,13 +49,14 @@ def init_from_files(folder: Path, model: str, prompts: Path, demonstrations: Pat
         report_broken(demonstrations, broken)
         told.append(f"{counted(len(rows), 'demonstration')}{_broken(broken)}")
         copies[_copied_name(demonstrations)] = demonstrations
-    settings = ProjectSettings(
-        name=folder.resolve().name,
-        model=source,
-        prompts=PROMPTS,
-        demonstrations=_copied_name(demonstrations) if demonstrations is not None else "",
-    )
-    _create(folder, settings, lambda: _copy(copies, folder))
+    values = {
+        "name": folder.resolve().name,
+        "model": source,
+        "prompts": PROMPTS,
+        "demonstrations": _copied_name(demonstrations) if demonstrations is not None else "",
+    }
+    settings = parse_settings(ProjectSettings, values, "heed init")
+    Project.create(folder, settings, lambda place: _copy(copies, place)).close()
     return told
 
 
@@ -75,7 +81,7 @@ def checked_model(model: str) -> str:
     Raises:
         ModelError: it is meant as a folder and is none, or holds no model.
     """
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelError(
@@ -108,21 +114,14 @@ def _copied_name(demonstrations: Path) -> str:
     return f"demonstrations{endings or '.jsonl'}"
 
 
+def _check_copyable(file: Path) -> None:
+    """A pipe can be read only once, and that to look at it: nothing would be left to copy."""
+    if file.exists() and not file.is_file():
+        raise DataError(f"cannot copy {file}", "it is no ordinary file.", "Save it to a file and name that.")
+
+
 def _copy(copies: dict[str, Path], folder: Path) -> None:
+    from heed.files import copy_file
+
     for name, source in copies.items():
-        shutil.copyfile(source, folder / name)
-
-
-def _create(folder: Path, settings: ProjectSettings, fill: Callable[[], None]) -> None:
-    from heed.files import file_errors
-    from heed.project import Project
-
-    Project.create(folder, settings).close()
-    try:
-        with file_errors(f"folder {folder}"):
-            fill()
-    except BaseException:
-        # The folder was new or empty: half a project must not be in the way of the next try.
-        for entry in folder.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        raise
+        copy_file(source, folder / name)

@@ -11,7 +11,8 @@ from typing import Literal
 from heed.errors import DataError
 from heed.feedback.kinds import Comparison
 from heed.feedback.store import Store
-from heed.questions import Item
+from heed.questions import Item, judged_pairs
+from heed.texts import name_fault, shown
 
 SOURCE = "heed ask"
 
@@ -59,10 +60,11 @@ def check_rater(store: Store, rater: str, simulated: Sequence[str]) -> None:
         simulated: names that ``heed.yaml`` gives to simulated raters.
 
     Raises:
-        DataError: the name is empty, or belongs to a rater that is no person.
+        DataError: nobody can be called so, or the name belongs to a rater that is no person.
     """
-    if not rater.strip():
-        raise DataError("the rater's name is empty", "every judgment has a rater.", "Give one: heed ask --rater NAME")
+    fault = name_fault(rater)
+    if fault:
+        raise DataError(f"rater {shown(rater)}", f"{fault}.", "Give another name: heed ask --rater NAME")
     kinds = dict.fromkeys(simulated, "simulated") | {known.name: known.kind for known in store.raters()}
     if kinds.get(rater, "human") != "human":
         raise DataError(
@@ -86,7 +88,7 @@ class JudgeSession:
 
     def __init__(self, store: Store, rater: str, items: Sequence[Item], seed: int) -> None:
         self.rater, self.items = rater, items
-        self.saved = self.corrected = self.skipped = 0
+        self.saved = self.corrected = self.skipped = self.elsewhere = 0
         self._store, self._seed = store, seed
         self._next = 0
         self._showings = 0
@@ -97,16 +99,20 @@ class JudgeSession:
         self._show_next()
 
     @property
-    def left_over(self) -> int:
-        """Items of this session without an answer, the one on the screen included (count)."""
-        return len(self.items) - self.saved
+    def judged(self) -> int:
+        """Items of this session that have an answer now, from here or from another session of this rater (count)."""
+        return self.saved + self.elsewhere
 
-    def answer(self, answer: Answer, seconds: float) -> str:
-        """Store the answer to what is shown, and go on; the id under which it is stored.
+    def answer(self, answer: Answer, seconds: float) -> str | None:
+        """Store the answer to what is shown, and go on.
 
         Args:
             answer: what the rater said.
             seconds: how long it took (seconds).
+
+        Returns:
+            The id under which it is stored; None if this rater has answered in another session since this one began, or
+            corrected there what is corrected here: that answer stands, and undo brings it back.
         """
         showing = self._shown()
         item = showing.item
@@ -127,16 +133,27 @@ class JudgeSession:
             source=SOURCE,
             supersedes=showing.supersedes,
         )
-        self._store.add_feedback([judgment])
+        standing = self._store.add_answer(judgment)
+        stored = standing == judgment.id
         if self._back:
-            self._history[-self._back] = (item, judgment.id)
-            self.corrected += 1
+            self._history[-self._back] = (item, standing)
+            self.corrected += stored
         else:
-            self._history.append((item, judgment.id))
-            self.saved += 1
+            self._history.append((item, standing))
+            self.saved += stored
+            self.elsewhere += not stored
             self._next += 1
         self._show_next()
-        return judgment.id
+        return standing if stored else None
+
+    def leave_out_judged(self) -> None:
+        """Drop the items to come that this rater has answered in another session since this one began."""
+        judged = judged_pairs(self._store, self.rater)
+        coming = self.items[self._next :]
+        open_ = [item for item in coming if item.pair not in judged]
+        self.elsewhere += len(coming) - len(open_)
+        self.items = [*self.items[: self._next], *open_]
+        self._show_next()
 
     def skip(self) -> None:
         """Go on without an answer. A new item comes again in another session; an undone answer stands."""

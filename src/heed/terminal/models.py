@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +13,37 @@ if TYPE_CHECKING:
     from heed.project import Project
 
 
+@contextmanager
+def project_around(needed: bool) -> Iterator[Project | None]:
+    """The project around the current folder, open; None where there is none, unless it is ``needed``.
+
+    Raises:
+        ProjectError: there is none and it is needed, or there is one and it cannot be opened.
+    """
+    from heed.folder import is_project
+    from heed.project import Project
+
+    here = Path.cwd()
+    if not needed and not any(map(is_project, (here, *here.parents))):
+        yield None
+        return
+    with Project.open() as project:
+        yield project
+
+
 def reward_folder(name: str | None) -> str:
     """The reward model called ``name``; None is the newest one of the project around the current folder.
 
     Raises:
-        ProjectError: a name is needed and there is no project, or the project has no reward model.
+        ProjectError: there is no project to look in, or it has no reward model. ModelError: nothing has this name.
     """
     if name is not None and Path(name).exists():
         return name
-    from heed.project import Project
-
-    with Project.open() as project:
+    with project_around(needed=name is None) as project:
+        if project is None:
+            raise ModelError(
+                f"no reward model '{name}'", "there is no such folder, and no project here.", "Give the folder of one."
+            )
         if name is not None:
             return _model_of(project, name)
         newest = project.latest("reward")
@@ -49,4 +71,10 @@ def policy_source(name: str, project: Project | None) -> tuple[str, str]:
 
 
 def _model_of(project: Project, run_id: str) -> str:
+    if all(run.id != run_id for run in project.runs()):
+        raise ModelError(
+            f"no model '{run_id}'", "this project has no such run, and there is no such folder.", "See: heed runs"
+        )
+    if "model" not in project.artifacts(run_id):
+        raise ModelError(f"no model of {run_id}", "this run has made none.", "Name another one; see: heed runs")
     return str(project.artifact("model", run_id))

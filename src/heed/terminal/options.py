@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from heed.errors import ConfigError
+from heed.texts import cut
 
 if TYPE_CHECKING:
     from heed.config import Settings
@@ -32,6 +34,8 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="YAML with settings of this stage, or a whole heed.yaml."),
 ]
+
+LAST_ROUND = 1_000_000
 
 S = TypeVar("S", bound="Settings")
 
@@ -64,15 +68,9 @@ class Choices:
 
 
 def _section_of(path: Path, section: str) -> dict[str, Any]:
-    import yaml
+    from heed.safe_yaml import read_yaml
 
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path}", f"{error.strerror}.", "Check the path.") from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"--config {path}", f"it is not YAML: {reason}.", "Correct the file.") from None
+    values = read_yaml(path, f"--config {path}")
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}", "it has no 'key: value' lines.", "See the comments in a heed.yaml.")
     inner = values.get(section)
@@ -80,14 +78,14 @@ def _section_of(path: Path, section: str) -> dict[str, Any]:
 
 
 def _assignment(text: str) -> tuple[str, Any]:
-    import yaml
+    from heed.safe_yaml import parse_yaml
 
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text}", "it is not of the form KEY=VALUE.", "Write for example --set epochs=3.")
+        raise ConfigError(f"--set {cut(text)}", "it is not of the form KEY=VALUE.", "Write for example --set epochs=3.")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return key.strip(), parse_yaml(value)
+    except ValueError:
         return key.strip(), value
 
 
@@ -131,6 +129,20 @@ def apply(project: Project, choices: Choices) -> None:
         settings.seed = choices.seed
     if choices.device is not None:
         settings.device = choices.device
+
+
+def user_name() -> str:
+    """The name under which the person at the keyboard is logged in.
+
+    Raises:
+        ConfigError: the system knows none, as in a container that was started with the number of a user.
+    """
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        raise ConfigError(
+            "no name to judge under", "this system has no name for the user.", "Give one: heed ask --rater NAME"
+        ) from None
 
 
 @contextmanager

@@ -12,7 +12,19 @@ import typer
 
 from heed.errors import ConfigError, DataError
 from heed.terminal.console import console, note, report_broken
-from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, only_with, refuse_some, rounds
+from heed.terminal.options import (
+    LAST_ROUND,
+    Choices,
+    Config,
+    Device,
+    Fresh,
+    Quiet,
+    Seed,
+    Set,
+    only_with,
+    refuse_some,
+    rounds,
+)
 from heed.terminal.show import print_evaluation, print_run
 from heed.terminal.text import counted, duration, safe
 
@@ -25,7 +37,12 @@ train = typer.Typer(help="Train a model: sft, reward or policy.", no_args_is_hel
 
 Model = Annotated[str | None, typer.Option(metavar="PATH", help="Base model: a folder or a hub id.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to.")]
-Round = Annotated[int, typer.Option(min=0, metavar="N", help="Turn of the loop, from 1; 0 is outside the loop.")]
+Round = Annotated[
+    int,
+    typer.Option(
+        "--round", min=0, max=LAST_ROUND, metavar="N", help="Turn of the loop, from 1; 0 is outside the loop."
+    ),
+]
 
 
 def print_result(result: StageResult) -> None:
@@ -193,10 +210,16 @@ def score(
 ) -> None:
     """Score completions with a reward model; writes JSON lines with prompt, completion and score."""
     from heed.feedback.formats.rows import plain_prompt
+    from heed.folder import result_file
     from heed.stages.data import read_demonstrations
     from heed.stages.reward import score as stage
     from heed.terminal.models import reward_folder
 
+    target = None if out is None else result_file(out)
+    if target is not None and target == data.resolve():
+        raise ConfigError(
+            f"--out {out}", "it is the file that is read, and would be replaced.", "Name another file for the scores."
+        )
     rows, broken = read_demonstrations(data)
     report_broken(data, broken)
     scores = stage(reward_folder(reward), rows, device or "auto")
@@ -205,10 +228,10 @@ def score(
         + "\n"
         for (prompt, completion), value in zip(rows, scores, strict=True)
     )
-    if out is None:
+    if target is None:
         sys.stdout.writelines(lines)
     else:
-        _write_lines(out, lines)
+        _write_lines(target, lines)
         if not quiet:
             note(f"{counted(len(rows), 'score')} in {out}, mean {sum(scores) / len(scores):.3f}")
     if broken:
@@ -258,12 +281,28 @@ def evaluate(
             run = stages.evaluate(round)
         print_run(run)
         return
+    file = None if out is None else _evaluation_file(out, [policy, reference, reward])
     found = _evaluate_on_files(choices, policy, reference, prompts, reward, utility, max_new_tokens or 64, quiet)
     print_evaluation(found)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        _write_lines(out / "evaluation.json", [found.model_dump_json(indent=2) + "\n"])
-        note(f"all figures and examples: {out / 'evaluation.json'}")
+    if file is not None:
+        _write_lines(file, [found.model_dump_json(indent=2) + "\n"])
+        note(f"all figures and examples: {file}")
+
+
+def _evaluation_file(folder: Path, models: Iterable[str | None]) -> Path:
+    """Where the figures go; the folder is made now, so that what is in its way is told before the work and not after."""
+    from heed.files import file_errors
+    from heed.folder import result_file
+
+    with file_errors(f"folder {folder}"):
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"--out {folder}", "it is no folder.", "Name a folder: evaluation.json goes into it.")
+        if any(model and folder.resolve() == Path(model).resolve() for model in models):
+            raise ConfigError(
+                f"--out {folder}", "it is a model, and one with another file is another model.", "Name another folder."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    return result_file(folder / "evaluation.json")
 
 
 def _evaluate_on_files(

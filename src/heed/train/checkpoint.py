@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from heed.errors import ProjectError, TrainingError
 
 _KEEP = 2
-_NAME = re.compile(r"step-(\d+)")
+_NAME, _DRAFT = re.compile(r"step-(\d+)"), re.compile(r"\.draft-(\d+)")
 
 
 class Saved(NamedTuple):
@@ -55,9 +55,7 @@ class Checkpoints:
         """
         draft = self.folder / f".draft-{os.getpid()}"
         try:
-            # Killed processes leave their drafts behind, each as large as a checkpoint.
-            for left in self.folder.glob(".draft-*"):
-                shutil.rmtree(left, ignore_errors=True)
+            self._remove_drafts()
             draft.mkdir(parents=True)
             save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, draft / "tensors.safetensors")
             state = {"step": step, "fingerprint": self.fingerprint, "numbers": numbers}
@@ -111,6 +109,13 @@ class Checkpoints:
             self._discard(step)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _remove_drafts(self) -> None:
+        """Remove what this process, or one that is no more, left behind half-written: each as large as a checkpoint."""
+        for left in self.folder.glob(".draft-*"):
+            writer = _DRAFT.match(left.name)
+            if writer and (int(writer[1]) == os.getpid() or not _alive(int(writer[1]))):
+                shutil.rmtree(left, ignore_errors=True)
+
     def _discard(self, step: int) -> None:
         """Delete a checkpoint. It loses its name first: a kill must not leave half of one that looks like a whole."""
         folder = self.folder / f"step-{step}"
@@ -121,6 +126,16 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         return sorted(int(m[1]) for entry in self.folder.iterdir() if (m := _NAME.fullmatch(entry.name)))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

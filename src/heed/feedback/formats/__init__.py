@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,6 +33,7 @@ from heed.feedback.formats.rows import (
     build_row,
 )
 from heed.feedback.kinds import KINDS, prompt_id
+from heed.texts import name_fault, shown
 
 __all__ = [
     "MAX_ROW_BYTES",
@@ -54,7 +55,7 @@ _PARSERS: dict[str, Callable[[dict[str, Any]], Parsed]] = {
     "trl": trl.parse,
     "hh": hh.parse,
 }
-_LINES_LOOKED_AT = 200
+_LINES_LOOKED_AT, _BYTES_LOOKED_AT = 200, 8 * MAX_ROW_BYTES
 
 
 def detect_format(path: str | Path) -> FileFormat:
@@ -63,10 +64,24 @@ def detect_format(path: str | Path) -> FileFormat:
     Raises:
         DataError: no row does, naming what was seen; or a row could be of two formats.
     """
-    path = Path(path)
+    return _detect(Path(path), _beginning(read_lines(Path(path)), []))
+
+
+def _beginning(lines: Iterator[Line], looked_at: list[Line]) -> Iterator[Line]:
+    """The lines that tell a format; each one taken is put into ``looked_at``, for a pipe gives it only once."""
+    size = 0
+    for line in islice(lines, _LINES_LOOKED_AT):
+        looked_at.append(line)
+        yield line
+        size += len(line.data)
+        if size > _BYTES_LOOKED_AT:
+            return
+
+
+def _detect(path: Path, lines: Iterator[Line]) -> FileFormat:
     seen: list[str] = []
     refusals: list[str] = []
-    for line in islice(read_lines(path), _LINES_LOOKED_AT):
+    for line in lines:
         if not line.data.strip() and not line.fault:
             continue
         if not seen and _is_table_header(line):
@@ -98,7 +113,7 @@ def detect_format(path: str | Path) -> FileFormat:
     raise DataError(
         f"cannot tell the format of {path}",
         f"{seen[0]}." if seen else "it is empty.",
-        f"Say which it is with --format {'|'.join(get_args(FileFormat))}.",
+        "Give JSON lines of heed, TRL or HH-RLHF, or CSV; 'heed feedback import --format' also takes what is not clear.",
     )
 
 
@@ -125,7 +140,7 @@ def _is_table_header(line: Line) -> bool:
 def read_rows(
     path: str | Path, format: Literal["auto"] | FileFormat = "auto", rater: str = "import"
 ) -> Iterator[Row | BrokenRow]:
-    """The rows of a file, one at a time, good and broken in their order.
+    """The rows of a file, one at a time, good and broken in their order. The file is read once, so a pipe serves as well.
 
     Args:
         path: the file, plain or gzip.
@@ -137,19 +152,28 @@ def read_rows(
             reading where the disk fails.
     """
     path = Path(path)
-    if not rater.strip():
-        raise DataError("the rater's name is empty", "every judgment has a rater.", "Give a name.")
+    fault = name_fault(rater)
+    if fault:
+        raise DataError(f"rater {shown(rater)}", f"{fault}.", "Give another name.")
     if format != "auto" and format not in get_args(FileFormat):
         raise DataError(f"format '{format}'", "heed does not know it.", f"Use {', '.join(get_args(FileFormat))}.")
-    found = detect_format(path) if format == "auto" else format
+    lines = read_lines(path)
+    looked_at: list[Line] = []
+    beginning = _beginning(lines, looked_at)
+    if format == "auto":
+        found = _detect(path, beginning)
+    else:
+        found = format
+        next(beginning, None)  # a file that cannot be opened is an error now, not at the first row
+    lines = chain(looked_at, lines)
     if found == "csv":
-        return _table_rows(path, _read_header(path), rater)
-    next(read_lines(path), None)  # a file that cannot be opened is an error now, not at the first row
-    return _line_rows(path, _PARSERS[found], rater)
+        records = table.read_records(lines)
+        return _table_rows(path, records, _read_header(path, records), rater)
+    return _line_rows(path, lines, _PARSERS[found], rater)
 
 
-def _read_header(path: Path) -> list[str]:
-    for item in table.read_records(read_lines(path)):
+def _read_header(path: Path, records: Iterator[tuple[int, list[str]] | BrokenRow]) -> list[str]:
+    for item in records:
         if isinstance(item, BrokenRow):
             fault: str | None = item.reason
         else:
@@ -160,20 +184,23 @@ def _read_header(path: Path) -> list[str]:
     raise DataError(f"{path} has no header", "it is empty.", "See the columns in heed.feedback.formats.table.")
 
 
-def _line_rows(path: Path, parse: Callable[[dict[str, Any]], Parsed], rater: str) -> Iterator[Row | BrokenRow]:
+def _line_rows(
+    path: Path, lines: Iterator[Line], parse: Callable[[dict[str, Any]], Parsed], rater: str
+) -> Iterator[Row | BrokenRow]:
     def parse_line(data: bytes) -> Parsed:
         return parse(load_object(data))
 
-    for line in read_lines(path):
+    for line in lines:
         if line.fault:
             yield BrokenRow(line.number, line.fault)
         elif line.data.strip():
             yield _row(partial(parse_line, line.data), line.number, rater, path)
 
 
-def _table_rows(path: Path, columns: list[str], rater: str) -> Iterator[Row | BrokenRow]:
-    # The header is the first record, and _read_header has read it without fault.
-    for item in islice(table.read_records(read_lines(path)), 1, None):
+def _table_rows(
+    path: Path, records: Iterator[tuple[int, list[str]] | BrokenRow], columns: list[str], rater: str
+) -> Iterator[Row | BrokenRow]:
+    for item in records:
         if isinstance(item, BrokenRow):
             yield item
         else:

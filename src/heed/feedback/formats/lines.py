@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 
 from heed.errors import DataError
 from heed.feedback.formats.rows import RowError
+from heed.files import ordinary_file
 
 MAX_ROW_BYTES = 1 << 20
 """Longest row (bytes). No judgment comes near; a file without line ends does, and must not fill the memory."""
@@ -35,14 +36,15 @@ class Line:
 def read_lines(path: Path) -> Iterator[Line]:
     """The lines of a file, one at a time; gzip is recognised by its first bytes, a UTF-8 byte order mark is taken off.
 
+    Goes through the file once and never back, so that a pipe serves as well.
+
     Raises:
         DataError: the file cannot be opened or read.
     """
     number = 0
     try:
         with path.open("rb") as raw:
-            compressed = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
+            compressed = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if compressed else raw)
             while data := stream.readline(MAX_ROW_BYTES + 1):
                 number += 1
@@ -57,7 +59,9 @@ def read_lines(path: Path) -> Iterator[Line]:
     except (EOFError, gzip.BadGzipFile, zlib.error):
         yield Line(number + 1, b"", "the gzip file is damaged or cut off here; nothing after it can be read")
     except OSError as error:
-        raise DataError(f"cannot read {path}", f"{error.strerror}.", "Check the path and its permissions.") from None
+        raise DataError(
+            f"cannot read {path}", f"{error.strerror or error}.", "Check the path and its permissions."
+        ) from None
 
 
 def load_object(data: bytes) -> dict[str, Any]:
@@ -102,9 +106,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         DataError: the place cannot be written or is full, or is a device or a pipe; what was at ``path`` is still there.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise DataError(f"cannot write {path}", "it is no ordinary file.", "Name a new file, or one to be replaced.")
+    path = ordinary_file(path)
     temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("xb") as raw:

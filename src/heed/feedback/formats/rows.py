@@ -22,8 +22,8 @@ from heed.feedback.kinds import (
     explain_validation,
     parse_feedback,
     prompt_id,
-    text_fault,
 )
+from heed.texts import text_fault
 
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """``created`` of feedback from formats that carry no time. A constant, so that importing a file twice adds nothing; the

@@ -1,0 +1,73 @@
+"""Text from outside: what can be kept at all, what can be a name, and what of it fits into a message. Ground floor."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+LONGEST_NAME = 200
+"""Characters of a rater's or a group's name: the database keeps 255, and an id of another program fits as well."""
+
+_SHOWN = 80
+
+
+def text_fault(text: str) -> str | None:
+    """Why ``text`` cannot be kept, or None: lone surrogates have no UTF-8, and PostgreSQL holds no NUL character."""
+    if "\x00" in text:
+        return f"character {text.index(chr(0))} is NUL, which a database cannot hold"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return f"character {error.start} is a lone surrogate (U+{ord(text[error.start]):04X}), which has no UTF-8 form"
+    return None
+
+
+def spelled(text: str) -> str:
+    """``text`` with the characters that cannot be kept spelled out, as a message about a file of odd name may hold them."""
+    return text.replace("\x00", "\\x00").encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def name_fault(name: str) -> str | None:
+    """Why ``name`` cannot be the name of a rater or of a group of raters, or None."""
+    if not name.strip():
+        return "the name is empty"
+    if len(name) > LONGEST_NAME:
+        return f"the name has {len(name):,} characters, and {LONGEST_NAME} is the most"
+    odd = next((place for place, character in enumerate(name) if not character.isprintable()), None)
+    return None if odd is None else f"character {odd} of the name (U+{ord(name[odd]):04X}) cannot be printed"
+
+
+def checked_name(name: str) -> str:
+    """``name``, if a rater or a group of raters can be called so.
+
+    Raises:
+        ValueError: it cannot, with the reason.
+    """
+    fault = name_fault(name)
+    if fault:
+        raise ValueError(fault)
+    return name
+
+
+def cut(text: str, longest: int = _SHOWN) -> str:
+    """``text``, or its beginning where it has more than ``longest`` characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+class _Brief(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 2
+        self.maxstring = self.maxother = self.maxlong = _SHOWN
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write very long numbers out, and reprlib asks it to before it cuts.
+        return super().repr_int(x, level) if x.bit_length() < 10_000 else f"a number of {x.bit_length():,} bits"
+
+
+_BRIEF = _Brief()
+
+
+def shown(value: Any) -> str:
+    """``repr(value)``, cut to what a message can hold, however large or deeply nested ``value`` is."""
+    return cut(_BRIEF.repr(value), 2 * _SHOWN)
