@@ -15,7 +15,6 @@ from heed.feedback.kinds import Message
 from heed.models.batch import TokenBatch
 from heed.models.policy import Policy
 from heed.models.reward import Encoded, RewardModel, is_encoder, scalar_head
-from heed.train.preference import calibrate_scale
 from tiny_models import (
     byte_policy,
     causal_model,
@@ -155,12 +154,12 @@ def test_scale_is_that_of_the_given_samples(decoder: Path) -> None:
     model = RewardModel.new(decoder, "mean", 1, seed=0)
     texts = [Encoded(tuple(ids), 1, len(ids)) for ids in ragged(list(range(2, 22)), 17)]
     raw = model.score_encoded(texts)
-    calibrate_scale(model, texts)
+    model.calibrate_scale(texts)
     scores = model.score_encoded(texts).double()
     assert float(scores.mean()) == pytest.approx(0, abs=1e-5)
     assert float(scores.std(correction=0)) == pytest.approx(1, abs=1e-5)
     assert torch.equal(raw.argsort(), scores.argsort())
-    calibrate_scale(model, texts)
+    model.calibrate_scale(texts)
     assert model.score_encoded(texts).tolist() == pytest.approx(scores.tolist(), abs=1e-5)
 
 

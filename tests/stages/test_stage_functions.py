@@ -151,6 +151,79 @@ def test_the_temperature_knows_only_the_validation_comparisons(model: Path, tmp_
     assert sum(total) == pytest.approx(1.0)
 
 
+CROSSED = QUICK.model_copy(update={"members": 3, "cross_fit": True, "validation_fraction": 0.0})
+
+
+def fold_of(prompt: str) -> int:
+    return int(3 * share_of(prompt, "fold"))
+
+
+def test_cross_fitting_measures_every_comparison_by_a_member_that_never_saw_its_prompt(
+    model: Path, tmp_path: Path
+) -> None:
+    rows = compared(120)
+    listener = Listener()
+    done = train_reward(model, rows, tmp_path / "out", CROSSED, seed=2, watcher=listener)
+    right = done.metrics["accuracy"]["clustered"]
+    assert (done.metrics["trained_on"], right["n"]) == (120, sum(row.outcome != TIE for row in rows))
+    assert "all 120 comparisons in turn" in listener.plans["reward model"]["held out"]
+    assert "had not seen its prompt" in done.verdict
+    # The accuracy again, from the members as they were saved, each on its own share.
+    network = RewardModel.load(tmp_path / "out")
+    judged = []
+    for number, member in enumerate(network.members):
+        alone = RewardModel([member], network.reader, network.pooling)
+        for row in rows:
+            if fold_of(row.prompt) == number and row.outcome != TIE:
+                a, b = alone.score([row.prompt] * 2, [row.a, row.b]).tolist()
+                judged.append((a > b) == (row.outcome == FIRST))
+    assert right["estimate"] == pytest.approx(np.mean(judged))
+
+
+def test_a_member_is_the_same_whatever_the_comparisons_it_leaves_out_say(model: Path, tmp_path: Path) -> None:
+    rows = compared(120)
+    turned = [
+        row._replace(outcome={FIRST: SECOND, SECOND: FIRST}.get(row.outcome, TIE)) if fold_of(row.prompt) == 1 else row
+        for row in rows
+    ]
+    for name, given in (("one", rows), ("other", turned)):
+        train_reward(model, given, tmp_path / name, CROSSED, seed=2)
+    same = [
+        (tmp_path / "one" / f"member-{n}/model.safetensors").read_bytes()
+        == (tmp_path / "other" / f"member-{n}/model.safetensors").read_bytes()
+        for n in range(3)
+    ]
+    assert same == [False, True, False]
+
+
+def test_words_have_as_much_to_say_as_the_members(model: Path, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    worth = {letters(n, 4): rng.gauss(0, 1) for n in range(12)}
+    rows = []
+    for n in range(90):
+        a, b = rng.sample(sorted(worth), 2)
+        strength = 1 + (abs(worth[a] - worth[b]) > 1)
+        rows.append(ComparisonRow(letters(n // 3, 3), a, b, FIRST if worth[a] > worth[b] else SECOND, strength))
+    texts = [(letters(n, 3), text) for n, text in enumerate(worth)]
+    settings = QUICK.model_copy(update={"words": True, "epochs": 1})
+    done = train_reward(model, rows, tmp_path / "out", settings, reference_texts=texts)
+    network = RewardModel.load(tmp_path / "out")
+    prompts, replies = [p for p, _ in texts], [t for _, t in texts]
+    whole = network.score(prompts, replies).numpy()
+    told = network.words.score(replies)  # type: ignore[union-attr]
+    assert np.corrcoef(told, list(worth.values()))[0, 1] > 0.7
+    assert {word for word, _ in done.metrics["telling_words"]} <= set(worth)
+    network.words, network.mean, network.std = None, 0.0, 1.0
+    members = network.score(prompts, replies).numpy()
+    both = members / members.std() + told / told.std()
+    assert whole == pytest.approx((both - both.mean()) / both.std(), abs=1e-3)
+
+
+def test_cross_fitting_needs_two_members() -> None:
+    with pytest.raises(ValueError, match="set members to 2 or more"):
+        RewardSettings(cross_fit=True)
+
+
 def test_scores_are_centred_and_scaled_to_the_reference_texts(model: Path, tmp_path: Path) -> None:
     texts = [(letters(n, 3), letters(3 * n, 5)) for n in range(40)]
     train_reward(model, compared(60), tmp_path / "out", QUICK, reference_texts=texts)

@@ -13,7 +13,7 @@ from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.losses.reward import preference_probabilities
 from heed.models.reward import Encoded, Reader, RewardModel, ScalarModel
-from heed.train.preference import ComparisonTask, Pair, calibrate_scale, check_pairs, fit_reward, score_differences
+from heed.train.preference import ComparisonTask, Pair, check_pairs, fit_reward, score_differences
 from tiny_models import encoder_model, ragged, tiny_policy
 from tiny_training import pairs_of, reward_model_of
 
@@ -180,7 +180,7 @@ def test_scaling_to_the_reference_samples_leaves_probabilities_recoverable() -> 
     model = reward_model_of(tiny_policy())
     pairs = pairs_of(20, 8)
     raw = score_differences(model, pairs)
-    calibrate_scale(model, texts_of(30, 40))
+    model.calibrate_scale(texts_of(30, 40))
     assert model.std != 1.0
     torch.testing.assert_close(score_differences(model, pairs) * model.std, raw, atol=1e-5, rtol=1e-4)
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from heed.errors import DataError, ModelError
+from heed.errors import DataError, ModelError, TrainingError
 from heed.feedback.kinds import PromptContent
 from heed.models.batch import TokenBatch, microbatches
 from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_pretrained
+from heed.models.words import WordScorer
+from heed.texts import cut
 
 _CARD = "reward.json"
+_REASON_SHOWN = 300
 
 
 class Encoded(NamedTuple):
@@ -66,12 +71,16 @@ def scalar_head(width: int, seed: int) -> nn.Linear:
 class RewardModel:
     """Scores completions; the mean of its members, centred and scaled to the reference policy's samples.
 
+    With a word scorer, that has as much to say as all members together: both are brought to the same spread.
+
     Attributes:
         members: networks of the same shape, fitted from different seeds.
         reader: makes token ids of texts.
         pooling: 'mean' or 'last' of the completion's hidden states.
         mean, std: of the reference policy's raw scores; ``score`` subtracts and divides.
         temperature: divides differences of ``score`` to make calibrated probabilities.
+        words: scores the completion's words, beside the members.
+        word_scale: multiplies ``words``' scores, so that they spread as the members' mean does.
         card: what else belongs to the model (tie model, accuracy, where it comes from), JSON-able.
     """
 
@@ -81,6 +90,8 @@ class RewardModel:
     mean: float = 0.0
     std: float = 1.0
     temperature: float = 1.0
+    words: WordScorer | None = None
+    word_scale: float = 0.0
     card: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -100,7 +111,7 @@ class RewardModel:
         """Load what ``save`` wrote.
 
         Raises:
-            ModelError: the folder is no reward model.
+            ModelError: the folder is no reward model, or a damaged one.
         """
         folder = Path(folder)
         try:
@@ -111,38 +122,92 @@ class RewardModel:
                 f"{_CARD} cannot be read ({error}).",
                 "Make one with 'heed train reward'.",
             ) from None
+        try:
+            return cls._of_card(card, folder, device)
+        except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(
+                f"the reward model {folder} is damaged",
+                f"{type(error).__name__}: {cut(' '.join(str(error).split()), _REASON_SHOWN)}.",
+                "Put it back from a copy, or make it again with 'heed train reward'.",
+            ) from error
+
+    @classmethod
+    def _of_card(cls, card: dict[str, Any], folder: Path, device: str) -> RewardModel:
         networks = []
         for number in range(card["members"]):
             member = ScalarModel(_backbone(folder / f"member-{number}").to(device), 0)
             member.head.load_state_dict(load_file(folder / f"member-{number}" / "head.safetensors"))
             networks.append(member)
         reader = Reader.load(folder / "member-0", networks[0].backbone)
+        words = WordScorer.load(folder) if card.get("words") else None
+        numbers = (card["mean"], card["std"], card["temperature"])
+        if not (all(map(math.isfinite, numbers)) and min(numbers[1:]) > 0 and card["pooling"] in ("mean", "last")):
+            raise ValueError(f"pooling {card['pooling']!r}, mean, std and temperature {numbers} cannot be worked with")
         return cls(
-            networks, reader, card["pooling"], card["mean"], card["std"], card["temperature"], card.get("card", {})
+            networks, reader, card["pooling"], *numbers, words, card.get("word_scale", 0.0), card.get("card", {})
         )
 
     def save(self, folder: Path) -> None:
-        """Write the members (Hugging Face folders with a head beside them) and ``reward.json``."""
+        """Write the members (Hugging Face folders with a head beside them), the words and ``reward.json``."""
         for number, member in enumerate(self.members):
             place = folder / f"member-{number}"
             member.backbone.save_pretrained(place)
             self.reader.tokenizer.save_pretrained(place)
             save_file({k: v.contiguous() for k, v in member.head.state_dict().items()}, place / "head.safetensors")
-        numbers = {"mean": self.mean, "std": self.std, "temperature": self.temperature}
-        card = {"pooling": self.pooling, "members": len(self.members), **numbers, "card": self.card}
+        if self.words is not None:
+            self.words.save(folder)
+        numbers = {"mean": self.mean, "std": self.std, "temperature": self.temperature, "word_scale": self.word_scale}
+        parts = {"pooling": self.pooling, "members": len(self.members), "words": self.words is not None}
+        card = {**parts, **numbers, "card": self.card}
         (folder / _CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def raw(self, encoded: Sequence[Encoded]) -> Tensor:
-        """Scores [B] before centring and scaling: the mean over the members."""
+        """Scores [B] by the members alone, before centring and scaling: their mean."""
         return torch.stack([member.pooled(encoded, self.pooling) for member in self.members]).mean(0)
 
     @torch.no_grad()
     def score_encoded(self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> Tensor:
         """Centred and scaled scores [N], in standard deviations of the reference policy's samples."""
+        raw = self._by_members(encoded, tokens_per_microbatch)
+        if self.words is not None and self.word_scale:
+            raw = (raw + self.word_scale * self._by_words(encoded)) / 2
+        return (raw - self.mean) / self.std
+
+    @torch.no_grad()
+    def calibrate_scale(self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> None:
+        """Centre and scale so that these texts (samples of the reference policy) score mean 0 and deviation 1.
+
+        As in Ziegler et al. 2019, section 2.1 and Stiennon et al. 2020, section 3.4.
+
+        Raises:
+            TrainingError: all texts score the same.
+        """
+        self.mean, self.std = 0.0, 1.0
+        raw = self._by_members(encoded, tokens_per_microbatch)
+        if self.words is not None:
+            told = self._by_words(encoded)
+            spread = float(told.std(correction=0))
+            self.word_scale = float(raw.std(correction=0)) / spread if spread > 0 else 0.0
+            if self.word_scale:
+                raw = (raw + self.word_scale * told) / 2
+        self.mean, self.std = float(raw.mean()), float(raw.std(correction=0))
+        if not self.std > 1e-6:
+            raise TrainingError(
+                "the reward model gives every completion the same score",
+                f"the spread over {len(encoded)} samples of the reference is {self.std:.1g}.",
+                "Train it longer or with a higher learning rate, on comparisons that differ.",
+            )
+
+    def _by_members(self, encoded: Sequence[Encoded], tokens_per_microbatch: int) -> Tensor:
         pieces = microbatches([len(e.ids) for e in encoded], tokens_per_microbatch)
         nothing = self.members[0].head.weight.new_zeros(0)
-        raw = torch.cat([nothing, *(self.raw([encoded[row] for row in rows]) for rows in pieces)])
-        return (raw - self.mean) / self.std
+        return torch.cat([nothing, *(self.raw([encoded[row] for row in rows]) for rows in pieces)])
+
+    def _by_words(self, encoded: Sequence[Encoded]) -> Tensor:
+        assert self.words is not None
+        texts = [self.reader.tokenizer.decode(e.ids[e.start : e.end], skip_special_tokens=True) for e in encoded]
+        weight = self.members[0].head.weight
+        return torch.from_numpy(self.words.score(texts)).to(weight.device, torch.float32)
 
     def score(self, prompts: Sequence[PromptContent], completions: Sequence[str]) -> Tensor:
         """Scores [N] of completions, in standard deviations of the reference policy's samples.

@@ -6,20 +6,27 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent, prompt_id
-from heed.stages.data import TIE, ComparisonRow
+from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
+from heed.stages.identity import model_identity
 from heed.stages.plan import training_plan
-from heed.stages.results import Output, StageResult, content_hash, model_identity, prepare_machine
+from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
-    from heed.models.reward import RewardModel
+    from heed.models.reward import Encoded, RewardModel
+    from heed.models.words import WordScorer
     from heed.train.preference import Pair
+
+# What the outcome of a comparison without a strength counts for, on the scale 1 to 3.
+_CLEAR = 2
+# Texts that a single member's scores are scaled to; words named in the metrics (counts).
+_REFERENCES, _TELLING = 512, 20
 
 
 @memory_errors()
@@ -44,43 +51,67 @@ def train_reward(
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
     from heed.models.reward import RewardModel
-    from heed.train.preference import calibrate_scale, check_pairs, fit_reward
+    from heed.train.preference import check_pairs, fit_reward
 
     settings, watcher = settings or RewardSettings(), watcher or Watcher()
+    folder = output_folder(out, [model])
     data = content_hash([list(map(_keyed, comparisons)), list(map(_keyed, test or []))])
     identity = {"model": model_identity(model), "data": data, "settings": settings.model_dump(), "seed": seed}
-    output = Output(Path(out), "reward", identity, (model,))
-    if (finished := output.finished()) is not None:
-        watcher.say(f"already done: {output.folder}")
-        return finished
-    output.prepare()
-    network = RewardModel.new(model, settings.pooling, settings.members, seed, prepare_machine(device))
-    split = _split(comparisons, test, settings)
-    pairs = _Encoder(network)
-    train, validation, held_out = (pairs.encode(rows) for rows in (split.train, split.validation, split.test))
-    _check_split(split, train, pairs, settings)
-    check_pairs(train.pairs)
+    output = Output(folder, "reward", identity)
+    with output.claimed() as finished:
+        if finished is not None:
+            watcher.say(f"already done: {folder}")
+            return finished
+        network = RewardModel.new(model, settings.pooling, settings.members, seed, prepare_machine(device))
+        split = _split(comparisons, test, settings)
+        pairs = _Encoder(network)
+        train, validation, held_out = (pairs.encode(rows) for rows in (split.train, split.validation, split.test))
+        _check_split(split, train, pairs, settings)
+        check_pairs(train.pairs)
+        # Where test comparisons are given, they are measured on; the members leave out their shares all the same.
+        left_out = [int(share_of(row.prompt, "fold") * settings.members) for row in train.rows]
+        left_out = left_out if settings.cross_fit else []
+        watcher.plan("reward model", _plan(network, train, held_out, left_out, settings))
+        checkpoints = [output.checkpoints(f"member-{number}") for number in range(settings.members)]
+        fits = fit_reward(network, train.pairs, validation.pairs, settings, seed, checkpoints, watcher, left_out)
+        texts = pairs.texts(reference_texts or [(row.prompt, text) for row in train.rows for text in (row.a, row.b)])
+        if settings.words:
+            network.words = _fit_words(train.rows)
+        network.calibrate_scale(texts, settings.tokens_per_microbatch)
+        judged = _judged(network, held_out, settings)
+        crossed = bool(left_out and not held_out.pairs)
+        if crossed:
+            judged = _cross_judged(network, train, left_out, texts[:_REFERENCES], settings)
+        # One number fitted to comparisons that no member had seen: without validation comparisons those left out serve.
+        tuning = judged if crossed and not validation.pairs else _judged(network, validation, settings)
+        metrics = _measure(network, tuning, judged)
+        metrics |= {
+            "comparisons": len(comparisons) + len(test or []),
+            "trained_on": len(train.pairs),
+            "cross_fit": crossed,
+            "ties": sum(row.outcome == TIE for row in comparisons),
+            "too_long": pairs.too_long,
+            "best_steps": [fit.best_step for fit in fits],
+            "telling_words": network.words.telling(_TELLING) if network.words is not None else [],
+            "history": fits[0].history,
+        }
+        with output.writing():
+            network.save(output.folder)
+        return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
+
+
+def _plan(
+    network: RewardModel, train: _Encoded, held_out: _Encoded, left_out: Sequence[int], settings: RewardSettings
+) -> dict[str, str]:
     length = sum(len(p.first.ids) + len(p.second.ids) for p in train.pairs) / len(train.pairs)
-    plan = training_plan(network.members[0].backbone, len(train.pairs), length, settings, settings.members)
-    watcher.plan(
-        "reward model", {**plan, "held out": f"{len(held_out.pairs)} comparisons of {split.test_prompts} prompts"}
-    )
-    checkpoints = [output.checkpoints(f"member-{number}") for number in range(settings.members)]
-    fits = fit_reward(network, train.pairs, validation.pairs, settings, seed, checkpoints, watcher)
-    texts = reference_texts or [(row.prompt, text) for row in train.rows for text in (row.a, row.b)]
-    calibrate_scale(network, pairs.texts(texts), settings.tokens_per_microbatch)
-    metrics = _measure(network, validation, held_out, settings.tokens_per_microbatch)
-    metrics |= {
-        "comparisons": len(comparisons) + len(test or []),
-        "trained_on": len(train.pairs),
-        "ties": sum(row.outcome == TIE for row in comparisons),
-        "too_long": pairs.too_long,
-        "best_steps": [fit.best_step for fit in fits],
-        "history": fits[0].history,
-    }
-    with output.writing():
-        network.save(output.folder)
-    return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
+    share = (settings.members - 1) / settings.members if left_out else 1
+    seen = round(len(train.pairs) * share)
+    plan = training_plan(network.members[0].backbone, seen, length, settings, settings.members)
+    prompts = len({prompt_id(row.prompt) for row in held_out.rows})
+    held = f"{len(held_out.pairs)} comparisons of {prompts} prompts"
+    if left_out and not held_out.pairs:
+        held = f"all {len(train.pairs)} comparisons in turn, a share for each member"
+    return {**plan, "held out": held}
 
 
 @dataclass
@@ -88,10 +119,6 @@ class _Split:
     train: list[ComparisonRow]
     validation: list[ComparisonRow]
     test: list[ComparisonRow]
-
-    @property
-    def test_prompts(self) -> int:
-        return len({prompt_id(row.prompt) for row in self.test})
 
 
 def share_of(prompt: PromptContent, purpose: str) -> float:
@@ -108,8 +135,9 @@ def _split(
         rest = [row for row in comparisons if prompt_id(row.prompt) not in tested]
         held_out = list(test)
     else:
-        held_out = [row for row in comparisons if share_of(row.prompt, "test") < settings.test_fraction]
-        rest = [row for row in comparisons if share_of(row.prompt, "test") >= settings.test_fraction]
+        share = 0.0 if settings.cross_fit else settings.test_fraction
+        held_out = [row for row in comparisons if share_of(row.prompt, "test") < share]
+        rest = [row for row in comparisons if share_of(row.prompt, "test") >= share]
     validation = [row for row in rest if share_of(row.prompt, "validation") < settings.validation_fraction]
     train = [row for row in rest if share_of(row.prompt, "validation") >= settings.validation_fraction]
     return _Split(train, validation, held_out)
@@ -175,27 +203,79 @@ def _check_split(split: _Split, train: _Encoded, pairs: _Encoder, settings: Rewa
         )
 
 
-def _measure(network: RewardModel, validation: _Encoded, held_out: _Encoded, tokens: int) -> dict[str, Any]:
-    """Accuracy and calibration on held-out comparisons; the temperature comes from the validation comparisons."""
-    from heed.evaluate.intervals import Undefined
-    from heed.evaluate.metrics import accuracy, calibration, fit_temperature
+def _fit_words(rows: Sequence[ComparisonRow]) -> WordScorer:
+    from heed.models.words import WordScorer
+
+    # A preference without a strength counts as a clear one; a tie leads nowhere.
+    leads = [{FIRST: 1, SECOND: -1, TIE: 0}[row.outcome] * (row.strength or _CLEAR) for row in rows]
+    return WordScorer.fit([r.a for r in rows], [r.b for r in rows], leads, [prompt_id(r.prompt) for r in rows])
+
+
+class _Judged(NamedTuple):
+    """Comparisons beside what the model makes of them, one entry each."""
+
+    differences: list[float]
+    outcomes: list[float]
+    prompts: list[str]
+
+    def joined(self, more: _Judged) -> _Judged:
+        return _Judged(self.differences + more.differences, self.outcomes + more.outcomes, self.prompts + more.prompts)
+
+
+def _judged(network: RewardModel, part: _Encoded, settings: RewardSettings) -> _Judged:
     from heed.train.preference import score_differences
 
-    def judged(part: _Encoded) -> tuple[list[float], list[float], list[str]]:
-        differences = score_differences(network, part.pairs, tokens).tolist() if part.pairs else []
-        outcomes = [{0: 1.0, 1: 0.0}.get(row.outcome, 0.5) for row in part.rows]
-        return differences, outcomes, [prompt_id(row.prompt) for row in part.rows]
+    tokens = settings.tokens_per_microbatch
+    differences = score_differences(network, part.pairs, tokens).tolist() if part.pairs else []
+    outcomes = [{FIRST: 1.0, SECOND: 0.0}.get(row.outcome, 0.5) for row in part.rows]
+    return _Judged(differences, outcomes, [prompt_id(row.prompt) for row in part.rows])
 
-    tuned = fit_temperature(*judged(validation)[:2])
+
+def _cross_judged(
+    network: RewardModel,
+    train: _Encoded,
+    left_out: Sequence[int],
+    reference: Sequence[Encoded],
+    settings: RewardSettings,
+) -> _Judged:
+    """Each comparison judged by the member that has not seen its prompt, with words learned without it too.
+
+    Cross-validation as in Stone 1974, "Cross-Validatory Choice and Assessment of Statistical Predictions", JRSS B 36:
+    one member of the committee is measured, which is if anything less often right than all together.
+    """
+    from heed.models.reward import RewardModel
+
+    found = _Judged([], [], [])
+    for number, member in enumerate(network.members):
+        alone = RewardModel([member], network.reader, network.pooling)
+        seen = [row for row, out in zip(train.rows, left_out, strict=True) if out != number]
+        mine = [place for place, out in enumerate(left_out) if out == number]
+        if not mine:
+            continue
+        if settings.words:
+            alone.words = _fit_words(seen)
+        alone.calibrate_scale(reference, settings.tokens_per_microbatch)
+        part = _Encoded([train.rows[place] for place in mine], [train.pairs[place] for place in mine])
+        found = found.joined(_judged(alone, part, settings))
+    return found
+
+
+def _measure(network: RewardModel, tuning: _Judged, held_out: _Judged) -> dict[str, Any]:
+    """Accuracy and calibration on held-out comparisons; the temperature is fitted to the comparisons ``tuning``."""
+    from heed.evaluate.intervals import Undefined
+    from heed.evaluate.metrics import accuracy, calibration, fit_temperature
+
+    tuned = fit_temperature(tuning.differences, tuning.outcomes)
     if not isinstance(tuned, Undefined):
         network.temperature = tuned
-    differences, outcomes, prompts = judged(held_out)
-    scaled = [difference / network.temperature for difference in differences]
+    scaled = [difference / network.temperature for difference in held_out.differences]
     measured = {
-        "accuracy": accuracy(differences, outcomes, prompts).model_dump(mode="json"),
-        "calibration": calibration(scaled, outcomes, prompts).model_dump(mode="json"),
+        "accuracy": accuracy(*held_out).model_dump(mode="json"),
+        "calibration": calibration(scaled, held_out.outcomes, held_out.prompts).model_dump(mode="json"),
         "temperature": network.temperature,
-        "temperature_note": tuned.reason if isinstance(tuned, Undefined) else "fitted on the validation comparisons",
+        "temperature_note": tuned.reason
+        if isinstance(tuned, Undefined)
+        else f"fitted on {len(tuning.outcomes)} comparisons",
     }
     network.card["accuracy"] = measured["accuracy"]
     return measured
@@ -210,6 +290,8 @@ def _verdict(metrics: dict[str, Any]) -> str:
         f"{trained} Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons "
         f"({100 * right['low']:.1f} to {100 * right['high']:.1f} %)."
     )
+    if metrics["cross_fit"]:
+        text += " Each was judged by the member that had not seen its prompt."
     if right["low"] <= 0.5:
         text += " That is not surely better than a coin: collect more comparisons before you optimise against it."
     return text

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from heed.config import RewardSettings
-from heed.errors import DataError, TrainingError
+from heed.errors import DataError
 from heed.losses.reward import TIE, graded_loss, preference_loss
 from heed.models.batch import microbatches
 from heed.models.reward import Encoded, RewardModel, ScalarModel
@@ -114,21 +114,26 @@ def fit_reward(
     seed: int,
     checkpoints: Sequence[Checkpoints] = (),
     watcher: Watcher | None = None,
+    left_out: Sequence[int] = (),
 ) -> list[Fit]:
     """Fit every member of ``model`` in place; ``validation`` decides when to stop. One ``Checkpoints`` a member, or none.
+
+    With ``left_out``, one number for each pair of ``train``, the member of that number never sees the pair.
 
     Raises:
         DataError: see ``check_pairs``. Stopped, TrainingError: see ``optimise.fit``.
     """
     check_pairs(train)
-    fitted = FitSettings.of(settings, len(train))
-    if validation:
-        per_epoch = fitted.steps / settings.epochs
-        fitted.validate_every = max(1, round(per_epoch / settings.validations_per_epoch))
-        fitted.patience = settings.patience
     fits = []
     for number, member in enumerate(model.members):
-        task = ComparisonTask(member, model.pooling, settings.ties, train, validation, settings.tokens_per_microbatch)
+        seen = [pair for pair, out in zip(train, left_out, strict=True) if out != number] if left_out else train
+        check_pairs(seen)
+        fitted = FitSettings.of(settings, len(seen))
+        if validation:
+            per_epoch = fitted.steps / settings.epochs
+            fitted.validate_every = max(1, round(per_epoch / settings.validations_per_epoch))
+            fitted.patience = settings.patience
+        task = ComparisonTask(member, model.pooling, settings.ties, seen, validation, settings.tokens_per_microbatch)
         saved = checkpoints[number] if checkpoints else None
         fits.append(fit(task, fitted, seed * 1_000 + number, saved, watcher))
         model.card.setdefault("tie_parameters", []).append(task.parameters.values.detach().tolist())
@@ -142,24 +147,3 @@ def score_differences(model: RewardModel, pairs: Sequence[Pair], tokens_per_micr
     encoded = [text for pair in pairs for text in (pair.first, pair.second)]
     scores = model.score_encoded(encoded, tokens_per_microbatch).view(-1, 2)
     return scores[:, 0] - scores[:, 1]
-
-
-@torch.no_grad()
-def calibrate_scale(model: RewardModel, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> None:
-    """Centre and scale ``model`` so that these texts (samples of the reference policy) score mean 0 and deviation 1.
-
-    As in Ziegler et al. 2019, section 2.1 and Stiennon et al. 2020, section 3.4.
-
-    Raises:
-        TrainingError: all texts score the same.
-    """
-    model.mean, model.std = 0.0, 1.0
-    raw = model.score_encoded(encoded, tokens_per_microbatch)
-    model.mean = float(raw.mean())
-    model.std = float(raw.std(correction=0))
-    if not model.std > 1e-6:
-        raise TrainingError(
-            "the reward model gives every completion the same score",
-            f"the spread over {len(encoded)} samples of the reference is {model.std:.1g}.",
-            "Train it longer or with a higher learning rate, on comparisons that differ.",
-        )
