@@ -18,7 +18,7 @@ from heed.loop import run_loop
 from heed.project import Project
 from heed.rounds import Rounds, WaitingForPeopleError
 from heed.train.progress import Watcher
-from tiny_project import TEST, TRAIN, letters, make_project, write_lines
+from tiny_project import TEST, TRAIN, letters, make_project, tiny_settings, write_lines
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -247,6 +247,23 @@ def test_the_report_holds_the_newest_evaluation_and_every_documented_key(turned:
     assert by_use[("ann", "training")] + by_use[("bob", "training")] == found["labels"]
     assert [point["step"] for point in found["training"]] == [1, 2, 3, 4]
     assert page.read_text().startswith("<!")
+
+
+def test_an_alarm_of_training_stands_in_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tiny_settings(tmp_path / "model").policy
+    strict = base.model_copy(update={"entropy_floor": 100.0, "kl_budget": 1e-6})
+    folder = make_project(tmp_path, policy=strict)
+    monkeypatch.chdir(folder)
+    listener = Listener()
+    with Project.open(folder) as project:
+        run_loop(project, 1, listener)
+        data, page = Rounds(project, listener).report(tmp_path)
+    alarms = json.loads(data.read_text())["alarms"]
+    assert {alarm["kind"] for alarm in alarms} == {"entropy", "KL"}
+    assert all(1 <= alarm["step"] <= base.steps for alarm in alarms)
+    for alarm in alarms:
+        assert any(alarm["message"] in heard for heard in listener.alarms)
+        assert alarm["message"] in page.read_text(encoding="utf-8")
 
 
 def test_a_project_without_demonstrations_starts_from_its_model(

@@ -56,6 +56,23 @@ def test_greedy_equals_generate(name: str) -> None:
             assert ours.finished[copy] == bool(ends)
 
 
+@pytest.mark.parametrize("name", ["llama-grouped", "gpt2"])
+def test_greedy_equals_generate_on_long_prompts_beside_short_ones(name: str) -> None:
+    """Rows of some 300 and of 2 tokens in one batch, where attention works piece by piece."""
+    policy = tiny_policy(name, max_position_embeddings=512)
+    prompts = ragged([300, 2, 257, 40], VOCABULARY, seed=4)
+    ours = drawn(policy, prompts=prompts, temperature=0.0, samples_per_prompt=1)
+    for prompt, tokens in zip(prompts, ours.tokens, strict=True):
+        whole = policy.model.generate(
+            torch.tensor([prompt]), do_sample=False, max_new_tokens=12, eos_token_id=16, pad_token_id=16
+        )
+        assert tokens == whole[0, len(prompt) :].tolist()
+    samples = drawn(policy, prompts=prompts, samples_per_prompt=1)
+    again = completion_logprobs(policy, prompts, samples.tokens, 1.0, 512)
+    for row, logprobs in enumerate(samples.logprobs):
+        assert logprobs == pytest.approx(again[row, : len(logprobs)].tolist(), abs=2e-5)
+
+
 @pytest.mark.parametrize("name", [*FAST, "gpt_neox", "opt"])
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.7])
 def test_logprobs_on_the_way_equal_teacher_forced_ones(name: str, temperature: float) -> None:

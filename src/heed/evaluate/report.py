@@ -55,7 +55,7 @@ class Example(Record):
 class Alarm(Record):
     """Something that went wrong or looked like it."""
 
-    kind: str = Field(description="which alarm, such as kl_budget or entropy_floor")
+    kind: str = Field(description="which alarm: KL, entropy, length or truth")
     message: str = Field(description="what was seen, a sentence for people")
     step: int | None = Field(None, description="optimiser step (count); null where it belongs to none")
 

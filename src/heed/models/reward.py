@@ -124,7 +124,7 @@ class RewardModel:
             ) from None
         try:
             return cls._of_card(card, folder, device)
-        except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise ModelError(
                 f"the reward model {folder} is damaged",
                 f"{type(error).__name__}: {cut(' '.join(str(error).split()), _REASON_SHOWN)}.",
@@ -135,8 +135,10 @@ class RewardModel:
     def _of_card(cls, card: dict[str, Any], folder: Path, device: str) -> RewardModel:
         networks = []
         for number in range(card["members"]):
-            member = ScalarModel(_backbone(folder / f"member-{number}").to(device), 0)
-            member.head.load_state_dict(load_file(folder / f"member-{number}" / "head.safetensors"))
+            place = folder / f"member-{number}"
+            head = load_file(place / "head.safetensors")  # first: a folder that is missing would be taken for a hub id
+            member = ScalarModel(_backbone(place).to(device), 0)
+            member.head.load_state_dict(head)
             networks.append(member)
         reader = Reader.load(folder / "member-0", networks[0].backbone)
         words = WordScorer.load(folder) if card.get("words") else None
