@@ -92,7 +92,7 @@ def missing() -> str:
     try:
         import vaderSentiment  # noqa: F401
     except ImportError:
-        return "vaderSentiment is not installed; pip install 'heed[vader]'"
+        return "vaderSentiment is not installed; pip install vaderSentiment"
     return ""
 
 

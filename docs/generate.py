@@ -19,7 +19,8 @@ NOTICE = "<!-- Made by docs/generate.py; change the code and run `make docs`. --
 SETTINGS_INTRODUCTION = """\
 `heed init` writes `heed.yaml` with every setting, its meaning and its default as a comment. A key that does not exist is
 refused, with the nearest one that does. On the command line `--set key=value` overrides a setting of the command's own
-section, and `--config FILE` takes a section from another file; the run record keeps what was used.
+section, and `--config FILE` takes a section from another file; the run record keeps what was used. Both are YAML of at most
+256 KiB, in which a key given twice and merge keys (`<<`) are refused.
 
 The unit stands in brackets. Three numbers set the scale of a training stage and there are no others: `prompts_per_step`
 and `samples_per_prompt` say what a step learns from, `tokens_per_microbatch` how much of it is in memory at once, which

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from heed.cli import app
-from heed.errors import ConfigError, DataError, ModelError
+from heed.errors import ConfigError, DataError, ModelError, ProjectError
 from tiny_models import byte_policy
 
 
@@ -198,3 +198,20 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(files: Path) -> None:
     assert "100 steps on 60 demonstrations" in second.stdout
     begun = next(line for line in second.stderr.splitlines() if "/100" in line)
     assert int(begun.split("/")[0]) > 1
+
+
+def test_where_results_cannot_go_is_told_before_the_work(files: Path) -> None:
+    compared = ["evaluate", "--policy", "./no-such-model", "--reference", "model", "--prompts", "prompts.jsonl"]
+    with pytest.raises(ConfigError, match="it is no folder"):
+        heed(*compared, "--out", "prompts.jsonl")
+    with pytest.raises(ConfigError, match="with another file is another model"):
+        heed(*compared, "--out", "./model")
+    with pytest.raises(ModelError, match="no-such-model"):
+        heed(*compared, "--out", "new/folder")
+    shown = (files / "shown.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match="would be replaced"):
+        heed("score", "--reward", "./no-such-model", "--data", "shown.jsonl", "--out", "./shown.jsonl")
+    assert (files / "shown.jsonl").read_bytes() == shown
+    for bad in ("\udcff", "prompts.jsonl"):
+        with pytest.raises(ProjectError, match=r"^folder"):
+            heed("train", "sft", "--model", "model", "--data", "shown.jsonl", "--out", bad)

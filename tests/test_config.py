@@ -186,7 +186,7 @@ def test_the_horizon_is_refused_where_the_controller_could_turn_negative() -> No
         (b"", "not a mapping"),
         (b"name: x\n", "'model' is missing"),
         (b"name: x\nmodel: y\nseed: -1\n", "'seed' is -1"),
-        (b"name: x\nmodel: y\nsampling: 3\n", "'sampling' is 3"),
+        (b"name: x\nmodel: y\nsampling: 3\n", "'sampling' is 3: it is a section"),
         (
             b"name: x\nmodel: y\nraters:\n  simulated:\n    - {name: a, behaviour: rude}\n",
             "'raters.simulated.0.behaviour'",
@@ -214,3 +214,36 @@ def test_line_breaks_that_only_yaml_knows_are_kept(sign: str, tmp_path: Path) ->
     file = tmp_path / "heed.yaml"
     file.write_text(commented_yaml(settings), encoding="utf-8")
     assert load_settings(file) == settings
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('stop: ["a\\udcff"]', "unable to parse raw data as a unicode string"),
+        ('guidelines: "a\\udcffb"', "character 1 is a lone surrogate"),
+        ('guidelines: "a\\0b"', "NUL"),
+        ("temperature: 1.0e-30", "no probabilities to draw from"),
+        ("learning_rate: 1.0e+300", "where the numbers of a model end"),
+        ("rows_per_batch: 99999999999999", "more than any machine does"),
+        ('simulated: [{name: "a\\tb"}]', "cannot be printed"),
+        (f"simulated: [{{name: {'x' * 201}}}]", "201 characters"),
+        ("held_out: [{name: a, group: ' '}]", "the name is empty"),
+    ],
+)
+def test_values_that_could_not_be_kept_or_computed_with_are_named(content: str, told: str) -> None:
+    key = content.split(":")[0]
+    section = next(m for m in (SamplingSettings, SFTSettings, RatersSettings) if key in m.model_fields)
+    with pytest.raises(ConfigError, match=key) as caught:
+        parse_settings(section, yaml.safe_load(content), "heed.yaml")
+    assert told in caught.value.why
+
+
+def test_a_large_value_is_not_told_in_full() -> None:
+    for value in ("x" * 10**7, [["x" * 10**6] * 1000], {"k" * 10**6: 1}):
+        with pytest.raises(ConfigError) as caught:
+            parse_settings(SamplingSettings, {"prompts": value}, "heed.yaml")
+        assert "'prompts' is" in caught.value.what
+        assert len(str(caught.value)) < 500
+    with pytest.raises(ConfigError, match="Did you mean") as caught:
+        parse_settings(SamplingSettings, {"prompts" + "x" * 10**6: 1}, "heed.yaml")
+    assert len(str(caught.value)) < 500

@@ -81,6 +81,7 @@ def desk_of_a_reader(tmp_path: Path) -> Path:
         (tmp_path / name).write_text("".join(json.dumps(row(k)) + "\n" for k in range(count)))
 
     write("prompts.jsonl", lambda k: {"prompt": f"Once upon a time, {k} years ago"}, 40)
+    write("test_prompts.jsonl", lambda k: {"prompt": f"Long ago, in the year {k}"}, 40)
     write("demonstrations.jsonl", lambda k: {"prompt": f"Question {k}?", "completion": f"Answer {k}."}, 12)
     write("train.jsonl", lambda k: {"prompt": f"To learn {k}", "chosen": f"a good one {k}", "rejected": "bad"}, 24)
     write("test.jsonl", lambda k: {"prompt": f"To test {k}", "chosen": f"a good one {k}", "rejected": "bad"}, 24)

@@ -186,6 +186,10 @@ def test_unknown_and_ambiguous_names_are_told(tmp_path):
         project.begin_run("sample", {}, 0).finish({}, Cost())
         with pytest.raises(ProjectError, match="heed runs"):
             project.trace("nobody")
+        for impossible in ("\udcff", "rater:\udcff", "a\x00b", "x" * 100_000):
+            with pytest.raises(ProjectError, match="heed runs") as caught:
+                project.trace(impossible)
+            assert len(str(caught.value)) < 500
         with pytest.raises(ProjectError, match="run:sample-1 or rater:sample-1"):
             project.trace("sample-1")
         assert project.trace("run:sample-1").subject.kind == "run"

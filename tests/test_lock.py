@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,18 @@ def test_two_locks_of_one_process_on_one_file_exclude_each_other(tmp_path: Path)
     assert second.held
     second.release()
     assert (tmp_path / "lock").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_lock_that_is_no_file_of_its_own_is_refused(tmp_path: Path, kind: str) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "lock"
+    victim.write_text("mine")
+    if kind == "link":
+        path.symlink_to(victim)
+    else:
+        os.mkfifo(path)
+    lock = FileLock(path, "here", "wait")
+    assert lock.owner() is None
+    with pytest.raises(ProjectError, match="here"):
+        lock.acquire()
+    assert victim.read_text() == "mine"

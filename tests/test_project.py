@@ -24,6 +24,7 @@ from heed.feedback.kinds import Demonstration
 from heed.lock import FileLock
 from heed.project import Cost, Project
 from heed.runs import code_version, plain
+from heed.terminal import doctor
 
 SETTINGS = ProjectSettings(name="mine", model="some/model")
 
@@ -359,3 +360,31 @@ def test_the_database_refuses_a_run_state_that_does_not_exist(project):
         pytest.raises(sqlite3.IntegrityError, match="ck_runs_state"),
     ):
         shell.execute("UPDATE runs SET state = 'nearly'")
+
+
+def test_the_error_of_a_run_is_kept_whatever_is_in_it(project):
+    """A message names files, and a file's name is bytes that may be no text; or it holds a value from outside."""
+    project.begin_run("sft", {}, 0).fail(f"cannot read \udcff\x00{'x' * 10**6}")
+    error = project.run("sft-1").error
+    assert error.startswith("cannot read \\udcff\\x00xxx")
+    assert len(error) <= 10_000
+
+
+@pytest.mark.parametrize("name", ["a?b=c", "a%41", "a#b", "a b", "a:b@c", "é漢", "[a]"])
+def test_a_project_stays_in_its_folder_whatever_that_is_called(tmp_path, name):
+    with Project.create(tmp_path / name, ProjectSettings(name="p", model="some/model")) as made:
+        made.store.add_prompts([("a", None, "")])
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    with Project.open(tmp_path / name) as opened:
+        assert len(opened.store.prompts()) == 1
+    assert "sqlite, schema 0001" in [check.detail for check in doctor._project(tmp_path / name)]
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:", "sqlite:///", "sqlite+pysqlite:///heed.db", "mysql://x", "", "x"]
+)
+def test_a_database_that_heed_does_not_keep_is_refused(project, url):
+    text = (project.folder / "heed.yaml").read_text()
+    (project.folder / "heed.yaml").write_text(text.replace("sqlite:///heed.db", f"'{url}'"))
+    with pytest.raises(ProjectError, match=r"sqlite:///heed\.db"):
+        Project.open(project.folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from heed.config import RatersSettings, SamplingSettings
-from heed.errors import DataError, ProjectError
+from heed.errors import DataError, ModelError, ProjectError
 from heed.feedback.kinds import Comparison, Demonstration, Edit, Ranking, Thumb, completion_id
 from heed.feedback.store import CompletionRecord
 from heed.loop import run_loop
 from heed.project import Project
 from heed.rounds import Rounds, WaitingForPeopleError
 from heed.train.progress import Watcher
+from tiny_models import tiny_policy
 from tiny_project import TEST, TRAIN, letters, make_project, tiny_settings, write_lines
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -135,6 +137,29 @@ def test_other_prompts_or_demonstrations_make_another_run(project: Project, fold
     second = rounds.train_sft()
     assert second is not None
     assert (second.id, second.metrics["demonstrations"]) == ("sft-2", 1)
+
+
+def test_another_base_model_in_the_same_place_is_noticed(project: Project, folder: Path) -> None:
+    stages, model = Rounds(project, Watcher()), Path(project.settings.model)
+    weights = model / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:2000])
+    with pytest.raises(ModelError, match="cannot load"):
+        stages.train_sft()
+    weights.write_bytes(whole)
+    stages.train_sft()  # the run that failed was made with nothing
+    shutil.copytree(model, folder / "former")
+    tiny_policy(seed=9).save(model)
+    for stage in (stages.check, stages.train_sft, stages.sample):
+        with pytest.raises(ModelError, match=f"the base model {model}: .*sft-.*begin a new project: heed init"):
+            stage()
+    assert [run.stage for run in project.runs() if run.state == "done"] == ["sft"]
+    shutil.rmtree(model)
+    with pytest.raises(ModelError, match="Put that one back"):
+        stages.sample()
+    # What counts is the model, not where it lies.
+    project.settings.model = str(folder / "former")
+    assert stages.sample().state == "done"
 
 
 def test_people_are_waited_for_and_then_learned_from(tmp_path: Path) -> None:

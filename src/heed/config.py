@@ -99,7 +99,7 @@ class RewardSettings(_TrainSettings):
         description="model of ties: Rao-Kupper with thresholds for how strong a preference was, plain Rao-Kupper, "
         "Davidson, or half a win to each side",
     )
-    members: int = Field(1, ge=1, description="reward models fitted from different seeds and averaged (count)")
+    members: int = Field(1, ge=1, le=64, description="reward models fitted from different seeds and averaged (count)")
     cross_fit: bool = Field(
         False,
         description="each member leaves out a share of the prompts of its own, and the accuracy is taken on what each "
@@ -217,7 +217,7 @@ class EvaluateSettings(Settings):
     temperature: Temperature = Field(
         1.0, ge=0.0, description="sampling temperature of both sides; 0 takes the likeliest token"
     )
-    confidence: float = Field(0.95, gt=0.5, lt=1.0, description="coverage of every interval (probability)")
+    confidence: float = Field(0.95, gt=0.5, le=0.9999, description="coverage of every interval (probability)")
 
 
 class SimulatedRaterSettings(Settings):
@@ -311,6 +311,8 @@ def _explain(model: type[BaseModel], detail: Any, source: str) -> ConfigError:
     field = owner.model_fields.get(str(path[-1])) if owner and path else None
     meaning = f"It is: {field.description}." if field and field.description else "Correct the value."
     message = str(detail["msg"]).removeprefix("Value error, ")
+    if detail["type"] == "model_type":
+        message = "it is a section and holds 'key: value' lines"
     where = f"'{key}' is {shown(detail['input'])}" if key else "the settings do not fit together"
     return ConfigError(f"{source}: {where}", message[:1].lower() + message[1:] + ".", meaning)
 

@@ -74,8 +74,11 @@ def check_new_folder(folder: str | Path) -> Path:
             raise ProjectError(
                 f"folder {place}", "it is a heed project already.", "Go into it and use it, or name another folder."
             )
-        if place.exists() and not place.is_dir():
-            raise ProjectError(f"folder {place}", "it is a file.", "Name another folder.")
+        there = next(entry for entry in (place, *place.parents) if entry.exists())
+        if not there.is_dir():
+            raise ProjectError(
+                f"folder {place}", f"{'it' if there == place else there} is a file.", "Name another folder."
+            )
         if place.exists() and any(place.iterdir()) and not (place / _MAKING).exists():
             raise ProjectError(
                 f"folder {place}", f"it is not empty: it has {shown_entries(place)}.", "Name a new or an empty folder."
@@ -182,7 +185,7 @@ def check_database(folder: Path, settings: ProjectSettings) -> None:
 def _sqlite_name(settings: ProjectSettings) -> str | None:
     """The SQLite file of ``heed.yaml`` as it stands there; None for another kind of database."""
     url = settings.database
-    if not url.startswith("sqlite:"):
+    if not url.startswith("sqlite"):
         return None
     name = make_url(url).database if url.startswith("sqlite:///") else None
     if not name or name == ":memory:":

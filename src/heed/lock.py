@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 import weakref
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class FileLock:
         if self._owner is not None:
             return self._owner
         try:
-            descriptor = os.open(self.path, os.O_RDONLY)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
         try:
@@ -114,8 +115,11 @@ class FileLock:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             with file_errors(self.place):
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+                # Never through a link, which may lead out of the place, and never waiting for a pipe's other end.
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise ProjectError(self.place, f"{self.path} is no ordinary file.", "Delete it.")
                 with file_errors(self.place):
                     self._wait_for(descriptor, deadline)
                     if _lies_at(descriptor, self.path):

@@ -16,6 +16,7 @@ from heed.runs import Run
 from heed.stages.data import ComparisonRow, comparisons_of
 from heed.train.progress import Watcher
 
+HELD_OUT = "about test prompts"
 # Judgments of simulated raters go into the store in transactions of this many.
 _PIECE = 250
 
@@ -112,16 +113,22 @@ def simulate(project: Project, items: Sequence[Item], run: Run, watcher: Watcher
 
 
 def comparisons_in(store: Store) -> tuple[list[ComparisonRow], list[str], dict[str, int]]:
-    """All comparisons in a store, the ids of the judgments they come from, and what was of no use, by kind."""
+    """All comparisons in a store that may be learned from, the ids of the judgments they come from, and what was of no
+    use, by kind. What is about a test prompt is held out, whatever its kind."""
     stored = store.feedback()
     completions = {
         c.id: c.text for c in store.completions(ids=unique(i for s in stored for i in s.feedback.completion_ids))
     }
-    prompts = {p.id: p.content for p in store.prompts(ids=unique(s.feedback.prompt_id for s in stored))}
+    known = store.prompts(ids=unique(s.feedback.prompt_id for s in stored))
+    prompts = {p.id: p.content for p in known}
+    held_out = {p.id for p in known if p.split == "test"}
     rows: list[ComparisonRow] = []
     ids: list[str] = []
     unused: dict[str, int] = {}
     for entry in stored:
+        if entry.feedback.prompt_id in held_out:
+            unused[HELD_OUT] = unused.get(HELD_OUT, 0) + 1
+            continue
         texts = [completions[i] for i in entry.feedback.completion_ids]
         found = comparisons_of(entry.feedback, prompts[entry.feedback.prompt_id], texts)
         rows += found

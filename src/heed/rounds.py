@@ -15,7 +15,7 @@ from heed.feedback.kinds import Demonstration, completion_id
 from heed.feedback.store import CompletionRecord, PromptRecord
 from heed.preflight import base_identity, check_prompts, check_raters
 from heed.project import Project
-from heed.questions import Item, choices_of_people, comparisons_in, open_items, pairs_of, simulate, unique
+from heed.questions import HELD_OUT, Item, choices_of_people, comparisons_in, open_items, pairs_of, simulate, unique
 from heed.raters.simulated import Utility, simulated_raters, utility_by_name
 from heed.runs import Cost, Run, RunRecord
 from heed.stages.data import read_demonstrations, read_prompts, report_broken
@@ -104,7 +104,8 @@ class Rounds:
         # Imported feedback brings prompts of its own, so some being there does not mean that the file has been read.
         if not any(prompt.source == Path(self.settings.prompts).name for prompt in self.project.store.prompts()):
             self.load_prompts()
-        found = self.project.store.prompts(split=split)
+        own = Path(self.settings.prompts).name
+        found = [prompt for prompt in self.project.store.prompts(split=split) if prompt.source == own]
         if not found:
             raise DataError(
                 f"the project has no {split} prompts",
@@ -268,6 +269,12 @@ class Rounds:
         if sampled is None:
             raise ProjectError("nothing to judge", "no completions have been sampled.", "Run 'heed sample' first.")
         items = pairs_of(self.project, sampled.id)[: settings.comparisons]
+        if not items:
+            raise ProjectError(
+                f"nothing to judge in {sampled.id}",
+                "the completions of each prompt are all the same.",
+                "Raise sampling.temperature or sampling.samples_per_prompt, then give: heed sample --fresh",
+            )
         if settings.kind == "human":
             self._wait_for_people(items)
         with self._run("ask", settings.model_dump(), round_, [sampled.id]) as run:
@@ -308,6 +315,8 @@ class Rounds:
             raise DataError(
                 "no comparison to learn from", "the project has none.", "Run 'heed ask' or 'heed feedback import FILE'."
             )
+        if held_out := unused.pop(HELD_OUT, 0):
+            self.watcher.alarm(f"{held_out} judgments are about test prompts: they are kept, and not learned from")
         for kind, count in unused.items():
             self.watcher.say(f"{count} judgments of kind '{kind}' are kept but not learned from: they compare nothing")
         backbone, maker = self.reference_policy()
@@ -424,6 +433,8 @@ class Rounds:
                 )
                 run.finish(found.model_dump(mode="json"), Cost(0, found.tokens, time.monotonic() - started))
                 self.watcher.say(found.verdict.sentence)
+                for caveat in found.verdict.caveats:
+                    self.watcher.say(f"but: {caveat}")
         return self._record(run)
 
     def report(self, folder: str | Path | None = None) -> tuple[Path, Path]:

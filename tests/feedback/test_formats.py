@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import threading
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -288,6 +289,64 @@ def test_gzip_is_written_by_name_read_by_content_and_repeats_bit_for_bit(tmp_pat
     assert [row.feedback.id for row in read_rows(tmp_path / "plainly_named") if isinstance(row, Row)] == [
         row.feedback.id for row in given_rows
     ]
+
+
+def piped(path: Path, content: bytes, **how: Any) -> list[Row | BrokenRow]:
+    """What is read of ``content`` through a pipe at ``path``, which gives each byte once."""
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(content,))
+    writer.start()
+    found = list(read_rows(path, **how))
+    writer.join()
+    path.unlink()
+    return found
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("format", ["heed", "trl", "hh", "csv"])
+def test_a_pipe_gives_what_a_file_gives(tmp_path: Path, format: Any, packed: bool) -> None:
+    talk = "\n\nHuman: hi\n\nAssistant: "
+    first = {
+        "heed": {"kind": "thumb", "prompt": "p", "completions": ["a"], "up": True},
+        "trl": {"prompt": "p", "chosen": "a", "rejected": "b"},
+        "hh": {"chosen": f"{talk}a", "rejected": f"{talk}b"},
+    }
+    table = b"prompt,a,b,choice\r\np,x,y,a\r\nq,x,y\r\np,x,z,b\r\n"
+    row = json.dumps(first.get(format)).encode()
+    content = (
+        table if format == "csv" else b"{not yet\n\n" + row + b"\n" + row[:9] + b"\n" + row.replace(b'"a"', b'"c"')
+    )
+    content = gzip.compress(content) if packed else content
+    (tmp_path / "file").write_bytes(content)
+    expected = [
+        item.reason if isinstance(item, BrokenRow) else item.feedback.id for item in read_rows(tmp_path / "file")
+    ]
+    for how in ({}, {"format": format}):
+        items = piped(tmp_path / "pipe", content, **how)
+        assert [item.reason if isinstance(item, BrokenRow) else item.feedback.id for item in items] == expected
+    assert sum(isinstance(item, Row) for item in items) == 2
+
+
+def test_an_empty_pipe_is_an_error_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="it is empty"):
+        piped(tmp_path / "pipe", b"")
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 201, "a\nb", "\udcff"])
+def test_a_name_that_no_rater_can_have_is_refused_before_the_first_row(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"^rater '"):
+        read_rows(lines(tmp_path / "x", {"prompt": "p", "completion": "a"}), rater=name)
+
+
+def test_ids_that_no_database_would_hold_are_broken_rows(tmp_path: Path) -> None:
+    row = {"kind": "thumb", "prompt": "p", "completions": ["a"], "up": True}
+    path = lines(tmp_path / "x", {**row, "completion_ids": ["c" * 18]}, {**row, "supersedes": "f" * 300}, row)
+    broken, other, good = read_rows(path)
+    assert isinstance(good, Row)
+    assert isinstance(broken, BrokenRow)
+    assert "completion_ids.0: string should have at most 17" in broken.reason
+    assert isinstance(other, BrokenRow)
+    assert "supersedes" in other.reason
 
 
 def test_what_a_table_has_no_place_for_is_counted(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from heed.config import SimulatedRaterSettings
 from heed.errors import DataError, ProjectError
 from heed.feedback import database
 from heed.feedback.kinds import (
@@ -347,10 +349,42 @@ def test_a_prompt_cannot_train_and_test(store):
         store.add_prompts([((), "train", "prompts.jsonl")])
 
 
-@pytest.mark.parametrize(("rater", "reason"), [(("", "human", ""), "name"), (("x", "robot", ""), "robot")])
+@pytest.mark.parametrize(
+    ("rater", "reason"),
+    [
+        (("", "human", ""), "name"),
+        (("x", "robot", ""), "robot"),
+        (("x" * 201, "human", ""), "201 characters"),
+        (("a\tb", "human", ""), "cannot be printed"),
+        (("\udcff", "human", ""), "cannot be printed"),
+        (("x", "human", "g" * 201), "201 characters"),
+    ],
+)
 def test_raters_need_a_name_and_a_known_kind(store, rater, reason):
     with pytest.raises(DataError, match=reason):
         store.add_raters([rater])
+
+
+def test_who_may_answer_may_be_entered_and_the_other_way_round():
+    """One limit for a judgment, a rater of the store and one of heed.yaml: what passes here does not fail there."""
+
+    def serves(make):
+        try:
+            make()
+        except (DataError, ValidationError):
+            return False
+        return True
+
+    with Store.open("sqlite://") as store:
+
+        @given(st.text(max_size=4) | st.integers(198, 260).map("x".__mul__))
+        def check(name):
+            values = {"prompt_id": "p1", "completion_ids": ("c1",), "up": True, "created": NOON}
+            answers = serves(lambda: Thumb(rater=name, **values))
+            assert answers == serves(lambda: store.add_raters([(name, "human", "")]))
+            assert answers == serves(lambda: SimulatedRaterSettings(name=name))
+
+        check()
 
 
 def test_a_rater_does_not_change_kind(store):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from heed.errors import DataError, ModelError
 from heed.feedback.kinds import Message
@@ -112,9 +114,80 @@ def test_an_unknown_architecture_is_said(tmp_path: Path) -> None:
         Policy.load(tmp_path)
 
 
+def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
+    """transformers draws what it does not find at random: a model that looks whole and says nothing."""
+    policy = tiny_policy()
+    policy.save(tmp_path)
+    policy.model.base_model.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"lacks 1 of its weights.*lm_head"):
+        Policy.load(tmp_path)
+    policy.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 9}))
+    with pytest.raises(ModelError, match=r"its weights.*layers\.2\."):
+        Policy.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", {"hidden_size": -1}),
+        ("config.json", {"num_attention_heads": 0}),
+        ("config.json", {"vocab_size": "many"}),
+        ("config.json", {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}),
+        ("tokenizer.json", None),
+        ("tokenizer_config.json", []),
+        ("generation_config.json", []),
+        ("config.json", None),
+    ],
+)
+def test_files_that_hold_something_else_are_said_whatever_they_do_to_transformers(
+    tmp_path: Path, file: str, change: Any
+) -> None:
+    tiny_policy().save(tmp_path)
+    whole = json.loads((tmp_path / file).read_text())
+    (tmp_path / file).write_text(json.dumps(whole | change if isinstance(change, dict) else change))
+    with pytest.raises(ModelError, match=r"cannot load the (model|tokenizer)") as caught:
+        Policy.load(tmp_path)
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in caught.value.why
+
+
+def test_ends_that_are_no_tokens_are_passed_over(tmp_path: Path) -> None:
+    tiny_policy().save(tmp_path)
+    for odd in ("x", 99_999, -1, [], [99_999, None]):
+        (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": odd}))
+        policy = Policy.load(tmp_path)
+        assert policy.end_ids == {policy.tokenizer.eos_token_id}
+
+
+def test_code_beside_the_weights_is_neither_run_nor_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_policy().save(tmp_path)
+    ran = tmp_path / "ran"
+    (tmp_path / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass C: pass\n")
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "y")
+    for file, which in (
+        ("tokenizer_config.json", {"AutoTokenizer": ["evil.C", None]}),
+        ("config.json", {"AutoConfig": "evil.C"}),
+    ):
+        text = (tmp_path / file).read_text()
+        kind = {"model_type": "evil"} if file == "config.json" else {"tokenizer_class": "Evil"}
+        (tmp_path / file).write_text(json.dumps(json.loads(text) | kind | {"auto_map": which}))
+        with pytest.raises(ModelError, match="cannot load"):
+            Policy.load(tmp_path)
+        (tmp_path / file).write_text(text)
+    assert not asked
+    assert not ran.exists()
+
+
 def test_an_empty_prompt_is_refused_where_no_token_is_made_of_it() -> None:
-    with pytest.raises(DataError, match="empty prompt"):
+    with pytest.raises(DataError, match="empty prompt: ''"):
         BYTES.encode_prompt("")
+    with pytest.raises(DataError, match="empty prompt: 'ZZ'"):
+        tiny_policy().encode_prompt("ZZ")  # it knows none of these letters
     assert BEGINS.encode_prompt("") == [BEGINS.tokenizer.bos_token_id]
 
 
@@ -122,6 +195,17 @@ def test_messages_need_a_chat_template() -> None:
     talk = (Message(role="user", content="hi"),)
     with pytest.raises(ModelError, match="no chat template"):
         BYTES.encode_prompt(talk)
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ raise_exception('no system, please') }}", "{{ 1 / 0 }}", "{{ a.b.c }}", "{% if"]
+)
+def test_a_template_that_refuses_a_conversation_is_said(template: str) -> None:
+    policy = byte_policy()
+    policy.tokenizer.chat_template = template
+    talk = (Message(role="system", content="be kind"), Message(role="user", content="hi"))
+    with pytest.raises(DataError, match="a conversation of system, user: the chat template of llama refuses it"):
+        policy.encode_prompt(talk)
 
 
 @pytest.mark.parametrize("begin", [False, True])
@@ -211,3 +295,16 @@ def test_half_precision_loads_and_scores(tmp_path: Path) -> None:
 
 def test_letters_are_what_the_helper_says() -> None:
     assert tiny_policy().decode([0], [1, 2, 15, 16]) == f"bc{LETTERS[-1]}"
+
+
+@pytest.mark.parametrize("named", ["pytorch.bin", "../outside.safetensors", "/etc/x.safetensors"])
+def test_an_index_that_names_other_than_safetensors_of_the_folder_is_refused(tmp_path: Path, named: str) -> None:
+    tiny_policy().save(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    names = list(load_file(weights))
+    torch.save(load_file(weights), tmp_path / "model" / "pytorch.bin")
+    weights.rename(tmp_path / "outside.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, named)}
+    (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="only safetensors files of the folder"):
+        Policy.load(tmp_path / "model")

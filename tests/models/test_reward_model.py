@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -183,6 +184,31 @@ def test_folders_that_hold_no_reward_model_are_said(decoder: Path, tmp_path: Pat
     (tmp_path / "reward.json").write_text("{")
     with pytest.raises(ModelError, match="is no reward model"):
         RewardModel.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"members": 0}, "IndexError"),
+        ({"members": 5}, "member-1"),
+        ({"members": "x"}, "TypeError"),
+        ({"pooling": "loud"}, "pooling 'loud'"),
+        ({"mean": float("nan")}, "nan"),
+        ({"std": 0}, "cannot be worked with"),
+        ({"temperature": "warm"}, "TypeError"),
+        ([], "TypeError"),
+        ({}, "head.safetensors"),
+    ],
+)
+def test_a_damaged_reward_model_is_said(decoder: Path, tmp_path: Path, change: Any, told: str) -> None:
+    RewardModel.new(decoder, "mean", 1, seed=1).save(tmp_path)
+    card = json.loads((tmp_path / "reward.json").read_text())
+    (tmp_path / "reward.json").write_text(json.dumps(card | change if isinstance(change, dict) else change))
+    if change == {}:
+        (tmp_path / "member-0" / "head.safetensors").unlink()
+    with pytest.raises(ModelError, match="is damaged") as caught:
+        RewardModel.load(tmp_path)
+    assert told in caught.value.why
 
 
 def test_a_backbone_whose_tokenizer_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_vader_missing_names_the_command(monkeypatch):
 
     simulated._vader_analyzer.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without_vader)
-    with pytest.raises(ConfigError, match=r"pip install 'heed\[vader\]'"):
+    with pytest.raises(ConfigError, match="pip install vaderSentiment"):
         utility_by_name("vader")
 
 
@@ -249,6 +249,20 @@ def test_a_users_function_is_found_in_the_current_folder_and_checked(tmp_path, m
         with pytest.raises(ConfigError):
             utility_by_name(name)
     assert sys.path == path
+
+
+def test_a_users_code_that_fails_is_an_error_with_its_place(tmp_path, monkeypatch):
+    (tmp_path / "failing_utility.py").write_text(
+        "def divides(prompt, completion):\n    return 1 / 0\n\n\ndef one(prompt):\n    return 1\n"
+    )
+    (tmp_path / "failing_import.py").write_text("value = 1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"ZeroDivisionError: .*failing_utility.py, line 2"):
+        utility_by_name("failing_utility:divides")("p", "x")
+    with pytest.raises(DataError, match=r"TypeError: .*takes a prompt and a completion"):
+        utility_by_name("failing_utility:one")("p", "x")
+    with pytest.raises(ConfigError, match=r"ZeroDivisionError: .*failing_import.py, line 1"):
+        utility_by_name("failing_import:value")
 
 
 @pytest.mark.parametrize("name", ["", "happiness", "a:", ":b", ".a:b", "a b:c"])

@@ -155,7 +155,9 @@ CROSSED = QUICK.model_copy(update={"members": 3, "cross_fit": True, "validation_
 
 
 def fold_of(prompt: str) -> int:
-    return int(3 * share_of(prompt, "fold"))
+    """Of three: prompts are dealt out in the order of their hash."""
+    dealt = sorted({row.prompt for row in compared(120)}, key=lambda p: share_of(p, "fold"))
+    return dealt.index(prompt) % 3
 
 
 def test_cross_fitting_measures_every_comparison_by_a_member_that_never_saw_its_prompt(
@@ -219,6 +221,54 @@ def test_words_have_as_much_to_say_as_the_members(model: Path, tmp_path: Path) -
     assert whole == pytest.approx((both - both.mean()) / both.std(), abs=1e-3)
 
 
+def test_cross_fitting_on_few_prompts_gives_each_member_one_to_leave_out(model: Path, tmp_path: Path) -> None:
+    done = train_reward(model, compared(9), tmp_path / "three", CROSSED)
+    assert done.metrics["accuracy"]["clustered"]["n"] > 0
+    for count in (1, 6):
+        with pytest.raises(DataError, match="prompts cannot be shared out"):
+            train_reward(model, compared(count), tmp_path / str(count), CROSSED)
+
+
+def test_what_is_too_long_is_said(model: Path, tmp_path: Path) -> None:
+    class Alarmed(Listener):
+        def alarm(self, text: str) -> None:
+            self.heard.append(text)
+
+    listener = Alarmed()
+    rows = [*compared(60), ComparisonRow("a", "b" * 5000, "c", FIRST)]
+    done = train_reward(model, rows, tmp_path / "out", QUICK, watcher=listener)
+    assert any("1 comparisons are left out: longer than" in text for text in listener.heard)
+    assert "were left out: too long" in done.verdict
+
+
+def test_a_function_is_brought_to_the_references_scale(model: Path, tmp_path: Path) -> None:
+    """A reward and the same in other units, a hundred times as large and shifted, make the same policy."""
+    once = [
+        train_policy(model, reward, PROMPTS, tmp_path / name, SMALL, seed=1)
+        for name, reward in (
+            ("small", lambda p, t: float(t.count("a"))),
+            ("large", lambda p, t: 5000.0 + 128.0 * t.count("a")),
+        )
+    ]
+    first, second = ([row["reward"] for row in done.metrics["history"]] for done in once)
+    assert first == pytest.approx(second, abs=1e-3)
+    assert max(map(abs, second)) < 5
+    flat = train_policy(model, lambda p, t: 7.0, PROMPTS, tmp_path / "flat", SMALL)
+    assert flat.metrics["reward_scale"] == [0.0, 1.0]
+
+
+def test_an_evaluation_on_prompts_that_were_trained_on_says_so(model: Path, tmp_path: Path) -> None:
+    train_policy(model, lambda p, t: letter_likes(t), PROMPTS[:20], tmp_path / "out", SMALL)
+    fresh, mixed = (
+        evaluate_policy(tmp_path / "out", model, prompts, EvaluateSettings(), 6, truth=lambda p, t: letter_likes(t))
+        for prompts in (PROMPTS[20:40], PROMPTS[15:35])
+    )
+    assert not any("trained on" in caveat for caveat in fresh.verdict.caveats)
+    assert "20 held-out prompts" in fresh.verdict.sentence
+    assert mixed.verdict.caveats[0].startswith("5 of the 20 prompts are ones that the policy was trained on")
+    assert "held-out" not in mixed.verdict.sentence
+
+
 def test_cross_fitting_needs_two_members() -> None:
     with pytest.raises(ValueError, match="set members to 2 or more"):
         RewardSettings(cross_fit=True)
@@ -277,8 +327,8 @@ def test_a_reward_that_is_no_number_names_the_step_and_keeps_the_checkpoint(mode
 
     def reward(prompt: object, text: str) -> float:
         calls.append(text)
-        # Two of the self-check's four prompts and two steps of four are fine, with two samples each.
-        return math.nan if len(calls) > 8 + 2 * 8 else letter_likes(text)
+        # The samples it is scaled to, two of the self-check's four prompts and two steps of four are fine.
+        return math.nan if len(calls) > len(PROMPTS) + 8 + 2 * 8 else letter_likes(text)
 
     with pytest.raises(TrainingError, match="step 3") as caught:
         train_policy(model, reward, PROMPTS, tmp_path / "out", SMALL)

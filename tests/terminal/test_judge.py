@@ -167,5 +167,6 @@ def test_a_person_cannot_answer_under_a_name_that_is_not_a_persons(project: Proj
     for name, kind in (("robot", "judge"), ("gauge", "simulated")):
         with pytest.raises(DataError, match=f"it is a {kind} rater"):
             check_rater(project.store, name, ["gauge"])
-    with pytest.raises(DataError, match="name is empty"):
-        check_rater(project.store, " ", [])
+    for name, fault in ((" ", "name is empty"), ("x" * 201, "201 characters"), ("\udcff", "cannot be printed")):
+        with pytest.raises(DataError, match=fault):
+            check_rater(project.store, name, [])

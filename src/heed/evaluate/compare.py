@@ -55,7 +55,7 @@ def undefined_win_rate(reason: str, confidence: float = 0.95) -> WinRate:
 class FrontierPoint(Record):
     """One audited step of training: how far the policy has moved, and what that brought."""
 
-    step: int = Field(ge=0, description="optimiser step of the audit (count); 0 is the reference")
+    step: int = Field(ge=0, description="step of the audit (count); 0 is the reference")
     kl: float = Field(description="KL to the reference (nats a completion)")
     proxy: float = Field(
         description="gain in the reward model's score (standard deviations of the reference's completions)"

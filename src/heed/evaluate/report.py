@@ -25,7 +25,7 @@ from heed.feedback.kinds import PromptContent
 class TrainingPoint(Record):
     """One step of policy optimisation."""
 
-    step: int = Field(ge=0, description="optimiser step (count)")
+    step: int = Field(ge=0, description="step of the optimisation: a rollout with its updates (count)")
     reward: float = Field(description="mean reward of the rollout, penalties taken off (reward units)")
     kl: float = Field(description="mean KL to the reference (nats a completion)")
     entropy: float = Field(description="mean entropy of the policy (nats a token)")
@@ -57,7 +57,7 @@ class Alarm(Record):
 
     kind: str = Field(description="which alarm: KL, entropy, length or truth")
     message: str = Field(description="what was seen, a sentence for people")
-    step: int | None = Field(None, description="optimiser step (count); null where it belongs to none")
+    step: int | None = Field(None, description="step of the optimisation (count); null where it belongs to none")
 
 
 class RunSource(Record):

@@ -117,7 +117,7 @@ def _example(example: Example) -> ShownExample:
 def _training_charts(points: list[TrainingPoint]) -> list[Chart]:
     drawn = []
     for key, title in (
-        ("reward", "Reward of the rollout (reward units)"),
+        ("reward", "Reward of the rollout, less penalties (reward units)"),
         ("kl", "KL to the reference (nats a completion)"),
         ("entropy", "Entropy (nats a token)"),
         ("length", "Length (tokens)"),
@@ -127,7 +127,9 @@ def _training_charts(points: list[TrainingPoint]) -> list[Chart]:
         line = [(float(p.step), getattr(p, key)) for p in points if getattr(p, key) is not None]
         if line:
             style = "b" if key == "proxy" else "a"
-            drawing = line_chart(f"training-{key}", title, "step", "optimiser step", [Series(title, line, style)])
+            drawing = line_chart(
+                f"training-{key}", title, "step", "step (a rollout with its updates)", [Series(title, line, style)]
+            )
             drawn.append(Chart(title, drawing, []))
     return drawn
 
@@ -136,6 +138,7 @@ def _frontier_chart(data: ReportData) -> Chart | None:
     points = data.reward_against_kl
     if isinstance(points, Undefined) or not points:
         return None
+    points = sorted(points, key=lambda p: p.step)  # joined as training went: its end is the line's end
     lines = [Series("Reward model (proxy)", [(p.kl, p.proxy) for p in points], "b")]
     truth = [(p.kl, p.true) for p in points if p.true is not None]
     if truth:

@@ -58,7 +58,7 @@ def open_database(url: str | URL) -> Engine:
         raise ProjectError(
             place,
             f"the driver {error.name} is not installed.",
-            "Run: pip install 'heed[postgres]'" if "psycopg" in str(error.name) else "Install it.",
+            "Run: pip install 'psycopg[binary]'" if "psycopg" in str(error.name) else "Install it.",
         ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)

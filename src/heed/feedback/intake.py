@@ -52,15 +52,16 @@ def _start(content: PromptContent) -> str:
 def add_raters(connection: Connection, raters: Sequence[RaterRecord]) -> AddResult:
     """Add raters, or give those that are there the group given."""
     table = schema.raters
+    for rater in raters:
+        fault = name_fault(rater.name) or (name_fault(rater.group) if rater.group else None)
+        if fault:
+            raise DataError(f"rater {shown(rater.name)}", f"{fault}.", "Name the rater and its group otherwise.")
     known = {
         row.name: RaterRecord(row.name, row.kind, row.group_name)
         for row in database.rows_among(connection, select(table), table.c.name, [rater.name for rater in raters])
     }
     new = []
     for rater in raters:
-        fault = name_fault(rater.name) or (name_fault(rater.group) if rater.group else None)
-        if fault:
-            raise DataError(f"rater {shown(rater.name)}", f"{fault}.", "Name the rater and its group otherwise.")
         if rater.kind not in get_args(RaterKind):
             raise DataError(
                 f"rater '{rater.name}'",

@@ -69,7 +69,8 @@ def _in_utc(time: datetime) -> datetime:
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_storable)]
 NonBlank = Annotated[Text, AfterValidator(_not_blank)]
-Id = Annotated[NonBlank, Field(max_length=17)]  # as long as the ids made here, which is what the database keeps
+# As long as the ids that are made here: the database keeps no longer ones.
+Id = Annotated[str, Field(strict=True, max_length=17), AfterValidator(_storable), AfterValidator(_not_blank)]
 Name = Annotated[str, Field(strict=True), AfterValidator(checked_name)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_without_minus_zero)]
 Index = Annotated[int, Field(strict=True, ge=0)]

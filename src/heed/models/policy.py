@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jinja2 import TemplateError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -168,7 +168,7 @@ class Policy:
         messages = [{"role": m.role, "content": m.content} for m in content]
         try:
             return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except (TemplateError, TypeError, ValueError) as error:
+        except Exception as error:  # a template is a program, and may fail as one
             raise DataError(
                 f"a conversation of {', '.join(m.role for m in content[:_TURNS_SHOWN])}",
                 f"the chat template of {self.source} refuses it: {cut(str(error), _REASON_SHOWN)}.",
@@ -312,6 +312,26 @@ class Continuations:
         return padded.view(len(self.batch.lengths), self.width)
 
 
+def _refuse_foreign_weights(folder: Path) -> None:
+    """transformers reads whatever files an index names, pickles and files of other folders among them.
+
+    Raises:
+        ModelError: the index names something that is no safetensors file of this folder, or cannot be read.
+    """
+    for index in folder.glob("*.index.json"):
+        try:
+            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            named = {"what it says, which is no index"}
+        for name in sorted(map(str, named)):
+            if not name.endswith(".safetensors") or Path(name).name != name:
+                raise ModelError(
+                    f"cannot load the model of {folder}",
+                    f"{index.name} names {shown(name)}, and only safetensors files of the folder are read.",
+                    "Save the model anew: model.save_pretrained(FOLDER).",
+                )
+
+
 def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None = None) -> Any:
     """``loader.from_pretrained`` with errors a person can act on."""
     is_tokenizer = dtype is None
@@ -325,6 +345,7 @@ def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None =
         )
     if not folder.exists() and (str(source).startswith((".", "/", "~")) or str(source).count("/") > 1):
         raise ModelError(f"no model at {source}", "the folder does not exist.", "Check the path.")
+    _refuse_foreign_weights(folder)
     try:
         # Said in so many words: else transformers asks at the terminal whether to run code that lies beside the weights.
         loaded = loader.from_pretrained(str(source), trust_remote_code=False, **extra)

@@ -223,7 +223,7 @@ def _vader_analyzer() -> Any:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     except ImportError:
         raise ConfigError(
-            "utility 'vader'", "the package vaderSentiment is not installed.", "Run: pip install 'heed[vader]'"
+            "utility 'vader'", "the package vaderSentiment is not installed.", "Run: pip install vaderSentiment"
         ) from None
     return SentimentIntensityAnalyzer()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from heed.evaluate.report import Example, MeanChange
 from heed.evaluate.verdict import Verdict, verdict
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.raters.simulated import SimulatedRater
+from heed.stages.policy import TRAINED_ON
 from heed.stages.results import prepare_machine
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
@@ -104,7 +106,24 @@ def evaluate_policy(
     ]
     kl = _kl(after, before, chosen, sides[0].samples, settings)
     _score(sides, chosen, reward, truth, where)
-    return _compare(sides, chosen, kl, raters, settings, seed)
+    found = _compare(sides, chosen, kl, raters, settings, seed)
+    seen = _trained_on(policy, chosen)
+    if not seen:
+        return found
+    told = f"{seen:,} of the {len(chosen):,} prompts are ones that the policy was trained on: they were not held out."
+    watcher.alarm(told)
+    sentence = found.verdict.sentence.replace(" held-out prompt", " prompt")
+    judged = found.verdict.model_copy(update={"sentence": sentence, "caveats": [told, *found.verdict.caveats]})
+    return found.model_copy(update={"verdict": judged})
+
+
+def _trained_on(policy: str | Path, prompts: Sequence[PromptContent]) -> int:
+    """How many of these prompts the policy was optimised on, by what its training left beside it."""
+    try:
+        known = set(json.loads((Path(policy) / TRAINED_ON).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # no policy that heed has trained
+        return 0
+    return sum(prompt_id(prompt) in known for prompt in prompts)
 
 
 def _draw(

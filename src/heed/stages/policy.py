@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heed.config import PolicySettings, SamplingSettings
 from heed.errors import DataError
-from heed.feedback.kinds import PromptContent
+from heed.feedback.kinds import PromptContent, prompt_id
+from heed.files import write_text
 from heed.stages.identity import model_identity
 from heed.stages.plan import policy_plan
 from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from heed.train.online import OnlineResult, Prompt
 
 _AUDIT_PROMPTS = 64
+# Prompts whose samples by the reference a function's scores are scaled to (count).
+_SCALED_ON = 128
+TRAINED_ON = "trained_on.json"
+"""Beside the model: ids of the prompts that it was optimised on, so that an evaluation on them can say so."""
 
 
 @memory_errors()
@@ -40,7 +46,8 @@ def train_policy(
 
     Args:
         model: the policy at the start, and the reference that the KL is measured to.
-        reward: a reward model's folder, or any function of (prompt, completion).
+        reward: a reward model's folder, or any function of (prompt, completion). Like a reward model's scores, a
+            function's are centred and scaled to samples of the reference, so that a penalty means the same for both.
         prompts: what is rolled out; where ``truth`` is given some of them are set aside for audits.
         truth: the true utility, where one is known; never trained on, only looked at every ``audit_every`` steps.
 
@@ -66,12 +73,13 @@ def train_policy(
         policy, reference = Policy.load(model, where), Policy.load(model, where)
         network: RewardModel | None = None
         scorer: Scorer
+        rolled, audited = _encode(policy, prompts, settings, truth is not None)
         if callable(reward):
             scorer = TextScorer(reward)
+            scorer.standardise(reference, rolled[:_SCALED_ON], settings, seed)
         else:
             network = RewardModel.load(reward, where)
             scorer = ModelScorer(network, policy)
-        rolled, audited = _encode(policy, prompts, settings, truth is not None)
         lengths = sum(len(p.ids) for p in rolled) / len(rolled)
         watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings))
         audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed)
@@ -80,9 +88,11 @@ def train_policy(
         )
         result = trainer.run(output.checkpoints(), watcher)
         metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
+        metrics["reward_scale"] = [scorer.mean, scorer.std] if isinstance(scorer, TextScorer) else [0.0, 1.0]
         metrics["frontier"] = audit.frontier(reference, result) if audit else []
         with output.writing():
             policy.save(output.folder)
+            write_text(folder / TRAINED_ON, json.dumps(sorted({prompt_id(prompt.content) for prompt in rolled})) + "\n")
         return output.finish(metrics, verdict(result), result.tokens)
 
 

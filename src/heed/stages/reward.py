@@ -69,8 +69,11 @@ def train_reward(
         _check_split(split, train, pairs, settings)
         check_pairs(train.pairs)
         # Where test comparisons are given, they are measured on; the members leave out their shares all the same.
-        left_out = [int(share_of(row.prompt, "fold") * settings.members) for row in train.rows]
-        left_out = left_out if settings.cross_fit else []
+        left_out = _folds(train.rows, settings.members) if settings.cross_fit else []
+        if pairs.too_long:
+            watcher.alarm(
+                f"{pairs.too_long:,} comparisons are left out: longer than the {pairs.reader.context} tokens of the model"
+            )
         watcher.plan("reward model", _plan(network, train, held_out, left_out, settings))
         checkpoints = [output.checkpoints(f"member-{number}") for number in range(settings.members)]
         fits = fit_reward(network, train.pairs, validation.pairs, settings, seed, checkpoints, watcher, left_out)
@@ -98,6 +101,23 @@ def train_reward(
         with output.writing():
             network.save(output.folder)
         return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
+
+
+def _folds(rows: Sequence[ComparisonRow], members: int) -> list[int]:
+    """The member that each comparison is left out for: prompts are dealt in the order of a hash, so that no share is empty.
+
+    Raises:
+        DataError: there are fewer prompts than members.
+    """
+    prompts = sorted({prompt_id(row.prompt): row.prompt for row in rows}.items(), key=lambda p: share_of(p[1], "fold"))
+    if len(prompts) < members:
+        raise DataError(
+            f"comparisons of {len(prompts)} prompts cannot be shared out",
+            f"each of the {members} members is to leave out a prompt of its own.",
+            "Collect comparisons of more prompts, lower members, or set cross_fit to false.",
+        )
+    fold = {identity: rank % members for rank, (identity, _) in enumerate(prompts)}
+    return [fold[prompt_id(row.prompt)] for row in rows]
 
 
 def _plan(
@@ -284,6 +304,8 @@ def _measure(network: RewardModel, tuning: _Judged, held_out: _Judged) -> dict[s
 def _verdict(metrics: dict[str, Any]) -> str:
     right = metrics["accuracy"]["clustered"]
     trained = f"Learned from {metrics['trained_on']} comparisons."
+    if metrics["too_long"]:
+        trained += f" {metrics['too_long']} texts or comparisons were left out: too long for the model."
     if right["estimate"] is None:
         return f"{trained} Held-out accuracy is undefined: {right['reason']}"
     text = (

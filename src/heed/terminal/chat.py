@@ -51,16 +51,21 @@ class Talker:
         """Pieces of the reply to ``words`` as it is written. What was written of a reply that is cut short is kept.
 
         Raises:
-            DataError: what was said is longer than the model's context.
+            DataError: what was said is longer than the model's context, or refused by its chat template; it is forgotten.
         """
         from heed.models.decode import stream
 
+        before = (list(self._messages), self._text)
         if self.has_template:
             self._messages.append(Message(role="user", content=words))
         else:
             self._text += words
         self._turn += 1
-        ids = self._encoded()
+        try:
+            ids = self._encoded()
+        except HeedError:
+            self._messages, self._text = before
+            raise
         written: list[str] = []
         try:
             for piece in stream(self.policy, ids, self._settings, self._seed * 1_000_003 + self._turn):
@@ -89,7 +94,6 @@ class Talker:
         if forgotten:
             note(f"{self.name}: the first {counted(forgotten, 'exchange')} no longer fit and are forgotten")
         if len(ids) > room:
-            self._messages.pop()
             raise DataError(
                 f"{len(ids)} tokens of yours",
                 f"with {self._settings.max_new_tokens} new ones they do not fit the model's context of "

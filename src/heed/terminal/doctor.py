@@ -214,7 +214,7 @@ def _extras() -> list[Check]:
         absent = [package for package in packages if not _installed(package)]
         purpose = f" ({_OPTIONAL[name]})" if name in _OPTIONAL else ""
         if absent:
-            fix = f"pip install 'heed[{name}]'"
+            fix = f"pip install {' '.join(absent)}"
             checks.append(Check(f"extra {name}", "missing", f"{', '.join(absent)}{purpose}", fix))
         else:
             checks.append(Check(f"extra {name}", "ok", f"{', '.join(packages)}{purpose}"))
@@ -339,12 +339,14 @@ def _schema(folder: Path, settings: ProjectSettings) -> tuple[str, str | None]:
         engine = create_engine(address)
         try:
             with engine.connect() as connection:
+                if kind == "sqlite" and (found := connection.execute(text("PRAGMA quick_check(1)")).scalar()) != "ok":
+                    raise ProjectError("database", f"{found}.", "Put it back from a copy.")
                 return kind, connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         finally:
             engine.dispose()
     except ModuleNotFoundError as error:
         raise ProjectError(
-            "database", f"the driver {error.name} is not installed.", "pip install 'heed[postgres]'"
+            "database", f"the driver {error.name} is not installed.", "pip install 'psycopg[binary]'"
         ) from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -13,6 +13,9 @@ from heed.terminal.text import counted, safe
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Iterator
+
+    from heed.feedback.formats import BrokenRow, Row
 
 _ROWS_BETWEEN_WORDS = 20_000
 
@@ -46,7 +49,12 @@ def import_feedback(
         # The project's own prompts go in first: their split is the one that counts.
         if (project.folder / project.settings.prompts).is_file():
             Rounds(project, Watcher()).load_prompts()
-        report = import_rows(project.store, read_rows(file, format, rater), progress)
+        raters = project.settings.raters
+        # As what they are: entered as people they would stand in the way of the simulated ones for ever.
+        project.store.add_raters([(entry.name, "simulated", entry.group) for entry in raters.simulated])
+        held_out = {entry.name for entry in raters.held_out}
+        rows = _without_raters(read_rows(file, format, rater), held_out)
+        report = import_rows(project.store, rows, progress)
     report_broken(file, report.broken)
     if report.ignored:
         note(f"columns that heed does not know, and the rows that have them: {_tally(report.ignored)}")
@@ -55,6 +63,19 @@ def import_feedback(
     console().print(safe(f"{counted(report.imported, 'judgment')} imported{duplicates}{broken}"), soft_wrap=True)
     if report.broken:
         raise typer.Exit(1)
+
+
+def _without_raters(rows: Iterator[Row | BrokenRow], held_out: set[str]) -> Iterator[Row | BrokenRow]:
+    """``rows``, with those of held-out raters as broken ones: who judges the result must not have taught it."""
+    from heed.feedback.formats import BrokenRow, Row
+
+    for row in rows:
+        if isinstance(row, Row) and row.feedback.rater in held_out:
+            yield BrokenRow(
+                row.line, f"rater '{row.feedback.rater}' is held out in heed.yaml, and judges the result only"
+            )
+        else:
+            yield row
 
 
 @feedback.command("export")

@@ -81,6 +81,8 @@ def checked_model(model: str) -> str:
     Raises:
         ModelError: it is meant as a folder and is none, or holds no model.
     """
+    if not model.strip():
+        raise ModelError("a model without a name", "a project starts from one.", "Give a model folder or a hub id.")
     folder = Path(os.path.expanduser(model))
     if folder.is_dir():
         if not (folder / "config.json").is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from heed.config import PolicySettings
+from heed.config import PolicySettings, SamplingSettings
 from heed.feedback.kinds import PromptContent
 from heed.models.batch import microbatches
-from heed.models.decode import Samples
+from heed.models.decode import Samples, sample
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.models.reward import RewardModel
 
@@ -77,13 +78,33 @@ class ModelScorer:
 
 
 class TextScorer:
-    """A plain function of (prompt, completion text) as a scorer."""
+    """A plain function of (prompt, completion text) as a scorer, less ``mean`` and divided by ``std``."""
 
     def __init__(self, score: Callable[[PromptContent, str], float]) -> None:
-        self.score = score
+        self.score, self.mean, self.std = score, 0.0, 1.0
 
     def __call__(self, prompts: list[PromptContent], prompt_ids: list[list[int]], samples: Samples) -> Tensor:
-        return torch.tensor([self.score(p, t) for p, t in zip(prompts, samples.texts, strict=True)])
+        scores = torch.tensor([float(self.score(p, t)) for p, t in zip(prompts, samples.texts, strict=True)])
+        return (scores - self.mean) / self.std
+
+    def standardise(
+        self,
+        reference: Policy,
+        prompts: Sequence[tuple[PromptContent, list[int]]],
+        settings: PolicySettings,
+        seed: int,
+    ) -> None:
+        """Centre and scale to one sample of the reference for each prompt (with its token ids), as a reward model is.
+
+        Where all of them score the same, or one is not a number, the function stays as it is.
+        """
+        sampling = SamplingSettings(samples_per_prompt=1, max_new_tokens=settings.max_new_tokens)
+        sampling.temperature = settings.temperature
+        contents, ids = [content for content, _ in prompts], [own for _, own in prompts]
+        scores = self(contents, ids, sample(reference, ids, sampling, seed))
+        mean, std = float(scores.mean()), float(scores.std(correction=0))
+        if math.isfinite(mean) and std > 1e-6 * max(1.0, abs(mean)):
+            self.mean, self.std = mean, std
 
 
 def penalties(samples: Samples, settings: PolicySettings) -> Tensor:
