@@ -101,7 +101,7 @@ def test_every_fault_of_a_line_is_reported_and_the_rows_around_it_go_in(tmp_path
     [
         ({"prompt": "p"}, "prompts, not feedback"),
         ({"text": "t"}, "language modelling"),
-        ({"messages": [{"role": "user", "content": "x"}]}, "language modelling"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "must end with an assistant's"),
         ({"prompt": "p", "completions": ["a"], "labels": [True]}, "stepwise supervision"),
         ({"prompt": "p", "chosen": "a"}, "'rejected' is missing"),
         ({"prompt": "p", "chosen": "a", "rejected": None}, "'rejected' is missing"),

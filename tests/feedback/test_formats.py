@@ -423,3 +423,38 @@ def test_a_pipe_or_a_device_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no ordinary file"):
         write_rows([], pipe, "heed")
     assert pipe.is_fifo()
+
+
+def test_a_conversation_of_trl_shows_how_its_last_message_answers(tmp_path: Path) -> None:
+    asked = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi?"}]
+    path = tmp_path / "talks.jsonl"
+    path.write_text(json.dumps({"messages": [*asked, {"role": "assistant", "content": "Hello!"}]}) + "\n")
+    assert detect_format(path) == "trl"
+    (row,) = read_rows(path)
+    assert isinstance(row, Row)
+    assert row.prompt == tuple(Message(**message) for message in asked)
+    assert (row.completions, row.feedback.kind, row.feedback.model_dump()["text"]) == ((), "demonstration", "Hello!")
+
+
+def test_a_table_may_have_the_columns_of_trl(tmp_path: Path) -> None:
+    def read(header: str, *lines: str) -> list[Row]:
+        path = tmp_path / "table.csv"
+        path.write_text("\r\n".join([header, *lines]) + "\r\n", encoding="utf-8")
+        rows = list(read_rows(path))
+        assert all(isinstance(row, Row) for row in rows), rows
+        return rows  # type: ignore[return-value]
+
+    (pair,) = read("prompt,chosen,rejected,id", "p,good,bad,7")
+    assert (pair.completions, pair.feedback.model_dump()["choice"], pair.ignored) == (("good", "bad"), "a", ("id",))
+    shown, other = read("prompt,completion", "p,one", "q,two")
+    assert [row.feedback.model_dump()["text"] for row in (shown, other)] == ["one", "two"]
+    up, down = read("prompt,completion,label", "p,one,True", "p,two,false")
+    assert [(row.completions, row.feedback.model_dump()["up"]) for row in (up, down)] == [
+        (("one",), True),
+        (("two",), False),
+    ]
+    path = tmp_path / "half.csv"
+    path.write_text("prompt,chosen,rejected\np,good,\n")
+    (broken,) = read_rows(path, "csv")
+    assert isinstance(broken, BrokenRow)
+    assert broken.reason == "'rejected' is empty"

@@ -128,6 +128,8 @@ def _formats_of(row: dict[str, Any]) -> list[FileFormat]:
         formats.append("hh")
     elif columns >= trl.PREFERENCE or columns >= trl.COMPLETION:
         formats += ["hh", "trl"] if any(transcripts) and "prompt" not in columns else ["trl"]
+    elif "messages" in columns and not formats:
+        formats.append("trl")
     return formats
 
 

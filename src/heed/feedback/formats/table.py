@@ -23,6 +23,9 @@
 | source, supersedes     | all        | as in heed's JSON lines                                           |
 | completion_ids         | all        | ids with a space between; empty for completions that heed did not sample |
 
+Under TRL's names, ``chosen`` and ``rejected`` are the completions a and b of a comparison that a wins; ``completion`` alone
+is a demonstration, and with ``label`` (true or false) a thumb.
+
 Only ``prompt`` or ``messages`` must be there; columns of other names are passed over and counted. An empty cell is
 nothing given, so an empty completion cannot be written. Cells are written as they are: one that begins with ``=`` is a
 formula to a spreadsheet.
@@ -138,6 +141,7 @@ def parse(columns: list[str], cells: list[str]) -> Parsed:
     for name, cell in given.items():
         if any("\udc80" <= char <= "\udcff" for char in cell):
             raise RowError(f"{name} is not UTF-8")
+    given = _under_our_names(given)
     if "prompt" in given and "messages" in given:
         raise RowError("it has both prompt and messages; which is meant?")
     if "messages" in given:
@@ -158,6 +162,23 @@ def parse(columns: list[str], cells: list[str]) -> Parsed:
     if "completion_ids" in given:
         values["completion_ids"] = given["completion_ids"].split()
     return Parsed(prompt, completions, values, tuple(sorted(set(given) - KNOWN_COLUMNS)))
+
+
+def _under_our_names(given: dict[str, str]) -> dict[str, str]:
+    """A row with TRL's columns as one with heed's; any other row as it is."""
+    if set(given) & {*_LETTERS, "kind", "choice"}:
+        return given
+    rest = {name: cell for name, cell in given.items() if name not in ("chosen", "rejected", "completion", "label")}
+    if "chosen" in given or "rejected" in given:
+        for name in ("chosen", "rejected"):
+            if name not in given:
+                raise RowError(f"'{name}' is empty")
+        return rest | {"kind": "comparison", "a": given["chosen"], "b": given["rejected"], "choice": "a"}
+    if "completion" in given and "label" in given:
+        return rest | {"kind": "thumb", "a": given["completion"], "up": given["label"]}
+    if "completion" in given:
+        return rest | {"kind": "demonstration", "text": given["completion"]}
+    return given
 
 
 def _read_completions(given: dict[str, str]) -> tuple[str, ...]:

@@ -6,7 +6,9 @@
 | ... implicit prompt | chosen, rejected                  | the same; the prompt is their shared beginning |
 | unpaired preference | prompt, completion, label         | thumb                               |
 | prompt-completion   | prompt, completion                | demonstration                       |
-| prompt-only, language modeling, stepwise supervision | | refused with the reason             |
+| language modeling   | messages                          | demonstration of the last message, if an assistant's |
+| ... in plain text   | text                              | refused with the reason             |
+| prompt-only, stepwise supervision | | refused with the reason             |
 
 Each in standard (text) or conversational form (messages; a completion is one assistant message). Where the shared
 beginning of two texts ends within a word, the prompt ends before that word and its space, so that no completion starts
@@ -43,8 +45,10 @@ def refusal(columns: set[str]) -> str | None:
         return None
     if {"prompt", "completions", "labels"} <= columns:
         return "stepwise supervision labels the steps of one answer, which heed has no kind of feedback for"
-    if "text" in columns or "messages" in columns:
-        return "it is text for language modelling, not feedback: nobody judged it"
+    if "messages" in columns:
+        return None
+    if "text" in columns:
+        return "it is text for language modelling, without a prompt that it would be an answer to"
     if "prompt" in columns:
         return "it is prompts, not feedback: nobody judged an answer to them"
     return None
@@ -74,9 +78,20 @@ def parse(values: dict[str, Any]) -> Parsed:
         if not isinstance(present["label"], bool):
             raise RowError(f"label is {present['label']!r}, not true or false")
         return Parsed(prompt, (text,), {"kind": "thumb", "up": present["label"]}, ignored)
+    if "messages" in columns and not PREFERENCE & columns:
+        return _read_dialogue(present)
     if PREFERENCE & columns:
         raise RowError(f"'{min(PREFERENCE - columns)}' is missing")
     raise RowError(refusal(columns) or f"no type of TRL has the columns {sorted(columns)}")
+
+
+def _read_dialogue(values: dict[str, Any]) -> Parsed:
+    """A whole conversation shows how the assistant is to answer: its last message, after those before it."""
+    messages = read_messages(values["messages"], "messages")
+    if len(messages) < 2 or messages[-1].role != "assistant":
+        raise RowError("messages must end with an assistant's, after what it answers")
+    text = read_text(messages[-1].content, "the last message")
+    return Parsed(messages[:-1], (), {"kind": "demonstration", "text": text}, tuple(sorted(set(values) - {"messages"})))
 
 
 def _read_pair(values: dict[str, Any]) -> tuple[PromptContent, str, str]:
