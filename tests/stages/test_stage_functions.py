@@ -265,7 +265,7 @@ def test_an_evaluation_on_prompts_that_were_trained_on_says_so(model: Path, tmp_
     )
     assert not any("trained on" in caveat for caveat in fresh.verdict.caveats)
     assert "20 held-out prompts" in fresh.verdict.sentence
-    assert mixed.verdict.caveats[0].startswith("5 of the 20 prompts are ones that the policy was trained on")
+    assert mixed.verdict.caveats[0].startswith("5 of the prompts are ones that the policy was trained on")
     assert "held-out" not in mixed.verdict.sentence
 
 

@@ -47,10 +47,10 @@ _JUDGES: dict[Literal["true", "judged", "proxy"], str] = {
 }
 
 
-def verdict(true: WinRate, judged: WinRate, proxy: WinRate) -> Verdict:
-    """The verdict of three win rates: it rests on the truest that is defined.
+def verdict(true: WinRate, judged: WinRate, proxy: WinRate, seen: int = 0) -> Verdict:
+    """The verdict of three win rates: it rests on the truest that is defined. ``seen`` of the prompts were trained on.
 
-    Caveats are added where only the proxy speaks, where the proxy saw a gain that the truth does not show, where
+    Caveats are added where prompts were trained on, where only the proxy speaks, where the proxy saw a gain that the truth does not show, where
     held-out raters contradict the truth, and where the gain is not there at equal length.
     """
     rates: dict[Literal["true", "judged", "proxy"], WinRate] = {"true": true, "judged": judged, "proxy": proxy}
@@ -64,13 +64,14 @@ def verdict(true: WinRate, judged: WinRate, proxy: WinRate) -> Verdict:
         spread = "no interval"
     else:
         spread = f"{100 * rate.confidence:.4g} % interval {100 * rate.low:.1f} to {percent(rate.high)}"
-    noun = "prompt" if rate.prompts == 1 else "prompts"
+    noun = f"{'' if seen else 'held-out '}{'prompt' if rate.prompts == 1 else 'prompts'}"
+    told = f"{seen:,} of the prompts are ones that the policy was trained on: they were not held out."
     return Verdict(
         outcome=outcome,
         by=by,
-        sentence=f"{_CLAIMS[outcome]}: it wins {percent(estimate)} of the comparisons on {rate.prompts:,} held-out {noun} "
+        sentence=f"{_CLAIMS[outcome]}: it wins {percent(estimate)} of the comparisons on {rate.prompts:,} {noun} "
         f"{_JUDGES[by]} ({spread}).",
-        caveats=_caveats(by, rate, judged, proxy),
+        caveats=[*([told] if seen else []), *_caveats(by, rate, judged, proxy)],
     )
 
 

@@ -57,14 +57,13 @@ class WordScorer:
             lead: [N], how far the first was preferred: a strength, negative where the second was, 0 at a tie.
             groups: [N], of the same name where comparisons belong together (a prompt): never on both sides of a split.
         """
-        from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LassoCV
         from sklearn.model_selection import GroupKFold
 
         leads = np.asarray(lead, dtype=np.float64)
         folds = min(_FOLDS, len(set(groups)))
         texts = [*first, *second]
-        vectorizer = _vectorizer(TfidfVectorizer, max_features=_LARGEST_VOCABULARY, min_df=_FEWEST_TEXTS)
+        vectorizer = _vectorizer(max_features=_LARGEST_VOCABULARY, min_df=_FEWEST_TEXTS)
         try:
             vectorizer.fit(texts)
         except ValueError:  # no word is in two texts
@@ -88,11 +87,7 @@ class WordScorer:
 
     @cached_property
     def _vectorizer(self) -> Any:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        return _vectorizer(TfidfVectorizer, vocabulary=self.vocabulary).fit(
-            [""]
-        )  # the words are given; nothing is learned
+        return _vectorizer(vocabulary=self.vocabulary).fit([""])  # the words are given; nothing is learned
 
     def telling(self, count: int) -> list[tuple[str, float]]:
         """The words of the largest weights, at most ``count``, those that raise the score first."""
@@ -126,5 +121,7 @@ class WordScorer:
         return scorer
 
 
-def _vectorizer(kind: Any, **settings: Any) -> Any:
-    return kind(sublinear_tf=True, use_idf=False, token_pattern=_WORD, **settings)
+def _vectorizer(**settings: Any) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(sublinear_tf=True, use_idf=False, token_pattern=_WORD, **settings)

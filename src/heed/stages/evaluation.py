@@ -106,15 +106,7 @@ def evaluate_policy(
     ]
     kl = _kl(after, before, chosen, sides[0].samples, settings)
     _score(sides, chosen, reward, truth, where)
-    found = _compare(sides, chosen, kl, raters, settings, seed)
-    seen = _trained_on(policy, chosen)
-    if not seen:
-        return found
-    told = f"{seen:,} of the {len(chosen):,} prompts are ones that the policy was trained on: they were not held out."
-    watcher.alarm(told)
-    sentence = found.verdict.sentence.replace(" held-out prompt", " prompt")
-    judged = found.verdict.model_copy(update={"sentence": sentence, "caveats": [told, *found.verdict.caveats]})
-    return found.model_copy(update={"verdict": judged})
+    return _compare(sides, chosen, kl, raters, settings, seed, _trained_on(policy, chosen))
 
 
 def _trained_on(policy: str | Path, prompts: Sequence[PromptContent]) -> int:
@@ -184,6 +176,7 @@ def _compare(
     raters: Sequence[SimulatedRater],
     settings: EvaluateSettings,
     seed: int,
+    seen: int,
 ) -> Evaluation:
     after, before = sides
     ids = [prompt_id(prompt) for prompt in prompts]
@@ -223,7 +216,7 @@ def _compare(
         policy_texts=statistics[0],
         reference_texts=statistics[1],
         examples=_examples(sides, prompts),
-        verdict=verdict(*rates),
+        verdict=verdict(*rates, seen),
         raters={rater.name: len(prompts) for rater in raters},
         tokens=sum(map(sum, lengths)),
     )

@@ -81,17 +81,10 @@ def train_reward(
         if settings.words:
             network.words = _fit_words(train.rows)
         network.calibrate_scale(texts, settings.tokens_per_microbatch)
-        judged = _judged(network, held_out, settings)
-        crossed = bool(left_out and not held_out.pairs)
-        if crossed:
-            judged = _cross_judged(network, train, left_out, texts[:_REFERENCES], settings)
-        # One number fitted to comparisons that no member had seen: without validation comparisons those left out serve.
-        tuning = judged if crossed and not validation.pairs else _judged(network, validation, settings)
-        metrics = _measure(network, tuning, judged)
+        metrics = _assess(network, train, validation, held_out, left_out, texts[:_REFERENCES], settings)
         metrics |= {
             "comparisons": len(comparisons) + len(test or []),
             "trained_on": len(train.pairs),
-            "cross_fit": crossed,
             "ties": sum(row.outcome == TIE for row in comparisons),
             "too_long": pairs.too_long,
             "best_steps": [fit.best_step for fit in fits],
@@ -278,6 +271,26 @@ def _cross_judged(
         part = _Encoded([train.rows[place] for place in mine], [train.pairs[place] for place in mine])
         found = found.joined(_judged(alone, part, settings))
     return found
+
+
+def _assess(
+    network: RewardModel,
+    train: _Encoded,
+    validation: _Encoded,
+    held_out: _Encoded,
+    left_out: Sequence[int],
+    reference: Sequence[Encoded],
+    settings: RewardSettings,
+) -> dict[str, Any]:
+    """Accuracy and calibration on the held-out comparisons, or where there are none on what each member left out."""
+    crossed = bool(left_out and not held_out.pairs)
+    if crossed:
+        judged = _cross_judged(network, train, left_out, reference, settings)
+    else:
+        judged = _judged(network, held_out, settings)
+    # One number fitted to comparisons that no member had seen: without validation comparisons those left out serve.
+    tuning = judged if crossed and not validation.pairs else _judged(network, validation, settings)
+    return {**_measure(network, tuning, judged), "cross_fit": crossed}
 
 
 def _measure(network: RewardModel, tuning: _Judged, held_out: _Judged) -> dict[str, Any]:

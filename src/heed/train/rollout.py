@@ -84,8 +84,12 @@ class TextScorer:
         self.score, self.mean, self.std = score, 0.0, 1.0
 
     def __call__(self, prompts: list[PromptContent], prompt_ids: list[list[int]], samples: Samples) -> Tensor:
-        scores = torch.tensor([float(self.score(p, t)) for p, t in zip(prompts, samples.texts, strict=True)])
-        return (scores - self.mean) / self.std
+        return ((self._exact(prompts, samples) - self.mean) / self.std).float()
+
+    def _exact(self, prompts: Sequence[PromptContent], samples: Samples) -> Tensor:
+        """In double precision, until the mean is off: scores may differ little beside their size."""
+        scores = [float(self.score(p, t)) for p, t in zip(prompts, samples.texts, strict=True)]
+        return torch.tensor(scores, dtype=torch.float64)
 
     def standardise(
         self,
@@ -98,10 +102,11 @@ class TextScorer:
 
         Where all of them score the same, or one is not a number, the function stays as it is.
         """
-        sampling = SamplingSettings(samples_per_prompt=1, max_new_tokens=settings.max_new_tokens)
-        sampling.temperature = settings.temperature
+        sampling = SamplingSettings(
+            samples_per_prompt=1, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature
+        )
         contents, ids = [content for content, _ in prompts], [own for _, own in prompts]
-        scores = self(contents, ids, sample(reference, ids, sampling, seed))
+        scores = self._exact(contents, sample(reference, ids, sampling, seed))
         mean, std = float(scores.mean()), float(scores.std(correction=0))
         if math.isfinite(mean) and std > 1e-6 * max(1.0, abs(mean)):
             self.mean, self.std = mean, std
