@@ -23,7 +23,7 @@ FLOORS = (
     ("evaluate",),
     ("sandbox",),
     ("artifacts", "lock", "folder", "runs", "lineage", "project"),
-    ("stages", "questions", "preflight", "rounds", "loop", "reporting", "demo"),
+    ("stages", "questions", "preflight", "round_sources", "rounds", "loop", "reporting", "demo"),
     ("terminal", "cli", "__main__"),
 )
 """Lowest first. A room is a folder or a file of ``src/heed``; rooms of one floor may lean on each other in one direction."""

@@ -69,6 +69,23 @@ def test_judgments_about_test_prompts_are_kept_and_not_learned_from(
     assert listener.alarms == [f"{TEST} judgments are about test prompts: they are kept, and not learned from"]
 
 
+def test_demonstrations_for_test_prompts_are_not_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, log = make_project(tmp_path), tmp_path / "log"
+    rows = [
+        {"kind": "demonstration", "rater": "eve", "prompt": letters(n, 3), "completions": [], "text": "abab"}
+        for n in range(TRAIN + TEST)
+    ]
+    assert finish(folder, log, "feedback", "import", str(write_lines(tmp_path / "in.jsonl", rows))) == 0
+    monkeypatch.chdir(folder)
+    listener = Listener()
+    with Project.open(folder) as project:
+        run = Rounds(project, listener).train_sft()
+        assert run is not None
+        learned = {e.feedback.prompt_id for e in project.store.feedback(ids=project.feedback_of(run.id))}
+        assert learned == {prompt.id for prompt in project.store.prompts(split="train")}
+    assert listener.alarms == [f"{TEST} judgments are about test prompts: they are kept, and not learned from"]
+
+
 def test_only_the_projects_own_prompts_are_rolled_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Conversations come with imported feedback; the tiny model has no chat template and could not read them."""
     folder, log = make_project(tmp_path), tmp_path / "log"

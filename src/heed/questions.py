@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from heed.errors import ProjectError
-from heed.feedback.kinds import AnyFeedback, Comparison
+from heed.feedback.kinds import AnyFeedback, Comparison, Demonstration, PromptContent
 from heed.feedback.store import CompletionRecord, PromptRecord, Store
 from heed.project import Project
 from heed.raters.simulated import simulated_raters, utility_by_name
@@ -137,6 +137,22 @@ def comparisons_in(store: Store) -> tuple[list[ComparisonRow], list[str], dict[s
         elif entry.feedback.kind != "demonstration":
             unused[entry.feedback.kind] = unused.get(entry.feedback.kind, 0) + 1
     return rows, ids, unused
+
+
+def demonstrations_in(store: Store) -> tuple[list[tuple[PromptContent, str]], list[str], int]:
+    """All demonstrations in a store that may be learned from, as (prompt, answer), the ids of the judgments they come from,
+    and how many are about test prompts and so held out."""
+    stored = [s for s in store.feedback(kinds=["demonstration"]) if isinstance(s.feedback, Demonstration)]
+    prompts = {p.id: p for p in store.prompts(ids=unique(s.feedback.prompt_id for s in stored))}
+    kept = [s for s in stored if prompts[s.feedback.prompt_id].split != "test"]
+    rows = [(prompts[s.feedback.prompt_id].content, s.feedback.text) for s in kept]  # type: ignore[union-attr]
+    return rows, [s.id for s in kept], len(stored) - len(kept)
+
+
+def unjudged(store: Store, items: Sequence[Item]) -> int:
+    """How many of ``items`` nobody has judged."""
+    judged = judged_pairs(store)
+    return sum(item.pair not in judged for item in items)
 
 
 def unique(ids: Iterable[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from heed.errors import DataError, ProjectError
-from heed.feedback.kinds import Demonstration, completion_id
-from heed.feedback.store import CompletionRecord, PromptRecord
-from heed.preflight import base_identity, check_prompts, check_raters
-from heed.project import Project
-from heed.questions import HELD_OUT, Item, choices_of_people, comparisons_in, open_items, pairs_of, simulate, unique
-from heed.raters.simulated import Utility, simulated_raters, utility_by_name
+from heed.feedback.kinds import completion_id
+from heed.feedback.store import CompletionRecord
+from heed.preflight import base_identity
+from heed.questions import (
+    HELD_OUT,
+    Item,
+    choices_of_people,
+    comparisons_in,
+    demonstrations_in,
+    open_items,
+    pairs_of,
+    simulate,
+    unjudged,
+)
+from heed.raters.simulated import simulated_raters
+from heed.round_sources import Sources
 from heed.runs import Cost, Run, RunRecord
-from heed.stages.data import read_demonstrations, read_prompts, report_broken
-from heed.stages.results import StageResult, content_hash, prepare_machine
-from heed.train.progress import Watcher
-
-_OWN_TEST_SHARE = 0.1
+from heed.stages.data import read_demonstrations, report_broken
+from heed.stages.results import StageResult, content_hash
 
 
 class WaitingForPeopleError(ProjectError):
@@ -30,7 +36,7 @@ class WaitingForPeopleError(ProjectError):
 
 
 @dataclass
-class Rounds:
+class Rounds(Sources):
     """The stages of one project.
 
     Args:
@@ -39,80 +45,7 @@ class Rounds:
         fresh: do a stage anew even if it was done before with the same inputs.
     """
 
-    project: Project
-    watcher: Watcher
     fresh: bool = False
-
-    @property
-    def settings(self) -> Any:
-        return self.project.settings
-
-    # What the stages start from
-
-    def load_prompts(self) -> None:
-        """Read the prompts file into the store; prompts that are there already stay as they are.
-
-        Where the file names no split, a tenth of the prompts, chosen by their content, is held out for testing.
-
-        Raises:
-            DataError: the file is missing, or has no good line.
-        """
-        from heed.stages.reward import share_of
-
-        path = self.project.folder / self.settings.prompts
-        lines, broken = read_prompts(path)
-        for line in report_broken(path, broken):
-            self.watcher.alarm(f"left out: {line}")
-        self.project.store.add_prompts(
-            [
-                (content, split or ("test" if share_of(content, "split") < _OWN_TEST_SHARE else "train"), path.name)
-                for content, split in lines
-            ]
-        )
-
-    def check(self) -> None:
-        """Read the prompts, and refuse what would stop the loop only after hours: device, raters, model, long prompts.
-
-        Raises:
-            HeedError: what is wrong.
-        """
-        self._device()
-        check_raters(self.project)
-        base_identity(self.project, self._base_model())
-        self.load_prompts()
-        check_prompts(self.project, self._base_model())
-
-    def newest_policy(self) -> tuple[str, str]:
-        """Where the newest policy lies, and the run that made it ("base": the model of ``heed.yaml``)."""
-        found = [run for stage in ("policy", "sft") if (run := self.project.latest(stage)) is not None]
-        return self._model_of(found[0]) if found else (self._base_model(), "base")
-
-    def reference_policy(self) -> tuple[str, str]:
-        """The policy that optimisation starts from and the KL is measured to: the tuned one, else the base model."""
-        tuned = self.project.latest("sft")
-        return self._model_of(tuned) if tuned is not None else (self._base_model(), "base")
-
-    def _base_model(self) -> str:
-        """The model of ``heed.yaml``; a relative path that lies in the project starts there."""
-        inside = self.project.folder / self.settings.model
-        return str(inside if inside.is_dir() else self.settings.model)
-
-    def _model_of(self, run: RunRecord) -> tuple[str, str]:
-        return str(self.project.artifact("model", run.id)), run.id
-
-    def _prompts(self, split: str) -> list[PromptRecord]:
-        # Imported feedback brings prompts of its own, so some being there does not mean that the file has been read.
-        if not any(prompt.source == Path(self.settings.prompts).name for prompt in self.project.store.prompts()):
-            self.load_prompts()
-        own = Path(self.settings.prompts).name
-        found = [prompt for prompt in self.project.store.prompts(split=split) if prompt.source == own]
-        if not found:
-            raise DataError(
-                f"the project has no {split} prompts",
-                f"none in {self.settings.prompts} belongs to that split.",
-                f'Add lines with "split": "{split}", or leave "split" out and heed holds a tenth out.',
-            )
-        return found
 
     def _done(self, stage: str, round_: int) -> RunRecord | None:
         """The run of this stage that the loop finished in this round; a later round's feedback does not undo it."""
@@ -147,10 +80,6 @@ class Rounds:
         with run:
             yield run
 
-    def _device(self) -> str:
-        """The device of ``heed.yaml``, after its threads have been set."""
-        return prepare_machine(self.settings.device, self.settings.threads)
-
     def _keep(self, run: Run, done: StageResult) -> None:
         """Finish a training run with the model it made."""
         metrics = {**done.metrics, "verdict": done.verdict}
@@ -166,12 +95,8 @@ class Rounds:
         """Tune the base model on the demonstrations of ``heed.yaml`` and those in the store; None where there are none."""
         from heed.stages.supervised import train_sft
 
-        store = self.project.store
-        stored = [s for s in store.feedback(kinds=["demonstration"]) if isinstance(s.feedback, Demonstration)]
-        contents = (
-            {p.id: p.content for p in store.prompts(ids=[s.feedback.prompt_id for s in stored])} if stored else {}
-        )
-        rows = [(contents[s.feedback.prompt_id], s.feedback.text) for s in stored]  # type: ignore[union-attr]
+        rows, given, held_out = demonstrations_in(self.project.store)
+        self._tell_held_out(held_out)
         if self.settings.demonstrations:
             path = self.project.folder / self.settings.demonstrations
             found, broken = read_demonstrations(path)
@@ -181,7 +106,7 @@ class Rounds:
         if not rows:
             return None
         config = {**self.settings.sft.model_dump(), "demonstrations": content_hash(rows)}
-        with self._run("sft", config, round_, [], [s.id for s in stored]) as run:
+        with self._run("sft", config, round_, [], given) as run:
             if run.state == "running":
                 done = train_sft(
                     self._base_model(),
@@ -243,14 +168,6 @@ class Rounds:
                 run.finish(metrics, Cost(0, tokens, time.monotonic() - started))
         return self._record(run)
 
-    def _chosen_prompts(self, turn: int, count: int) -> list[PromptRecord]:
-        """The next ``count`` training prompts in a shuffled order that goes around."""
-        prompts = self._prompts("train")
-        random.Random(f"prompts:{self.settings.seed}").shuffle(prompts)
-        count = min(count, len(prompts))
-        start = turn * count % len(prompts)
-        return (prompts + prompts)[start : start + count]
-
     def open_items(self, limit: int | None = None, rater: str | None = None) -> list[Item]:
         """Pairs of sampled completions that ``rater`` (None: anybody) has not judged, newest samples first."""
         return open_items(self.project, limit, rater)
@@ -291,9 +208,7 @@ class Rounds:
         return self._record(run)
 
     def _wait_for_people(self, items: Sequence[Item]) -> None:
-        judged = {frozenset(s.feedback.completion_ids) for s in self.project.store.feedback(kinds=["comparison"])}
-        waiting = sum(frozenset((item.a.id, item.b.id)) not in judged for item in items)
-        if waiting:
+        if waiting := unjudged(self.project.store, items):
             raise WaitingForPeopleError(
                 f"{waiting} of {len(items)} items wait for a judgment",
                 "the raters of this project are people.",
@@ -311,12 +226,11 @@ class Rounds:
         from heed.stages.reward import train_reward
 
         rows, ids, unused = comparisons_in(self.project.store)
+        self._tell_held_out(unused.pop(HELD_OUT, 0))
         if not rows:
             raise DataError(
                 "no comparison to learn from", "the project has none.", "Run 'heed ask' or 'heed feedback import FILE'."
             )
-        if held_out := unused.pop(HELD_OUT, 0):
-            self.watcher.alarm(f"{held_out} judgments are about test prompts: they are kept, and not learned from")
         for kind, count in unused.items():
             self.watcher.say(f"{count} judgments of kind '{kind}' are kept but not learned from: they compare nothing")
         backbone, maker = self.reference_policy()
@@ -336,15 +250,9 @@ class Rounds:
                 self._keep(run, done)
         return self._record(run)
 
-    def _reference_texts(self, maker: str) -> list[tuple[Any, str]] | None:
-        """Samples of the reference policy, which the scores are centred and scaled to; None where it wrote none."""
-        runs = [r for r in self.project.runs() if r.stage == "sample" and r.state == "done"]
-        own = [r.id for r in runs if r.metrics.get("policy") == maker]
-        if not own:
-            return None
-        found = self.project.store.completions(run_id=own[0])[:512]
-        prompts = {p.id: p.content for p in self.project.store.prompts(ids=unique(c.prompt_id for c in found))}
-        return [(prompts[c.prompt_id], c.text) for c in found]
+    def _tell_held_out(self, count: int) -> None:
+        if count:
+            self.watcher.alarm(f"{count} judgments are about test prompts: they are kept, and not learned from")
 
     def train_policy(self, round_: int = 0) -> RunRecord:
         """Optimise the reference policy against the newest reward model.
@@ -378,17 +286,6 @@ class Rounds:
                 )
                 self._keep(run, done)
         return self._record(run)
-
-    def truth(self) -> Utility | None:
-        """The true utility, where the raters are simulated and there is one."""
-        name = self.settings.raters.utility
-        return utility_by_name(name) if name else None
-
-    def _latest(self, stage: str, command: str) -> RunRecord:
-        found = self.project.latest(stage)
-        if found is None:
-            raise ProjectError(f"no {stage} run is done", "this stage needs its result.", f"Run '{command}' first.")
-        return found
 
     def evaluate(self, round_: int = 0) -> RunRecord:
         """Compare the newest policy with its reference on the test prompts.
