@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core. Nothing here belongs to one database: SQLite today, PostgreSQL by its URL.
+"""The tables of the loop, as SQLAlchemy Core; those of the studio stand in ``studio_schema``. Nothing here belongs to one database: SQLite today, PostgreSQL by its URL.
 
 The migrations under ``migrations/`` make these tables and stay as they were written; a change here is a new migration and a
 new ``HEAD``.
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 """Revision of the schema that this version of heed reads and writes."""
 
 RUN_STATES = ("running", "done", "failed", "stopped")
@@ -64,7 +64,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _number() -> Column[int]:
+def row_number() -> Column[int]:
     """Counts rows as they arrive: what is read comes in the order in which it was written, so that training repeats."""
     # SQLite numbers rows by itself only under the type name INTEGER.
     return Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
@@ -80,7 +80,7 @@ meta = Table(
 prompts = Table(
     "prompts",
     metadata,
-    _number(),
+    row_number(),
     Column("id", String(17), nullable=False, unique=True),
     Column("content", JSON, nullable=False),
     Column("split", String(64), nullable=False, index=True),
@@ -90,7 +90,7 @@ prompts = Table(
 raters = Table(
     "raters",
     metadata,
-    _number(),
+    row_number(),
     Column("name", String(255), nullable=False, unique=True),
     Column("kind", String(16), nullable=False),
     Column("group_name", String(255), nullable=False),
@@ -100,7 +100,7 @@ raters = Table(
 runs = Table(
     "runs",
     metadata,
-    _number(),
+    row_number(),
     Column("id", String(96), nullable=False, unique=True),
     Column("stage", String(64), nullable=False),
     Column("ordinal", Integer, nullable=False),
@@ -125,7 +125,7 @@ runs = Table(
 completions = Table(
     "completions",
     metadata,
-    _number(),
+    row_number(),
     Column("id", String(17), nullable=False, unique=True),
     Column("prompt_id", String(17), ForeignKey("prompts.id"), nullable=False, index=True),
     # A model may write a NUL character, which PostgreSQL's text refuses and JSON's escapes carry.
@@ -140,7 +140,7 @@ completions = Table(
 feedback = Table(
     "feedback",
     metadata,
-    _number(),
+    row_number(),
     Column("id", String(17), nullable=False, unique=True),
     Column("kind", String(32), nullable=False, index=True),
     Column("rater", String(255), ForeignKey("raters.name"), nullable=False, index=True),

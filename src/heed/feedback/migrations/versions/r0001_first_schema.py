@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from heed.feedback.migrations.append_only import allow_changes, forbid_changes
+
 revision = "0001"
 down_revision = None
 
 _APPEND_ONLY = {
-    # What a new row may not share with an old one: SQLite's INSERT OR REPLACE would delete the old row unasked.
+    # What a new row may not share with an old one.
     "feedback": "number = NEW.number OR id = NEW.id OR supersedes = NEW.supersedes",
     "feedback_completions": "feedback_id = NEW.feedback_id AND place = NEW.place",
 }
@@ -35,10 +37,7 @@ def upgrade() -> None:
     _create_feedback()
     _create_lineage()
     for table, clash in _APPEND_ONLY.items():
-        if op.get_bind().dialect.name == "sqlite":
-            _forbid_changes_sqlite(table, clash)
-        elif op.get_bind().dialect.name == "postgresql":
-            _forbid_changes_postgresql(table)
+        forbid_changes(table, clash)
 
 
 def _create_sources() -> None:
@@ -157,26 +156,6 @@ def _create_lineage() -> None:
     op.create_index(None, "artifacts", ["hash"])
 
 
-def _forbid_changes_sqlite(table: str, clash: str) -> None:
-    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-    op.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}")
-    op.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}")
-    clashes = f"EXISTS (SELECT 1 FROM {table} WHERE {clash})"  # noqa: S608  constants of this file
-    op.execute(f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {clashes} {refuse}")
-
-
-def _forbid_changes_postgresql(table: str) -> None:
-    op.execute(
-        f"CREATE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{table} is append-only' USING ERRCODE = 'integrity_constraint_violation'; END $$"
-    )
-    for event, level in (("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
-        name = f"{table}_no_{event.split()[0].lower()}"
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH {level} EXECUTE FUNCTION {table}_refuse()"
-        )
-
-
 def downgrade() -> None:
     for table in (
         "artifacts",
@@ -191,6 +170,5 @@ def downgrade() -> None:
         "meta",
     ):
         op.drop_table(table)
-    if op.get_bind().dialect.name == "postgresql":
-        for table in _APPEND_ONLY:
-            op.execute(f"DROP FUNCTION {table}_refuse()")
+    for table in _APPEND_ONLY:
+        allow_changes(table)
