@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/installed-$(STATE)
 INSTALLED_DEV := $(VENV)/installed-dev-$(STATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs bench-loop bench-speed clean
+.PHONY: help demo test test-all lint docs bench-loop bench-speed bench-server clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,11 +21,18 @@ help: ## show this list
 demo: $(INSTALLED) ## run the whole loop on the built-in world: demo/report.html, demo/report.json (SEED=0)
 	$(BIN)/heed demo --folder demo --seed $(SEED)
 
-test: $(INSTALLED_DEV) ## run the tests that take seconds
+test: $(INSTALLED_DEV) system-packages ## run the tests that take seconds
 	$(BIN)/python -m pytest
 
-test-all: $(INSTALLED_DEV) ## run all tests, the slow ones too
+test-all: $(INSTALLED_DEV) system-packages ## run all tests, the slow ones too
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# What pip cannot bring. The tests that need one of them say so and are skipped where it is missing.
+.PHONY: system-packages
+system-packages:
+	@missing=""; command -v chromium > /dev/null || missing="$$missing chromium"; \
+	ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing="$$missing postgresql"; \
+	test -z "$$missing" || echo "Missing, and with it some tests:$$missing. On Debian and Ubuntu: apt install$$missing" >&2
 
 lint: $(INSTALLED_DEV) ## check style, format and types
 	$(BIN)/ruff check .
@@ -40,6 +47,9 @@ bench-loop: $(INSTALLED_DEV) ## measure what the loop reaches, as JSON lines
 
 bench-speed: $(INSTALLED_DEV) ## measure how fast it is, as JSON lines
 	$(BIN)/python benchmarks/speed.py
+
+bench-server: $(INSTALLED_DEV) ## measure the studio under load, as JSON lines
+	$(BIN)/python benchmarks/server.py
 
 clean: ## remove the environment; projects and reports stay
 	rm -rf $(VENV)

@@ -14,16 +14,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "heed"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS = (
-    ("errors", "texts", "files", "safe_yaml", "config"),
+    ("errors", "texts", "files", "safe_yaml", "config", "statistics"),
     ("losses",),
     ("feedback",),
     ("raters",),
+    ("people",),
     ("models",),
     ("train",),
     ("evaluate",),
     ("sandbox",),
     ("artifacts", "lock", "folder", "runs", "lineage", "project"),
     ("stages", "questions", "preflight", "round_sources", "rounds", "loop", "reporting", "demo"),
+    ("web", "client"),
     ("terminal", "cli", "__main__"),
 )
 """Lowest first. A room is a folder or a file of ``src/heed``; rooms of one floor may lean on each other in one direction."""
@@ -120,7 +122,7 @@ def test_light_imports_stay_light(statement: str, forbidden: set[str]) -> None:
     assert not loaded_after(statement) & forbidden
 
 
-@pytest.mark.parametrize("package", ["feedback", "raters"])
+@pytest.mark.parametrize("package", ["feedback", "raters", "people", "web"])
 def test_what_people_said_needs_no_torch(package: str) -> None:
     modules = [
         ".".join(["heed", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")

@@ -35,3 +35,23 @@ class ProjectError(HeedError):
 
 class TrainingError(HeedError):
     """Training had to stop: a failed self-check, a loss that is not a number, no memory left."""
+
+
+class ConflictError(HeedError):
+    """Somebody was quicker: what is to be changed has changed, or what is to be taken is taken."""
+
+
+class MissingError(HeedError):
+    """There is no such thing, or not for whoever asks."""
+
+
+class SignInError(HeedError):
+    """Nobody is signed in, or what was given to sign in does not fit."""
+
+
+class RefusedError(HeedError):
+    """Whoever asks may not do this."""
+
+
+class LimitError(HeedError):
+    """Too often or too much."""

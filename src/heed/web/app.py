@@ -1,0 +1,146 @@
+"""The application: the table of routes behind one gate."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from heed.errors import HeedError, SignInError
+from heed.project import Project
+from heed.web.call import Call, Studio, guard
+from heed.web.desk import Desk
+from heed.web.errors import asked_for_json, internal, of_http, of_validation, problem, status_of
+from heed.web.identity import Identities, credentials_of
+from heed.web.pages import STATIC, static_version
+from heed.web.permissions import Caller, anyone
+from heed.web.routes import all_routes
+from heed.web.routing import Route
+from heed.web.security import Address, Gate
+from heed.web.services import SERVICES
+
+
+def create_app(project: Project, address: Address | None = None) -> FastAPI:
+    """The server of a project.
+
+    Args:
+        project: open; the caller closes it when the server has ended.
+        address: where the server is reached; None is this machine alone.
+    """
+    where = address or Address()
+    routes = all_routes()
+    app = FastAPI(
+        title="heed",
+        version="1",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=partial(_life, project, where),
+    )
+    for route in routes:
+        _add(app, route)
+    app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
+    app.add_exception_handler(HeedError, _tell_error)
+    app.add_exception_handler(RequestValidationError, _tell_validation)
+    app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(Exception, _tell_fault)
+    app.add_middleware(Gate, address=where, routes=routes)
+    return app
+
+
+def _add(app: FastAPI, route: Route) -> None:
+    """Register a route with the guard before its handler."""
+    documented: dict[str, Any] = {"response_model": None, "include_in_schema": route.kind == "api"}
+    if route.kind == "api":
+        # The handlers answer with what they have made; the model is for the reference and held by a test, not applied anew.
+        documented["responses"] = {route.status: {"model": route.model}} if route.model is not None else None
+    app.add_api_route(
+        route.path,
+        route.handler,
+        methods=[route.method, "HEAD"] if route.method == "GET" and route.kind != "api" else [route.method],
+        dependencies=[Depends(guard(route))],
+        status_code=route.status,
+        summary=route.summary,
+        operation_id=f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
+        tags=[route.path.split("/")[3]] if route.path.startswith("/api/v1/") else None,
+        **documented,
+    )
+
+
+@asynccontextmanager
+async def _life(project: Project, address: Address, app: FastAPI) -> AsyncIterator[None]:
+    desk = Desk(project.store)
+    studio = Studio(project, desk, address, Identities(desk))
+    app.state.studio = studio
+    try:
+        async with AsyncExitStack() as running:
+            for service in SERVICES:
+                await running.enter_async_context(service(studio))
+            try:
+                yield
+            finally:
+                studio.stopping.set()
+    finally:
+        desk.close()
+
+
+class _StaticFiles(StaticFiles):
+    """Files under an address that changes with them, so that they may be kept for ever."""
+
+    def file_response(self, *args: Any, **keywords: Any) -> Response:
+        response = super().file_response(*args, **keywords)
+        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+# Errors
+
+
+async def _tell_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HeedError)
+    status, _ = status_of(error)
+    if asked_for_json(request):
+        return JSONResponse(problem(error), status)
+    if isinstance(error, SignInError) and request.method in ("GET", "HEAD"):
+        return RedirectResponse(f"/sign-in?next={quote(request.url.path, safe='/')}", 303)
+    return await _error_page(request, error, status)
+
+
+async def _error_page(request: Request, error: HeedError, status: int) -> Response:
+    call = getattr(request.state, "call", None)
+    if call is None:
+        studio: Studio = request.app.state.studio
+        try:
+            caller = await studio.identities.caller(credentials_of(request), datetime.now(UTC))
+        except HeedError:
+            caller = Caller()  # whoever it is, this is about something else
+        call = Call(request, studio, Route("GET", request.url.path, _nothing, anyone, "page"), caller)
+    return call.page("error.html", status, error=error, status=status)
+
+
+async def _nothing() -> None:
+    """Handler of addresses that have none."""
+
+
+async def _tell_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return await _tell_error(request, of_validation(error))
+
+
+async def _tell_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return await _tell_error(request, of_http(error))
+
+
+async def _tell_fault(request: Request, _: Exception) -> Response:
+    return await _tell_error(request, internal())

@@ -1,0 +1,105 @@
+"""Errors as answers: JSON for the API, a page for people. What went wrong inside stays in the log."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from heed.errors import (
+    ConfigError,
+    ConflictError,
+    DataError,
+    HeedError,
+    LimitError,
+    MissingError,
+    ProjectError,
+    RefusedError,
+    SignInError,
+)
+
+_log = logging.getLogger("heed.web")
+
+
+class StatusError(DataError):
+    """An error whose status is known otherwise."""
+
+    def __init__(self, what: str, why: str, fix: str, status: int, code: str) -> None:
+        super().__init__(what, why, fix)
+        self.status, self.code = status, code
+
+
+STATUS: dict[type[HeedError], tuple[int, str]] = {
+    DataError: (422, "invalid"),
+    ConfigError: (422, "invalid"),
+    SignInError: (401, "sign_in"),
+    RefusedError: (403, "refused"),
+    MissingError: (404, "missing"),
+    ConflictError: (409, "conflict"),
+    LimitError: (429, "limit"),
+    ProjectError: (503, "unavailable"),
+}
+"""Status of HTTP and code for programs, by kind of error."""
+
+
+def status_of(error: HeedError) -> tuple[int, str]:
+    """Status of HTTP and code of an error; 500 where its kind is not one that a request can cause."""
+    if isinstance(error, StatusError):
+        return error.status, error.code
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return 500, "internal"
+
+
+def problem(error: HeedError) -> dict[str, Any]:
+    """An error as the API tells it."""
+    return {"error": {"what": error.what, "why": error.why, "fix": error.fix, "code": status_of(error)[1]}}
+
+
+def problem_response(error: HeedError, path: str) -> Response:
+    """An error as an answer that needs nothing but itself, for where no page can be made yet."""
+    status, _ = status_of(error)
+    if path.startswith("/api/"):
+        return JSONResponse(problem(error), status)
+    return Response(f"{error.what}: {error.why} {error.fix}\n", status, media_type="text/plain; charset=utf-8")
+
+
+def of_http(error: HTTPException) -> HeedError:
+    """What the framework raises by itself, as heed's own error of the same status."""
+    if error.status_code == 404:
+        return MissingError("this address", "there is nothing here.", "Check the link, or begin at the first page.")
+    if error.status_code == 405:
+        return StatusError("this address", "it does not know this method.", "See the API's reference.", 405, "method")
+    return StatusError("the request", f"{error.detail}.", "Correct it.", error.status_code, "invalid")
+
+
+def of_validation(error: RequestValidationError) -> HeedError:
+    """The first fault of a request in one sentence; the value itself is not repeated, it may be a secret."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "there is no such field"
+    return DataError(
+        f"'{place[:80]}'" if place else "the request's body", f"{message[:1].lower()}{message[1:]}.", "Correct it."
+    )
+
+
+def internal() -> HeedError:
+    """What a caller learns of a fault inside: a number by which the person who runs the server finds it in the log."""
+    number = secrets.token_hex(4)
+    _log.exception("fault %s", number)
+    return HeedError(
+        "heed", f"something went wrong inside (fault {number}).", "Try again; if it stays, tell who runs heed."
+    )
+
+
+def asked_for_json(request: Request) -> bool:
+    """Whether a program asks, not a person."""
+    return request.url.path.startswith("/api/")

@@ -1,0 +1,100 @@
+"""Who is calling: by the session's cookie, or by an API token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import Connection
+from starlette.requests import Request
+
+from heed.errors import SignInError
+from heed.people import sessions, tokens
+from heed.web.desk import Desk
+from heed.web.permissions import Caller
+
+SESSION_COOKIE = "heed_session"
+SECURE_SESSION_COOKIE = "__Host-heed_session"
+"""The prefix makes browsers refuse it unless it is secure, for this host alone and for every path."""
+
+_KEPT_SECONDS = 1.0
+_MOST_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What came with a request: the secret of a session or of a token, or neither."""
+
+    session: str | None
+    token: str | None
+
+
+def credentials_of(request: Request) -> Credentials:
+    """What the request brings to say who sends it.
+
+    Raises:
+        SignInError: an Authorization header of another kind than Bearer.
+    """
+    header = request.headers.get("authorization")
+    if header is not None:
+        kind, _, secret = header.partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            raise SignInError("the Authorization header", "it is not 'Bearer TOKEN'.", "Send an API token of heed.")
+        return Credentials(None, secret.strip())
+    name = SECURE_SESSION_COOKIE if SECURE_SESSION_COOKIE in request.cookies else SESSION_COOKIE
+    return Credentials(request.cookies.get(name), None)
+
+
+class Identities:
+    """Finds out who calls, and remembers it for a second.
+
+    A session or token that is revoked by this process is forgotten at once (see :meth:`forget`), by another one within a
+    second.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._kept: dict[str, tuple[float, Caller]] = {}
+
+    async def caller(self, given: Credentials, now: datetime) -> Caller:
+        """Who calls; nobody where the session has ended.
+
+        Raises:
+            SignInError: the token is unknown, expired or revoked.
+        """
+        secret = given.token or given.session
+        if secret is None:
+            return Caller()
+        kept = self._kept.get(secret)
+        if kept is not None and time.monotonic() - kept[0] < _KEPT_SECONDS:
+            return kept[1]
+
+        def look_up(connection: Connection) -> tuple[Caller, Callable[[Connection], None] | None]:
+            if given.token is not None:
+                token = tokens.find(connection, given.token, now)
+                if token is None:
+                    raise SignInError(
+                        "the API token", "it is unknown, expired or revoked.", "Make a new one under Settings."
+                    )
+                used = partial(tokens.touch, token_id=token.id, now=now) if token.stale else None
+                return Caller(token.account, scopes=token.scopes), used
+            session = sessions.find(connection, secret, now)
+            if session is None:
+                return Caller(), None
+            seen = partial(sessions.touch, session_id=session.id, now=now) if session.stale else None
+            return Caller(session.account, session_id=session.id), seen
+
+        caller, touch = await self._desk.read(look_up)
+        if touch is not None:
+            self._desk.submit(touch)  # nobody waits for it: when somebody was last seen is no promise
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        self._kept[secret] = (time.monotonic(), caller)
+        return caller
+
+    def forget(self) -> None:
+        """Look everybody up again: something about accounts may have changed."""
+        self._kept.clear()

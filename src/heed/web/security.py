@@ -1,0 +1,233 @@
+"""What every request must pass before anything else, and what every answer carries. One plain ASGI layer.
+
+Refused here: hosts that are not ours (links and redirects are made from the host), addresses that are no text, bodies that
+are too large, forms and scripts of other sites (after the algorithm of Filippo Valsorda's "Cross-Site Request Forgery",
+2025, which Go's net/http and Datasette use), and JSON in a disguise that browsers send to other sites without asking.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from heed.errors import DataError, HeedError, RefusedError
+from heed.web.errors import StatusError, problem_response
+from heed.web.routing import DEFAULT_BODY_LIMIT, Route
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "media-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+
+_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    "cache-control": "no-store",
+}
+_HSTS = "max-age=31536000"
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_BODIES_OF_API = (
+    "application/json",
+    "multipart/form-data",
+    "application/octet-stream",
+    "application/gzip",
+    "application/x-ndjson",
+    "text/csv",
+)
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server is reached.
+
+    Attributes:
+        public_url: as people write it, without a path; "" where it is reached on this machine alone.
+        hosts: further hosts, without ports, that requests may name.
+    """
+
+    public_url: str = ""
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def secure(self) -> bool:
+        """Whether people reach it by HTTPS, so that cookies may be kept from HTTP."""
+        return self.public_url.startswith("https://")
+
+    def knows(self, host: str) -> bool:
+        """Whether a request's Host header names this server. Loopback names always do: no other site can be there."""
+        name = host.rsplit(":", 1)[0] if re.search(r":\d+$", host) else host
+        if name.lower() in (*_LOOPBACK, *(one.lower() for one in self.hosts)):
+            return True
+        return bool(self.public_url) and host.lower() == urlsplit(self.public_url).netloc.lower()
+
+    def base(self, scheme: str, host: str) -> str:
+        """Beginning of absolute links; ``host`` has passed :meth:`knows`."""
+        return self.public_url.rstrip("/") or f"{scheme}://{host}"
+
+
+class Gate:
+    """The layer around the whole application.
+
+    Args:
+        app: what is inside.
+        address: where the server is reached.
+        routes: for the limits of their bodies.
+    """
+
+    def __init__(self, app: ASGIApp, address: Address, routes: Iterable[Route]) -> None:
+        self._app = app
+        self._address = address
+        self._limits = [
+            (route.method, re.compile(re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(route.path)) + r"\Z"), route.body_limit)
+            for route in routes
+            if route.body_limit != DEFAULT_BODY_LIMIT
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        sender = _Sender(send, self._address.secure)
+        fault = self._fault(scope, headers)
+        if fault is not None:
+            await problem_response(fault, scope["path"])(scope, receive, sender.send)
+            return
+        limit = self._limit(scope["method"], scope["path"])
+        await self._app(scope, _Body(receive, limit).receive, sender.send)
+
+    def _limit(self, method: str, path: str) -> int:
+        for its_method, pattern, limit in self._limits:
+            if method == its_method and pattern.match(path):
+                return limit
+        return DEFAULT_BODY_LIMIT
+
+    def _fault(self, scope: MutableMapping[str, Any], headers: Headers) -> HeedError | None:
+        """Why the request goes no further, or None."""
+        host = headers.get("host", "")
+        if not self._address.knows(host):
+            return DataError(
+                "the Host header",
+                "it does not name this server.",
+                "Open the address that heed serve printed, or give it with --public-url or serve.hosts in heed.yaml.",
+            )
+        if not _is_text(scope.get("raw_path", b"")) or not _is_text(scope.get("query_string", b"")):
+            return DataError("the address", "it holds bytes that are no text.", "Correct the link.")
+        if scope["method"] in _SAFE_METHODS:
+            return None
+        length = headers.get("content-length", "0")
+        limit = self._limit(scope["method"], scope["path"])
+        if not length.isdigit() or int(length) > limit:
+            return _too_large(limit)
+        if scope["path"].startswith("/api/"):
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if (length != "0" or "transfer-encoding" in headers) and kind not in _BODIES_OF_API:
+                return DataError(
+                    f"Content-Type '{kind[:60]}'", "the API does not read it.", "Send JSON as application/json."
+                )
+        if _is_cross_site(headers, host):
+            return RefusedError(
+                "this request", "it was sent by another site's page.", "Open heed in its own tab and try again."
+            )
+        return None
+
+
+def _too_large(limit: int) -> HeedError:
+    return StatusError("the request", f"it is larger than {limit:,} bytes.", "Send less at once.", 413, "too_large")
+
+
+def _is_text(raw: bytes) -> bool:
+    plain = unquote_to_bytes(raw)
+    if b"\x00" in plain:
+        return False
+    try:
+        plain.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_cross_site(headers: Headers, host: str) -> bool:
+    """Whether a browser sent this on behalf of another site, or may have."""
+    if "authorization" in headers and "cookie" not in headers:
+        return False  # a browser adds cookies by itself, but never this
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is not None:
+        return urlsplit(origin).netloc.lower() != host.lower()
+    # Every browser of the last years sends one of the two. Programs send neither, and no cookie either.
+    return "cookie" in headers
+
+
+class _Sender:
+    """Passes messages on, with the headers that every answer carries."""
+
+    def __init__(self, send: Send, secure: bool) -> None:
+        self._send = send
+        self._secure = secure
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            if self._secure:
+                headers.setdefault("strict-transport-security", _HSTS)
+        await self._send(message)
+
+
+class _Body:
+    """Counts what a request sends and stops at the limit, whatever its headers said."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._left = self._limit = limit
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise HTTPException(413, f"it is larger than {self._limit:,} bytes")
+        return message
+
+
+def cookie_flags(address: Address) -> dict[str, Any]:
+    """Arguments of ``Response.set_cookie`` for every cookie that heed sets."""
+    return {"httponly": True, "secure": address.secure, "samesite": "lax", "path": "/"}
+
+
+def safe_target(target: str | None, allowed: Sequence[str] = ("/",)) -> str:
+    """A path of this server to go on to; "/" for anything else.
+
+    Args:
+        target: as it came with the request.
+        allowed: what it may begin with.
+    """
+    if not target or not target.startswith(tuple(allowed)) or target.startswith("//") or "\\" in target:
+        return "/"
+    return target if target.isprintable() else "/"

@@ -1,0 +1,28 @@
+"""Servers for the tests of the web."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from site_of_tests import Site, copy_project, make_project
+
+from heed.project import Project
+
+
+@pytest.fixture(scope="session")
+def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is copied, never opened."""
+    folder = tmp_path_factory.mktemp("empty") / "project"
+    make_project(folder)
+    return folder
+
+
+@pytest.fixture
+def site(empty_project: Path, tmp_path: Path) -> Iterator[Site]:
+    """A server of an empty project."""
+    with Project(copy_project(empty_project, tmp_path / "project")) as project:
+        made = Site(project)
+        yield made
+        made.close()
