@@ -46,6 +46,7 @@ def create_app(project: Project, address: Address | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=partial(_life, project, where),
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for route in routes:
         _add(app, route)
@@ -53,8 +54,7 @@ def create_app(project: Project, address: Address | None = None) -> FastAPI:
     app.add_exception_handler(HeedError, _tell_error)
     app.add_exception_handler(RequestValidationError, _tell_validation)
     app.add_exception_handler(HTTPException, _tell_http)
-    app.add_exception_handler(Exception, _tell_fault)
-    app.add_middleware(Gate, address=where, routes=routes)
+    app.add_middleware(Gate, address=where, tell_fault=_tell_fault)
     return app
 
 
@@ -70,6 +70,7 @@ def _add(app: FastAPI, route: Route) -> None:
         methods=[route.method, "HEAD"] if route.method == "GET" and route.kind != "api" else [route.method],
         dependencies=[Depends(guard(route))],
         status_code=route.status,
+        max_body_size=route.body_limit,
         summary=route.summary,
         operation_id=f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
         tags=[route.path.split("/")[3]] if route.path.startswith("/api/v1/") else None,
@@ -142,5 +143,5 @@ async def _tell_http(request: Request, error: Exception) -> Response:
     return await _tell_error(request, of_http(error))
 
 
-async def _tell_fault(request: Request, _: Exception) -> Response:
+async def _tell_fault(request: Request) -> Response:
     return await _tell_error(request, internal())

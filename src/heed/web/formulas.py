@@ -29,6 +29,7 @@ _LINES_OF_A_FORMULA = 100
 _ENVIRONMENT = re.compile(r"\\begin\{((?:equation|multline|gather|align|alignat|flalign|[pbBvV]?matrix|cases)\*?)\}")
 # Inside a formula these would define macros, which can grow without end.
 _DEFINES = re.compile(r"\\(?:[gex]?def|let|(?:re)?newcommand|providecommand|newenvironment)\b")
+_COMMAND = re.compile(r"\\[A-Za-z]")
 _PROSE = re.compile(r"(?:^|\s)[^\W\d_]{3,}(?:\s|$|[,.;:!?])")
 
 _TAG_NAMES = (
@@ -57,7 +58,8 @@ def mathml(latex: str, display: bool) -> str | None:
         return None
     try:
         tree = Converter(display="block" if display else "inline").convert_to_element(latex)
-        return _serialised(tree)
+        # What it does not know it passes on as it stands.
+        return None if any(_COMMAND.search(part) for part in tree.itertext()) else _serialised(tree)
     except Exception:  # noqa: BLE001  the reader raises whatever happens to come up for what is no LaTeX
         return None
 

@@ -19,7 +19,7 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup, escape
 
-from heed.texts import visible
+from heed.texts import spelled, visible
 from heed.web.formulas import MATHML_ATTRIBUTES, MATHML_TAGS, formulas_plugin
 from heed.web.highlight import CLASSES, highlighted
 
@@ -31,7 +31,7 @@ _MEDIA = re.compile(r"media:([0-9a-f]{32}\.(?:png|jpg|gif|webp|mp4|webm))\Z")
 _SHOWN_MEDIA = re.compile(r"/media/[0-9a-f]{32}\.[a-z0-9]{3,4}\Z")
 _VIDEOS = (".mp4", ".webm")
 _TASK = re.compile(r"\[([ xX])\] ")
-_DEEPEST = 100
+_DEEPEST = 40
 
 _DIRECTED = {"paragraph_open", "heading_open", "list_item_open", "blockquote_open", "th_open", "td_open"}
 _TAG_NAMES = (
@@ -71,7 +71,7 @@ def render(text: str, *, heading: int = 3, note: str = "") -> Markup:
         remark = Markup('<p class="help">{}</p>').format(note) if note else Markup("")
         return remark + plain(text)
     try:
-        made = _parser().render(visible(text), {"heading": heading})
+        made = _parser().render(spelled(visible(text)), {"heading": heading})
     except (_TooDeepError, RecursionError):
         return plain(text)
     return Markup(_cleaner().clean(f'<div class="prose">{made}</div>'))
@@ -79,7 +79,7 @@ def render(text: str, *, heading: int = 3, note: str = "") -> Markup:
 
 def plain(text: str) -> Markup:
     """``text`` as it stands, in a ``<div class="plain">`` that keeps its line breaks."""
-    return Markup('<div class="plain" dir="auto">{}</div>').format(visible(text))
+    return Markup('<div class="plain" dir="auto">{}</div>').format(spelled(visible(text)))
 
 
 @cache

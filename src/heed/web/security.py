@@ -1,25 +1,25 @@
 """What every request must pass before anything else, and what every answer carries. One plain ASGI layer.
 
-Refused here: hosts that are not ours (links and redirects are made from the host), addresses that are no text, bodies that
-are too large, forms and scripts of other sites (after the algorithm of Filippo Valsorda's "Cross-Site Request Forgery",
+Refused here: hosts that are not ours (links and redirects are made from the host), addresses that are no text, forms and
+scripts of other sites (after the algorithm of Filippo Valsorda's "Cross-Site Request Forgery",
 2025, which Go's net/http and Datasette use), and JSON in a disguise that browsers send to other sites without asking.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heed.errors import DataError, HeedError, RefusedError
 from heed.web.errors import StatusError, problem_response
-from heed.web.routing import DEFAULT_BODY_LIMIT, Route
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -93,36 +93,31 @@ class Gate:
     Args:
         app: what is inside.
         address: where the server is reached.
-        routes: for the limits of their bodies.
+        tell_fault: answers a request that failed for a reason of our own.
     """
 
-    def __init__(self, app: ASGIApp, address: Address, routes: Iterable[Route]) -> None:
+    def __init__(self, app: ASGIApp, address: Address, tell_fault: Callable[[Request], Awaitable[Response]]) -> None:
         self._app = app
+        self._tell_fault = tell_fault
         self._address = address
-        self._limits = [
-            (route.method, re.compile(re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(route.path)) + r"\Z"), route.body_limit)
-            for route in routes
-            if route.body_limit != DEFAULT_BODY_LIMIT
-        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        sender = _Sender(send, self._address.secure)
+        sender = _Sender(send, scope["path"], self._address.secure)
         fault = self._fault(scope, headers)
         if fault is not None:
             await problem_response(fault, scope["path"])(scope, receive, sender.send)
             return
-        limit = self._limit(scope["method"], scope["path"])
-        await self._app(scope, _Body(receive, limit).receive, sender.send)
-
-    def _limit(self, method: str, path: str) -> int:
-        for its_method, pattern, limit in self._limits:
-            if method == its_method and pattern.match(path):
-                return limit
-        return DEFAULT_BODY_LIMIT
+        try:
+            await self._app(scope, receive, sender.send)
+        except Exception:
+            if sender.started:
+                raise
+            response = await self._tell_fault(Request(scope, receive))
+            await response(scope, receive, sender.send)
 
     def _fault(self, scope: MutableMapping[str, Any], headers: Headers) -> HeedError | None:
         """Why the request goes no further, or None."""
@@ -138,9 +133,6 @@ class Gate:
         if scope["method"] in _SAFE_METHODS:
             return None
         length = headers.get("content-length", "0")
-        limit = self._limit(scope["method"], scope["path"])
-        if not length.isdigit() or int(length) > limit:
-            return _too_large(limit)
         if scope["path"].startswith("/api/"):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if (length != "0" or "transfer-encoding" in headers) and kind not in _BODIES_OF_API:
@@ -152,10 +144,6 @@ class Gate:
                 "this request", "it was sent by another site's page.", "Open heed in its own tab and try again."
             )
         return None
-
-
-def _too_large(limit: int) -> HeedError:
-    return StatusError("the request", f"it is larger than {limit:,} bytes.", "Send less at once.", 413, "too_large")
 
 
 def _is_text(raw: bytes) -> bool:
@@ -184,14 +172,26 @@ def _is_cross_site(headers: Headers, host: str) -> bool:
 
 
 class _Sender:
-    """Passes messages on, with the headers that every answer carries."""
+    """Passes an answer on, with the headers that every answer carries, and errors in the words of heed."""
 
-    def __init__(self, send: Send, secure: bool) -> None:
+    def __init__(self, send: Send, path: str, secure: bool) -> None:
         self._send = send
+        self._path = path
         self._secure = secure
+        self._replaced = False
+        self.started = False
 
     async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 413 and not self._replaced:
+            # The framework stops bodies that are too large with two words of its own.
+            self._replaced = True
+            await self._tell_too_large()
+        elif not self._replaced:
+            await self._pass(message)
+
+    async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.started = True
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
@@ -199,21 +199,13 @@ class _Sender:
                 headers.setdefault("strict-transport-security", _HSTS)
         await self._send(message)
 
-
-class _Body:
-    """Counts what a request sends and stops at the limit, whatever its headers said."""
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive = receive
-        self._left = self._limit = limit
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                raise HTTPException(413, f"it is larger than {self._limit:,} bytes")
-        return message
+    async def _tell_too_large(self) -> None:
+        told = StatusError(
+            "the request", "it is larger than this address takes.", "Send less at once.", 413, "too_large"
+        )
+        response = problem_response(told, self._path)
+        await self._pass({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
+        await self._pass({"type": "http.response.body", "body": bytes(response.body)})
 
 
 def cookie_flags(address: Address) -> dict[str, Any]:
