@@ -23,7 +23,7 @@ FLOORS = (
     ("train",),
     ("evaluate",),
     ("sandbox",),
-    ("artifacts", "lock", "folder", "runs", "lineage", "project"),
+    ("artifacts", "lock", "folder", "runs", "lineage", "project", "contributions"),
     ("stages", "questions", "preflight", "round_sources", "rounds", "loop", "reporting", "demo"),
     ("web", "client"),
     ("terminal", "cli", "__main__"),
