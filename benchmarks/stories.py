@@ -21,10 +21,10 @@ import heed
 from common import Report, Row, data_folder, models_folder
 from heed import ComparisonRow, Completion, Evaluation
 from heed.config import EvaluateSettings, PolicySettings, RewardSettings, SamplingSettings
-from heed.evaluate.intervals import Interval, Undefined
 from heed.evaluate.metrics import accuracy
 from heed.feedback.kinds import prompt_id
 from heed.raters.simulated import SimulatedRater, vader
+from heed.statistics import Interval, Undefined
 
 _PROMPTS, _SAMPLES, _TOKENS = 500, 4, 64
 _FRESH_SAMPLES = 8  # of each test prompt, for further comparisons

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from pydantic import BaseModel
@@ -12,6 +14,9 @@ from pydantic.fields import FieldInfo
 
 from heed.config import ProjectSettings, SimulatedRaterSettings
 from heed.evaluate.report import ReportData
+from heed.web.permissions import Permission, administers, anyone, leads, rates, signed_in
+from heed.web.routes import all_routes
+from heed.web.routing import Route
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Made by docs/generate.py; change the code and run `make docs`. -->"
@@ -25,6 +30,31 @@ section, and `--config FILE` takes a section from another file; the run record k
 The unit stands in brackets. Three numbers set the scale of a training stage and there are no others: `prompts_per_step`
 and `samples_per_prompt` say what a step learns from, `tokens_per_microbatch` how much of it is in memory at once, which
 changes speed and memory but not the result."""
+
+API_INTRODUCTION = """\
+Everything that the pages of `heed serve` do can be done by a program. Paths begin with `/api/v1`; bodies and answers are
+JSON. A program sends an API token, made under Settings, as `Authorization: Bearer TOKEN`; its scopes are `rate`, `read` and
+`manage`, and it may never do more than its owner. The same reference for machines is `GET /api/v1/openapi.json`;
+`heed.client.Client` is a client for Python.
+
+An error has its status (401 nobody is signed in, 403 not allowed, 404 no such thing, 409 somebody was quicker, 413 too large,
+422 not usable, 429 too often) and says what, why, and the way out:
+
+```json
+{"error": {"what": "item i0", "why": "there is no such item.", "fix": "Choose one from the list.", "code": "missing"}}
+```
+
+With the header `Idempotency-Key` (1 to 128 printable characters, new for each request) a request that changes something is
+done once, however often it is sent: the same request again gets the same answer.
+
+Items come in as `POST /api/v1/questions/{question_id}/items`, or as a file by `POST /api/v1/imports`; their fields stand in
+[formats.md](formats.md#items). Answers in `POST /api/v1/showings/{showing}/answer` name places on the screen: 0 is the left
+or first one.
+
+A webhook gets `{"id", "event", "created", "data"}` by POST, at least once, with the headers `Heed-Event`, `Heed-Delivery` and
+`Heed-Signature: t=TIME,v1=HEX`. `HEX` is the HMAC-SHA256 of `TIME.BODY` under the webhook's secret; refuse what is older than
+some minutes, and what `Heed-Delivery` says you have seen. Whatever is not answered with 2xx is tried again, 8 times in about
+15 hours."""
 
 REPORT_INTRODUCTION = """\
 `heed report` and `heed demo` write `report.json`; `report.html` shows the same numbers. What could not be computed is an
@@ -144,7 +174,89 @@ def report_page() -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "report.md": report_page}
+# The API
+
+
+WHO: dict[Permission, str] = {
+    anyone: "everybody",
+    signed_in: "whoever is signed in",
+    rates: "whoever is signed in and not paused",
+    leads: "leads and admins",
+    administers: "admins",
+}
+
+
+def body_table(model: type[BaseModel]) -> str:
+    """The fields of a body or of an answer."""
+    schema = model.model_json_schema(mode="serialization")
+    definitions = schema.get("$defs", {})
+    return table(
+        ("field", "type", "default"),
+        (
+            (f"`{name}`", cell(wire_type(inner, definitions)), f"`{inner['default']}`" if "default" in inner else "")
+            for name, inner in schema["properties"].items()
+        ),
+    )
+
+
+def wire_type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """A JSON schema in a few words, with the fields of records inside it named."""
+    if "$ref" in schema:
+        inner = definitions[schema["$ref"].rpartition("/")[2]]
+        return f"object with {', '.join(f'`{name}`' for name in inner.get('properties', {}))}"
+    if "anyOf" in schema:
+        return " or ".join(wire_type(choice, definitions) for choice in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"list of {wire_type(schema['items'], definitions)}" if schema.get("items") else "list"
+    if schema.get("type") == "null":
+        return "null"
+    if not {"type", "const", "enum"} & set(schema):
+        return "anything"
+    if schema.get("type") == "object" and not isinstance(schema.get("additionalProperties"), dict):
+        return "object"
+    if schema.get("type") == "object":
+        return f"object of {wire_type(schema['additionalProperties'], definitions)}"
+    return type_of(schema)
+
+
+def body_of(route: Route) -> type[BaseModel] | None:
+    """What a route takes as its body."""
+    hints = get_type_hints(route.handler)
+    models = [kind for name, kind in hints.items() if name != "return" and isinstance(kind, type)]
+    return next((kind for kind in models if issubclass(kind, BaseModel)), None)
+
+
+def route_lines(route: Route) -> Iterator[str]:
+    """One route of the API."""
+    yield f"### {route.method} `{route.path.replace(':path', '')}`"
+    doc = " ".join((inspect.getdoc(route.handler) or "").split())
+    scope = f"a token needs `{route.scope}`" if route.scope else "not for tokens"
+    yield f"{route.summary + '. ' if route.summary else ''}{doc} For {WHO[route.allow]}; {scope}."
+    body = body_of(route)
+    if body is not None and body.model_fields:
+        yield f"Body: {' '.join((body.__doc__ or '').split())}"
+        yield body_table(body)
+    if route.model is not None:
+        yield f"Answers {route.status}: {' '.join((route.model.__doc__ or '').split())}".rstrip(": ")
+        yield body_table(route.model)
+
+
+def api_page() -> str:
+    """docs/api.md."""
+    parts = ["# The API", NOTICE, API_INTRODUCTION]
+    area = ""
+    for route in sorted(all_routes(), key=lambda route: (route.path, route.method)):
+        if not route.path.startswith("/api/"):
+            continue
+        own = route.path.split("/")[3]
+        if own != area:
+            area = own
+            parts.append(f"## {area.removesuffix('.json')}")
+        parts += route_lines(route)
+    return re.sub("(?<!`)``(?!`)", "`", "\n\n".join(parts)) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "report.md": report_page, "api.md": api_page}
 
 
 def main() -> None:

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 
+import postgres
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Cluster]:
+    """A PostgreSQL server for all tests that ask for one."""
+    reason = postgres.missing()
+    if reason:
+        pytest.skip(reason)
+    with postgres.cluster() as running:
+        yield running

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from heed.config import ProjectSettings, load_settings
+from heed.feedback.schema import HEAD
 from heed.project import Cost, Project
 from heed.terminal import doctor
 
@@ -238,7 +239,7 @@ def test_the_doctor_finds_what_is_wrong_and_changes_nothing(project: Path) -> No
 
     lines(project / "prompts.jsonl", {"prompt": "one"})
     code, well = checks()
-    assert well["database"] == {"name": "database", "state": "ok", "detail": "sqlite, schema 0001", "fix": ""}
+    assert well["database"] == {"name": "database", "state": "ok", "detail": f"sqlite, schema {HEAD}", "fix": ""}
     assert well["Python"]["detail"].startswith(".".join(map(str, sys.version_info[:3])))
     assert "GFLOP/s" in well["matrix products"]["detail"]
     assert well["lock"]["detail"] == "free"

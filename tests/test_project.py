@@ -21,6 +21,7 @@ from heed import files
 from heed.config import ProjectSettings, load_settings
 from heed.errors import ConfigError, DataError, ProjectError
 from heed.feedback.kinds import Demonstration
+from heed.feedback.schema import HEAD
 from heed.lock import FileLock
 from heed.project import Cost, Project
 from heed.runs import code_version, plain
@@ -377,7 +378,7 @@ def test_a_project_stays_in_its_folder_whatever_that_is_called(tmp_path, name):
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
     with Project.open(tmp_path / name) as opened:
         assert len(opened.store.prompts()) == 1
-    assert "sqlite, schema 0001" in [check.detail for check in doctor._project(tmp_path / name)]
+    assert f"sqlite, schema {HEAD}" in [check.detail for check in doctor._project(tmp_path / name)]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from heed.errors import ConfigError, HeedError, ProjectError
-from heed.terminal import feedback, stages
+from heed.terminal import feedback, serve, stages
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
@@ -19,7 +19,7 @@ from heed.terminal.text import safe
 
 EXIT_PROBLEM, EXIT_ERROR = 1, 2
 
-_START, _LOOP, _LOOK = "Start", "The loop, all of it or stage by stage", "Look"
+_START, _LOOP, _STUDIO, _LOOK = "Start", "The loop, all of it or stage by stage", "The studio", "Look"
 
 app = typer.Typer(
     help="The whole human-feedback loop: sample, judge, learn the reward, improve, prove it.",
@@ -225,6 +225,11 @@ def report(
         paths = stages_.report(out)
     for path in paths:
         console().print(safe(str(path)), soft_wrap=True)
+
+
+app.command(rich_help_panel=_STUDIO)(serve.serve)
+app.command(rich_help_panel=_STUDIO)(serve.invite)
+app.add_typer(serve.audit, name="audit", rich_help_panel=_STUDIO)
 
 
 @app.command(rich_help_panel=_LOOK)

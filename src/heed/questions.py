@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from heed.errors import ProjectError
 from heed.feedback.kinds import AnyFeedback, Comparison, Demonstration, PromptContent
 from heed.feedback.store import CompletionRecord, PromptRecord, Store
+from heed.people.exclusions import excluded
 from heed.project import Project
 from heed.raters.simulated import simulated_raters, utility_by_name
 from heed.runs import Run
@@ -17,6 +18,7 @@ from heed.stages.data import ComparisonRow, comparisons_of
 from heed.train.progress import Watcher
 
 HELD_OUT = "about test prompts"
+EXCLUDED = "of excluded raters"
 # Judgments of simulated raters go into the store in transactions of this many.
 _PIECE = 250
 
@@ -114,8 +116,9 @@ def simulate(project: Project, items: Sequence[Item], run: Run, watcher: Watcher
 
 def comparisons_in(store: Store) -> tuple[list[ComparisonRow], list[str], dict[str, int]]:
     """All comparisons in a store that may be learned from, the ids of the judgments they come from, and what was of no
-    use, by kind. What is about a test prompt is held out, whatever its kind."""
+    use, by kind. What is about a test prompt is held out, and what an excluded rater said left out, whatever its kind."""
     stored = store.feedback()
+    left_out = _excluded_in(store)
     completions = {
         c.id: c.text for c in store.completions(ids=unique(i for s in stored for i in s.feedback.completion_ids))
     }
@@ -129,6 +132,9 @@ def comparisons_in(store: Store) -> tuple[list[ComparisonRow], list[str], dict[s
         if entry.feedback.prompt_id in held_out:
             unused[HELD_OUT] = unused.get(HELD_OUT, 0) + 1
             continue
+        if entry.feedback.rater in left_out:
+            unused[EXCLUDED] = unused.get(EXCLUDED, 0) + 1
+            continue
         texts = [completions[i] for i in entry.feedback.completion_ids]
         found = comparisons_of(entry.feedback, prompts[entry.feedback.prompt_id], texts)
         rows += found
@@ -139,14 +145,22 @@ def comparisons_in(store: Store) -> tuple[list[ComparisonRow], list[str], dict[s
     return rows, ids, unused
 
 
-def demonstrations_in(store: Store) -> tuple[list[tuple[PromptContent, str]], list[str], int]:
+def demonstrations_in(store: Store) -> tuple[list[tuple[PromptContent, str]], list[str], dict[str, int]]:
     """All demonstrations in a store that may be learned from, as (prompt, answer), the ids of the judgments they come from,
-    and how many are about test prompts and so held out."""
+    and how many are of no use, by reason: those about test prompts are held out, those of excluded raters left out."""
     stored = [s for s in store.feedback(kinds=["demonstration"]) if isinstance(s.feedback, Demonstration)]
     prompts = {p.id: p for p in store.prompts(ids=unique(s.feedback.prompt_id for s in stored))}
-    kept = [s for s in stored if prompts[s.feedback.prompt_id].split != "test"]
+    left_out = _excluded_in(store)
+    allowed = [s for s in stored if prompts[s.feedback.prompt_id].split != "test"]
+    kept = [s for s in allowed if s.feedback.rater not in left_out]
     rows = [(prompts[s.feedback.prompt_id].content, s.feedback.text) for s in kept]  # type: ignore[union-attr]
-    return rows, [s.id for s in kept], len(stored) - len(kept)
+    unused = {HELD_OUT: len(stored) - len(allowed), EXCLUDED: len(allowed) - len(kept)}
+    return rows, [s.id for s in kept], unused
+
+
+def _excluded_in(store: Store) -> set[str]:
+    with store.reading() as connection:
+        return excluded(connection)
 
 
 def unjudged(store: Store, items: Sequence[Item]) -> int:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from heed.evaluate.compare import FrontierPoint
-from heed.evaluate.intervals import Undefined
 from heed.evaluate.metrics import Accuracy, Calibration
 from heed.evaluate.report import Alarm, RaterSource, ReportData, RunSource, TrainingPoint
 from heed.project import Project
 from heed.runs import RunRecord, code_version
 from heed.stages.evaluation import Evaluation
 from heed.stages.results import peak_memory_mib
+from heed.statistics import Undefined
 
 
 def report_data(project: Project, evaluation: RunRecord) -> ReportData:

@@ -14,11 +14,9 @@ from heed.project import Project
 from heed.questions import unique
 from heed.raters.simulated import Utility, utility_by_name
 from heed.runs import RunRecord
-from heed.stages.data import read_prompts, report_broken
+from heed.stages.data import load_prompts, report_broken
 from heed.stages.results import prepare_machine
 from heed.train.progress import Watcher
-
-_OWN_TEST_SHARE = 0.1
 
 
 @dataclass
@@ -33,25 +31,14 @@ class Sources:
         return self.project.settings
 
     def load_prompts(self) -> None:
-        """Read the prompts file into the store; prompts that are there already stay as they are.
-
-        Where the file names no split, a tenth of the prompts, chosen by their content, is held out for testing.
+        """Read the prompts file into the store, as :func:`heed.stages.data.load_prompts` does.
 
         Raises:
             DataError: the file is missing, or has no good line.
         """
-        from heed.stages.reward import share_of
-
         path = self.project.folder / self.settings.prompts
-        lines, broken = read_prompts(path)
-        for line in report_broken(path, broken):
+        for line in report_broken(path, load_prompts(self.project.store, path)):
             self.watcher.alarm(f"left out: {line}")
-        self.project.store.add_prompts(
-            [
-                (content, split or ("test" if share_of(content, "split") < _OWN_TEST_SHARE else "train"), path.name)
-                for content, split in lines
-            ]
-        )
 
     def check(self) -> None:
         """Read the prompts, and refuse what would stop the loop only after hours: device, raters, model, long prompts.

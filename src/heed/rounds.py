@@ -14,6 +14,7 @@ from heed.feedback.kinds import completion_id
 from heed.feedback.store import CompletionRecord
 from heed.preflight import base_identity
 from heed.questions import (
+    EXCLUDED,
     HELD_OUT,
     Item,
     choices_of_people,
@@ -95,8 +96,8 @@ class Rounds(Sources):
         """Tune the base model on the demonstrations of ``heed.yaml`` and those in the store; None where there are none."""
         from heed.stages.supervised import train_sft
 
-        rows, given, held_out = demonstrations_in(self.project.store)
-        self._tell_held_out(held_out)
+        rows, given, unused = demonstrations_in(self.project.store)
+        self._tell_left_out(unused)
         if self.settings.demonstrations:
             path = self.project.folder / self.settings.demonstrations
             found, broken = read_demonstrations(path)
@@ -226,7 +227,7 @@ class Rounds(Sources):
         from heed.stages.reward import train_reward
 
         rows, ids, unused = comparisons_in(self.project.store)
-        self._tell_held_out(unused.pop(HELD_OUT, 0))
+        self._tell_left_out(unused)
         if not rows:
             raise DataError(
                 "no comparison to learn from", "the project has none.", "Run 'heed ask' or 'heed feedback import FILE'."
@@ -250,9 +251,12 @@ class Rounds(Sources):
                 self._keep(run, done)
         return self._record(run)
 
-    def _tell_held_out(self, count: int) -> None:
-        if count:
+    def _tell_left_out(self, unused: dict[str, int]) -> None:
+        """Tell how many judgments are kept and not learned from, and take those out of ``unused``."""
+        if count := unused.pop(HELD_OUT, 0):
             self.watcher.alarm(f"{count} judgments are about test prompts: they are kept, and not learned from")
+        if count := unused.pop(EXCLUDED, 0):
+            self.watcher.alarm(f"{count} judgments are of excluded raters: they are kept, and not learned from")
 
     def train_policy(self, round_: int = 0) -> RunRecord:
         """Optimise the reference policy against the newest reward model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from typing import Any
 
@@ -9,6 +10,10 @@ LONGEST_NAME = 200
 """Characters of a rater's or a group's name: the database keeps 255, and an id of another program fits as well."""
 
 _SHOWN = 80
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# Bidirectional controls could make text read otherwise than it stands, or leak into the page around it.
+_BIDIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def text_fault(text: str) -> str | None:
@@ -47,6 +52,15 @@ def checked_name(name: str) -> str:
     if fault:
         raise ValueError(fault)
     return name
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters as signs one can see, and without bidirectional controls.
+
+    The page sets each text's own direction by itself, so that Arabic and Hebrew still read rightly.
+    """
+    shown = _CONTROL.sub(lambda m: "␡" if m[0] == "\x7f" else chr(0x2400 + ord(m[0])), text.replace("\r\n", "\n"))
+    return _BIDIRECTIONAL.sub(lambda m: f"[U+{ord(m[0]):04X}]", shown)
 
 
 def cut(text: str, longest: int = _SHOWN) -> str:

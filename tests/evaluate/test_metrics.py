@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from heed.errors import DataError
-from heed.evaluate.intervals import Undefined
 from heed.evaluate.metrics import (
     accuracy,
     calibration,
@@ -21,6 +20,7 @@ from heed.evaluate.metrics import (
     text_statistics,
     words,
 )
+from heed.statistics import Undefined
 
 
 def test_words():

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 
 from heed.errors import ProjectError
 from heed.evaluate.compare import reward_against_kl, undefined_win_rate, win_rates
-from heed.evaluate.intervals import Undefined, mean_interval
 from heed.evaluate.metrics import accuracy, calibration, kl_summary, text_statistics
 from heed.evaluate.report import (
     Alarm,
@@ -29,6 +28,7 @@ from heed.evaluate.report import (
 from heed.evaluate.report_page import marked_differences
 from heed.evaluate.verdict import verdict
 from heed.feedback.kinds import Message
+from heed.statistics import Undefined, mean_interval
 
 VOID = {"meta", "br", "line", "circle", "path", "polyline", "col"}
 SCRIPT = "<script>alert(1)</script>"

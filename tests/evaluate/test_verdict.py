@@ -1,8 +1,8 @@
 import pytest
 
 from heed.evaluate.compare import WinRate, undefined_win_rate
-from heed.evaluate.intervals import Interval
 from heed.evaluate.verdict import verdict
+from heed.statistics import Interval
 
 
 def rate(estimate, low, high, controlled=None, prompts=400):

@@ -154,7 +154,11 @@ def test_the_migrations_make_the_tables_of_the_schema_and_can_be_taken_back(stor
 
     with database.writing(store.engine) as connection:
         assert ScriptDirectory.from_config(alembic_config(connection)).get_heads() == [schema.HEAD]
-        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        # Of an index with a descending column alembic cannot tell on SQLite whether it has changed: that one is read.
+        changes = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+        assert [change for change in changes if "ix_items_queue" not in str(change)] == []
+        index = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'ix_items_queue'")).scalar_one()
+        assert index.endswith("(question_id, available, priority DESC, level, random_key)")
         names = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
         made = connection.execute(text(names)).all()
         command.downgrade(alembic_config(connection), "base")

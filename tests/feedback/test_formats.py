@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import threading
 from collections import Counter
 from datetime import UTC, datetime
@@ -31,6 +32,9 @@ FULL = ANY.filter(lambda text: bool(text.strip()))
 NAMES = st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1, max_size=12).filter(str.isprintable)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TIMES = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
+FORMULA = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
+"""A cell that a spreadsheet would run, behind the apostrophe that keeps it from that."""
+
 CONVERSATIONS = st.lists(
     st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=FULL), min_size=1, max_size=4
 ).map(tuple)
@@ -125,6 +129,7 @@ def test_another_csv_reader_sees_the_same_cells(tmp_path: Path, row: Row) -> Non
     write_rows([row], tmp_path / "x.csv", "csv")
     with (tmp_path / "x.csv").open(encoding="utf-8", newline="") as file:
         (cells,) = csv.DictReader(file, strict=True)
+    cells = {name: guarded.removeprefix("'") if FORMULA.match(guarded) else guarded for name, guarded in cells.items()}
     assert cells["rater"] == row.feedback.rater
     assert tuple(cells[letter] for letter in "abcdefgh" if cells[letter]) == row.completions
     prompt = json.loads(cells["messages"]) if cells["messages"] else cells["prompt"]
@@ -458,3 +463,24 @@ def test_a_table_may_have_the_columns_of_trl(tmp_path: Path) -> None:
     (broken,) = read_rows(path, "csv")
     assert isinstance(broken, BrokenRow)
     assert broken.reason == "'rejected' is empty"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+def test_csv_has_no_cell_that_a_spreadsheet_runs(tmp_path: Path, start: str) -> None:
+    text = f'{start}HYPERLINK("http://evil.example","x")'
+    prompt = prompt_id(text)
+    answer = Demonstration(rater="r", prompt_id=prompt, text=f"'{text}", created=UNKNOWN_TIME, source=text)
+    write_rows([Row(text, (), answer)], tmp_path / "x.csv", "csv")
+    with (tmp_path / "x.csv").open(encoding="utf-8", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(start)]
+    (again,) = read_rows(tmp_path / "x.csv", "csv")
+    assert isinstance(again, Row)
+    assert texts_of(again) == (text, (), answer)
+
+
+def test_a_cell_that_somebody_else_wrote_with_an_apostrophe_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("prompt,completion\n'tis so?,'Tis.\n", encoding="utf-8")
+    (row,) = read_rows(tmp_path / "x.csv", "csv")
+    assert isinstance(row, Row)
+    assert (row.prompt, row.feedback.text) == ("'tis so?", "'Tis.")

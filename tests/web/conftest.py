@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import Served, chromium
+from playwright.sync_api import Browser
 from site_of_tests import Site, copy_project, make_project
 
 from heed.project import Project
@@ -26,3 +28,19 @@ def site(empty_project: Path, tmp_path: Path) -> Iterator[Site]:
         made = Site(project)
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; for one file's tests, since nothing else may use asyncio in this thread while it is open."""
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def served(empty_project: Path, tmp_path: Path) -> Iterator[Served]:
+    """A server of an empty project for real browsers."""
+    with Project(copy_project(empty_project, tmp_path / "served")) as project:
+        made = Served(project)
+        yield made
+        made.stop()

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from starlette.testclient import TestClient
 
 from heed.config import ProjectSettings, ServeSettings
-from heed.people import accounts, sessions, tokens
+from heed.people import accounts, managing, sessions, tokens
 from heed.people.accounts import Account
 from heed.project import Project
 from heed.web.app import create_app
@@ -98,7 +98,7 @@ class Site:
         """Pause the account ``name``."""
         account = self.account(name)
         now = datetime.now(UTC)
-        self.write(lambda connection: accounts.pause(connection, account.id, "a test", accounts.Operator(), now))
+        self.write(lambda connection: managing.pause(connection, account.id, "a test", accounts.OPERATOR, now))
 
     def program(self, name: str = "ann", role: Any = "rater", scopes: Sequence[Any] = ("rate", "read")) -> TestClient:
         """A program that holds an API token of ``name``."""

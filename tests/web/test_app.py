@@ -138,7 +138,14 @@ def test_static_files_may_be_kept_and_lie_nowhere_else(site):
     assert "immutable" in style.headers["cache-control"]
     assert style.headers["x-content-type-options"] == "nosniff"
     root = static_url("").rstrip("/")
-    for path in ("/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "//etc/passwd", "/%2fetc%2fpasswd", "/../../heed.yaml"):
+    for path in (
+        "/../app.py",
+        "/%2e%2e/app.py",
+        "/..%2fapp.py",
+        "//etc/passwd",
+        "/%2fetc%2fpasswd",
+        "/../../heed.yaml",
+    ):
         assert site.anonymous.get(root + path).status_code == 404
 
 

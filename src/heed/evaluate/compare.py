@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy import stats
 
 from heed.errors import DataError
-from heed.evaluate.intervals import (
+from heed.statistics import (
     Array,
     Interval,
     Record,

@@ -17,7 +17,7 @@ from pydantic import Field
 from scipy.optimize import minimize_scalar
 
 from heed.errors import DataError
-from heed.evaluate.intervals import (
+from heed.statistics import (
     Array,
     Interval,
     Record,

@@ -16,10 +16,10 @@ from pydantic import Field, computed_field, field_validator, model_validator
 
 from heed.errors import ProjectError
 from heed.evaluate.compare import FrontierPoint, WinRate
-from heed.evaluate.intervals import Interval, Record, Undefined
 from heed.evaluate.metrics import Accuracy, Calibration, KLSummary, TextStatistics
 from heed.evaluate.verdict import Verdict
 from heed.feedback.kinds import PromptContent
+from heed.statistics import Interval, Record, Undefined
 
 
 class TrainingPoint(Record):

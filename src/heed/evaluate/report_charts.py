@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from heed.evaluate.intervals import Interval
-from heed.evaluate.metrics import ReliabilityBin
+from heed.statistics import Interval
+
+if TYPE_CHECKING:
+    from heed.evaluate.metrics import ReliabilityBin
 
 WIDTH, HEIGHT = 320, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 40

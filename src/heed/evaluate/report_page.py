@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from heed.evaluate.intervals import Interval, Undefined
 from heed.evaluate.metrics import WORD
 from heed.evaluate.report_charts import Series, line_chart, number, reliability_chart, swatch, whiskers
 from heed.evaluate.verdict import percent
+from heed.statistics import Interval, Undefined
+from heed.texts import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 LONGEST_SHOWN = 2000
 """Characters of a text that the page shows; ``report.json`` has it whole."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-# Bidirectional controls could make text read otherwise than it stands, or leak into the page around it.
-_BIDIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -56,15 +52,6 @@ class Chart:
     title: str
     drawing: Markup
     legend: list[tuple[Markup, str]]
-
-
-def visible(text: str) -> str:
-    """``text`` with control characters as signs one can see, and without bidirectional controls.
-
-    The page sets each text's own direction by itself, so that Arabic and Hebrew still read rightly.
-    """
-    shown = _CONTROL.sub(lambda m: "␡" if m[0] == "\x7f" else chr(0x2400 + ord(m[0])), text.replace("\r\n", "\n"))
-    return _BIDIRECTIONAL.sub(lambda m: f"[U+{ord(m[0]):04X}]", shown)
 
 
 def _shortened(text: str) -> tuple[str, int]:

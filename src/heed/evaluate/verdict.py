@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from heed.evaluate.compare import WinRate
-from heed.evaluate.intervals import Interval, Record
+from heed.statistics import Interval, Record
 
 
 class Verdict(Record):

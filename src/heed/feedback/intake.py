@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from heed.errors import DataError
-from heed.feedback import database, schema
+from heed.feedback import database, schema, studio_schema
 from heed.feedback.kinds import AnyFeedback, PromptContent, prompt_id
 from heed.feedback.records import AddResult, CompletionRecord, RaterKind, RaterRecord
 from heed.texts import name_fault, shown
@@ -185,10 +185,27 @@ def add_answer(connection: Connection, answer: AnyFeedback) -> str:
     return answer.id
 
 
-def superseded() -> ColumnElement[bool]:
-    """Whether a row of the table of feedback has been corrected by another one."""
+def superseded(until: int | None = None) -> ColumnElement[bool]:
+    """Whether a row of the table of feedback holds no more, if need be only by what stands up to a row number.
+
+    Another row corrects it, or it is part of an answer of the studio that another answer has superseded and said of some
+    completion what that one leaves unsaid.
+    """
+    part, later = studio_schema.answer_feedback.alias("part"), studio_schema.answers.alias("later")
+    left_unsaid = select(part.c.feedback_id).join(later, later.c.supersedes == part.c.answer_id)
+    left_unsaid = left_unsaid.where(part.c.feedback_id == schema.feedback.c.id)
+    if until is not None:
+        instead, said = studio_schema.answer_feedback.alias("instead"), schema.feedback.alias("said")
+        left_unsaid = left_unsaid.join(instead, instead.c.answer_id == later.c.id)
+        left_unsaid = left_unsaid.join(said, said.c.id == instead.c.feedback_id).where(said.c.number <= until)
+    return corrected(until) | left_unsaid.exists()
+
+
+def corrected(until: int | None = None) -> ColumnElement[bool]:
+    """Whether another row of the table of feedback corrects one, if need be a row up to a row number."""
     correction = schema.feedback.alias("correction")
-    return select(correction.c.number).where(correction.c.supersedes == schema.feedback.c.id).exists()
+    query = select(correction.c.number).where(correction.c.supersedes == schema.feedback.c.id)
+    return (query if until is None else query.where(correction.c.number <= until)).exists()
 
 
 def _add_unknown_raters(connection: Connection, names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ transaction is on the disk: what it acknowledged survives ``kill -9``. Everythin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -200,6 +200,37 @@ class Store:
         with self.reading() as connection:
             rows = _rows(connection, query, table, conditions)
         return [StoredFeedback(row.id, parse_feedback(row.record)) for row in rows]
+
+    def newest_feedback(self) -> int:
+        """Row number of the judgment that was written last; 0 before the first."""
+        with self.reading() as connection:
+            return connection.scalar(select(func.max(schema.feedback.c.number))) or 0
+
+    def feedback_pages(
+        self, include_superseded: bool = False, after: int = 0, until: int | None = None
+    ) -> Iterator[tuple[int, list[StoredFeedback]]]:
+        """Judgments in the order they were given, a page at a time, each with the row number to go on from.
+
+        Together the pages are one state of the store, though each is read by itself: rows are only ever added, so those up
+        to a row number are what there was then, and a correction written later does not count yet.
+
+        Args:
+            include_superseded: also answers that were corrected.
+            after: row number behind which to begin.
+            until: last row number; the newest at the first page where None.
+        """
+        table = schema.feedback
+        last = self.newest_feedback() if until is None else until
+        query = select(table).where(table.c.number <= last).order_by(table.c.number).limit(ROWS_PER_TRANSACTION)
+        if not include_superseded:
+            query = query.where(~intake.superseded(until=last))
+        while after < last:
+            with self.reading() as connection:
+                rows = connection.execute(query.where(table.c.number > after)).all()
+            if not rows:
+                return
+            after = rows[-1].number
+            yield after, [StoredFeedback(row.id, parse_feedback(row.record)) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """Rows by table; ``feedback`` counts all judgments, ``superseded`` those of them that were corrected."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    desc,
 )
 
 from heed.feedback.schema import UtcDateTime, metadata, row_number
@@ -83,7 +84,8 @@ items = Table(
     CheckConstraint("purpose IN ('work', 'gold', 'training', 'qualification')", name="purpose"),
     CheckConstraint("state IN ('active', 'withdrawn')", name="state"),
     CheckConstraint("answers >= 0 AND level >= answers", name="level"),
-    Index(None, "question_id", "available", "priority", "level", "random_key"),
+    # In the order in which the queue hands out, the best first.
+    Index("ix_items_queue", "question_id", "available", desc("priority"), "level", "random_key"),
     Index(None, "question_id", "purpose", "state"),
 )
 
@@ -117,7 +119,7 @@ showings = Table(
     CheckConstraint("state IN ('leased', 'answered', 'skipped', 'expired', 'released')", name="state"),
     CheckConstraint("purpose IN ('work', 'gold', 'repeat', 'training', 'qualification')", name="purpose"),
     CheckConstraint("probability > 0 AND probability <= 1", name="probability"),
-    Index(None, "rater", "state"),
+    Index(None, "rater", "question_id", "state", "ended"),
     Index(None, "state", "expires"),
     Index(None, "question_id", "state"),
 )
@@ -240,6 +242,8 @@ accounts = Table(
     row_number(),
     Column("id", String(17), nullable=False, unique=True),
     Column("name", String(255), ForeignKey("raters.name"), nullable=False, unique=True),
+    # The name without regard to case and compatibility forms, by which people sign in: no two names look the same.
+    Column("name_key", String(255), nullable=False, unique=True),
     Column("role", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("state_reason", String, nullable=False),
@@ -295,6 +299,10 @@ invitations = Table(
     Column("name", String(255)),
     # An account that sets a new password by this link; null where the link makes an account.
     Column("account_id", String(17), ForeignKey("accounts.id")),
+    # Whoever signs in elsewhere (OIDC) with this address may take it as well.
+    Column("email", String(255)),
+    # Made at the first start, for the first admin: of no use once there is an admin.
+    Column("first", Boolean, nullable=False),
     Column("note", String, nullable=False),
     Column("created_by", String(255), nullable=False),
     Column("created", UtcDateTime, nullable=False),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from sqlalchemy import Connection, select
+
 from heed.errors import DataError
-from heed.feedback.database import batches
+from heed.feedback import intake, schema
+from heed.feedback.database import batches, rows_among
 from heed.feedback.formats import BrokenRow, ImportReport, Row
 from heed.feedback.store import CompletionRecord, Store, StoredFeedback
 
@@ -26,56 +29,83 @@ def import_rows(store: Store, rows: Iterable[Row | BrokenRow], progress: Callabl
     report = ImportReport()
     read = 0
     for piece in batches(rows, ROWS_AT_ONCE):
-        report.broken += [row for row in piece if isinstance(row, BrokenRow)]
-        good = [row for row in piece if isinstance(row, Row)]
-        for row in good:
-            report.ignored.update(row.ignored)
-        _import_piece(store, good, report)
+        done = store.write(lambda connection, piece=piece: add_piece(connection, piece))  # type: ignore[misc]
+        report.imported += done.imported
+        report.duplicates += done.duplicates
+        report.broken += done.broken
+        report.ignored.update(done.ignored)
         read += len(piece)
         progress(read)
     report.broken.sort(key=lambda row: row.line)
     return report
 
 
-def _import_piece(store: Store, rows: Sequence[Row], report: ImportReport) -> None:
+def add_piece(connection: Connection, piece: Sequence[Row | BrokenRow]) -> ImportReport:
+    """Add the good rows among ``piece`` with their prompts and completions, in the caller's transaction."""
+    report = ImportReport(broken=[row for row in piece if isinstance(row, BrokenRow)])
+    good = [row for row in piece if isinstance(row, Row)]
+    for row in good:
+        report.ignored.update(row.ignored)
     try:
-        _add(store, rows, report)
+        with connection.begin_nested():
+            _add(connection, good, report)
     except DataError:
         # One of them is at fault: one by one, the others go in.
-        for row in rows:
+        for row in good:
             try:
-                _add(store, [row], report)
+                with connection.begin_nested():
+                    _add(connection, [row], report)
             except DataError as error:
                 report.broken.append(BrokenRow(row.line, f"{error.what}: {error.why.removesuffix('.')}"))
+    return report
 
 
-def _add(store: Store, rows: Sequence[Row], report: ImportReport) -> None:
+def _add(connection: Connection, rows: Sequence[Row], report: ImportReport) -> None:
     records = [
         CompletionRecord(identity, row.feedback.prompt_id, text)
         for row in rows
         for identity, text in zip(row.feedback.completion_ids, row.completions, strict=True)
     ]
-    texts = {known.id: known.text for known in store.completions(ids=[record.id for record in records])}
+    table = schema.completions
+    known = rows_among(connection, select(table.c.id, table.c.text), table.c.id, [record.id for record in records])
+    texts = {row.id: row.text for row in known}
     for record in records:
         # Ids may be given in the file: one that is taken here must mean the same text, or the judgment would change.
         if texts.setdefault(record.id, record.text) != record.text:
             raise DataError(f"completion {record.id}", "this id belongs to another text.", "Correct the id.")
-    store.add_prompts([(row.prompt, None, row.feedback.source) for row in rows])
-    store.add_completions(records)
-    result = store.add_feedback([row.feedback for row in rows])
+    intake.add_prompts(connection, [(row.prompt, None, row.feedback.source) for row in rows])
+    intake.add_completions(connection, records)
+    result = intake.add_feedback(connection, [row.feedback for row in rows])
     report.imported += result.added
     report.duplicates += result.duplicates
 
 
 def stored_rows(store: Store, include_superseded: bool) -> Iterator[Row]:
-    """Every judgment of the store with its texts, in the order they were given.
+    """Every judgment of the store with its texts, in the order they were given, as the store is at the first one.
+
+    Holds one page of rows at a time, however many there are.
 
     Args:
         store: where from.
         include_superseded: also answers that were corrected later, before their corrections.
     """
-    for piece in batches(store.feedback(include_superseded=include_superseded), ROWS_AT_ONCE):
-        yield from _with_texts(store, piece)
+    for _, page in stored_pages(store, include_superseded):
+        yield from page
+
+
+def stored_pages(
+    store: Store, include_superseded: bool, after: int = 0, until: int | None = None
+) -> Iterator[tuple[int, list[Row]]]:
+    """As :func:`stored_rows`, in pages, each with the row number behind which the next one begins.
+
+    Args:
+        store: where from.
+        include_superseded: also answers that were corrected later.
+        after: row number behind which to begin.
+        until: last row number; None for the newest (see :meth:`Store.newest_feedback`).
+    """
+    for number, page in store.feedback_pages(include_superseded, after, until):
+        yield number, list(_with_texts(store, page))
 
 
 def _with_texts(store: Store, piece: Sequence[StoredFeedback]) -> Iterator[Row]:

@@ -294,7 +294,7 @@ def _one_of(rng: random.Random, weighted: dict[T, float]) -> T:
     return rng.choices(list(weighted), list(weighted.values()))[0]
 
 
-def _mixture_dials(rng: random.Random) -> Dials:
+def mixture_dials(rng: random.Random) -> Dials:
     """About one reply in eight has every dial at its best: room for improvement, and enough of the good to find it."""
     return Dials(
         helpful=_one_of(rng, {"full": 0.5, "partial": 0.2, "beside": 0.3}),
@@ -329,7 +329,7 @@ def _answered(
 
 def corpus(seed: int, count: int) -> list[tuple[PromptContent, str]]:
     """The base model's mixture: messages on every topic, in training phrasings, with mostly mediocre and bad replies."""
-    return _answered("corpus", seed, count, _asks("pretraining"), _mixture_dials)
+    return _answered("corpus", seed, count, _asks("pretraining"), mixture_dials)
 
 
 def demonstrations(seed: int, count: int) -> list[tuple[PromptContent, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -12,8 +13,11 @@ from heed.feedback.formats import BrokenRow, FileFormat, Row, read_rows
 from heed.feedback.formats.lines import load_object, read_lines
 from heed.feedback.formats.rows import RowError, read_prompt
 from heed.feedback.kinds import AnyFeedback, Comparison, Demonstration, Edit, PromptContent, Ranking, prompt_id
+from heed.feedback.store import Store
 
 FIRST, SECOND, TIE = 0, 1, 2
+
+_OWN_TEST_SHARE = 0.1
 
 
 class PromptLine(NamedTuple):
@@ -65,6 +69,30 @@ def read_prompts(path: str | Path) -> tuple[list[PromptLine], list[BrokenRow]]:
         first = f"line {broken[0].line}: {broken[0].reason}." if broken else "the file is empty."
         raise DataError(f"{path} has no prompt", first, 'Each line is JSON such as {"prompt": "Once upon a time"}.')
     return list(good.values()), broken
+
+
+def load_prompts(store: Store, path: Path) -> list[BrokenRow]:
+    """Put the prompts of a file into a store and return its broken lines; prompts that are there already stay as they are.
+
+    Where the file names no split, a tenth of the prompts, chosen by their content, is held out for testing.
+
+    Raises:
+        DataError: the file is missing, or has no good line.
+    """
+    lines, broken = read_prompts(path)
+    store.add_prompts(
+        [
+            (content, split or ("test" if share_of(content, "split") < _OWN_TEST_SHARE else "train"), path.name)
+            for content, split in lines
+        ]
+    )
+    return broken
+
+
+def share_of(prompt: PromptContent, purpose: str) -> float:
+    """A number in [0, 1) that depends on the prompt alone: a prompt stays on its side of a split for ever."""
+    digest = hashlib.sha256(f"{purpose}:{prompt_id(prompt)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def read_demonstrations(

@@ -20,7 +20,6 @@ from heed.evaluate.compare import (
     undefined_win_rate,
     win_rates,
 )
-from heed.evaluate.intervals import Record, Undefined, mean_interval
 from heed.evaluate.metrics import KLSummary, TextStatistics, kl_summary, text_statistics
 from heed.evaluate.report import Example, MeanChange
 from heed.evaluate.verdict import Verdict, verdict
@@ -28,6 +27,7 @@ from heed.feedback.kinds import PromptContent, prompt_id
 from heed.raters.simulated import SimulatedRater
 from heed.stages.policy import TRAINED_ON
 from heed.stages.results import prepare_machine
+from heed.statistics import Record, Undefined, mean_interval
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent, prompt_id
-from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
+from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow, share_of
 from heed.stages.identity import model_identity
 from heed.stages.plan import training_plan
 from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
@@ -132,12 +131,6 @@ class _Split:
     train: list[ComparisonRow]
     validation: list[ComparisonRow]
     test: list[ComparisonRow]
-
-
-def share_of(prompt: PromptContent, purpose: str) -> float:
-    """A number in [0, 1) that depends on the prompt alone: a prompt stays on its side of a split for ever."""
-    digest = hashlib.sha256(f"{purpose}:{prompt_id(prompt)}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _split(
@@ -295,8 +288,8 @@ def _assess(
 
 def _measure(network: RewardModel, tuning: _Judged, held_out: _Judged) -> dict[str, Any]:
     """Accuracy and calibration on held-out comparisons; the temperature is fitted to the comparisons ``tuning``."""
-    from heed.evaluate.intervals import Undefined
     from heed.evaluate.metrics import accuracy, calibration, fit_temperature
+    from heed.statistics import Undefined
 
     tuned = fit_temperature(tuning.differences, tuning.outcomes)
     if not isinstance(tuned, Undefined):

@@ -38,8 +38,7 @@ def import_feedback(
     from heed.feedback.formats import read_rows
     from heed.feedback.transfer import import_rows
     from heed.project import Project
-    from heed.rounds import Rounds
-    from heed.train.progress import Watcher
+    from heed.stages.data import load_prompts
 
     def progress(read: int) -> None:
         if not quiet and read % _ROWS_BETWEEN_WORDS == 0:
@@ -48,7 +47,7 @@ def import_feedback(
     with Project.open() as project:
         # The project's own prompts go in first: their split is the one that counts.
         if (project.folder / project.settings.prompts).is_file():
-            Rounds(project, Watcher()).load_prompts()
+            load_prompts(project.store, project.folder / project.settings.prompts)
         raters = project.settings.raters
         # As what they are: entered as people they would stand in the way of the simulated ones for ever.
         project.store.add_raters([(entry.name, "simulated", entry.group) for entry in raters.simulated])

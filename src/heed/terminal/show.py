@@ -12,10 +12,10 @@ from heed.terminal.text import counted, duration, one_line, safe
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from heed.evaluate.intervals import Interval
     from heed.lineage import Trace
     from heed.runs import RunRecord
     from heed.stages.evaluation import Evaluation
+    from heed.statistics import Interval
 
 _STATE_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "stopped": "yellow", "interrupted": "yellow"}
 _HEADLINE_WIDTH = 60
@@ -166,7 +166,7 @@ def _rate(rate: Interval) -> str:
 
 
 def _kl(found: Evaluation) -> str:
-    from heed.evaluate.intervals import Undefined
+    from heed.statistics import Undefined
 
     if isinstance(found.kl, Undefined):
         return safe(f"undefined: {found.kl.reason}")

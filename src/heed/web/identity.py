@@ -15,10 +15,18 @@ from heed.errors import SignInError
 from heed.people import sessions, tokens
 from heed.web.desk import Desk
 from heed.web.permissions import Caller
+from heed.web.security import Address
 
 SESSION_COOKIE = "heed_session"
 SECURE_SESSION_COOKIE = "__Host-heed_session"
 """The prefix makes browsers refuse it unless it is secure, for this host alone and for every path."""
+
+
+def session_cookie(address: Address) -> str:
+    """The one cookie that opens a session. Where the server is reached by HTTPS the plain one opens nothing: a neighbouring
+    site, or whoever sits on the line of an HTTP request, could have set it."""
+    return SECURE_SESSION_COOKIE if address.secure else SESSION_COOKIE
+
 
 _KEPT_SECONDS = 1.0
 _MOST_KEPT = 10_000
@@ -44,8 +52,7 @@ def credentials_of(request: Request) -> Credentials:
         if kind.lower() != "bearer" or not secret.strip():
             raise SignInError("the Authorization header", "it is not 'Bearer TOKEN'.", "Send an API token of heed.")
         return Credentials(None, secret.strip())
-    name = SECURE_SESSION_COOKIE if SECURE_SESSION_COOKIE in request.cookies else SESSION_COOKIE
-    return Credentials(request.cookies.get(name), None)
+    return Credentials(request.cookies.get(session_cookie(request.app.state.studio.address)), None)
 
 
 class Identities:

@@ -11,6 +11,7 @@ _SURFACES = (
     "heed.web.studio.routes",
     "heed.web.board.routes",
     "heed.web.exchange.routes",
+    "heed.web.exchange.media_routes",
 )
 
 

@@ -43,6 +43,7 @@ __all__ = [
     "FileFormat",
     "ImportReport",
     "Row",
+    "RowWriter",
     "detect_format",
     "read_rows",
     "write_rows",
@@ -229,25 +230,53 @@ def write_rows(rows: Iterable[Row], path: str | Path, format: FileFormat) -> Exp
             ``path`` before is then still there.
     """
     path = Path(path)
-    report = ExportReport()
-    encode = _encoder(format)
+    writer = RowWriter(format)
     with atomic_writer(path) as file:
-        if format == "csv":
-            file.write(table.encode(table.WRITTEN_COLUMNS))
+        file.write(writer.header)
         for row in rows:
-            _check_belongs(row)
-            try:
-                data = encode(row)
-                if len(data) > MAX_ROW_BYTES:
-                    raise RowError(f"longer than {MAX_ROW_BYTES} bytes")
-            except RowError as error:
-                report.left_out[str(error)] += 1
-                continue
-            file.write(data)
-            report.written += 1
-            if format in ("trl", "hh"):
-                report.dropped_fields.update(_fields_beside_the_answer(row))
-    return report
+            file.write(writer.encode(row))
+    return writer.report
+
+
+class RowWriter:
+    """Turns rows into the bytes of one file, one after the other.
+
+    Args:
+        format: how.
+        report: what was written to the file before, where it is gone on with.
+
+    Attributes:
+        header: what the file begins with.
+        report: counts what was written and what stayed behind, as it happens.
+
+    Raises:
+        DataError: heed does not write the format.
+    """
+
+    def __init__(self, format: FileFormat, report: ExportReport | None = None) -> None:
+        self._encode = _encoder(format)
+        self._format = format
+        self.header = table.encode(table.WRITTEN_COLUMNS) if format == "csv" else b""
+        self.report = report or ExportReport()
+
+    def encode(self, row: Row) -> bytes:
+        """The bytes of a row; none where the format has no place for it.
+
+        Raises:
+            DataError: the row's texts do not belong to its feedback.
+        """
+        _check_belongs(row)
+        try:
+            data = self._encode(row)
+            if len(data) > MAX_ROW_BYTES:
+                raise RowError(f"longer than {MAX_ROW_BYTES} bytes")
+        except RowError as error:
+            self.report.left_out[str(error)] += 1
+            return b""
+        self.report.written += 1
+        if self._format in ("trl", "hh"):
+            self.report.dropped_fields.update(_fields_beside_the_answer(row))
+        return data
 
 
 def _encoder(format: FileFormat) -> Callable[[Row], bytes]:

@@ -27,8 +27,10 @@ Under TRL's names, ``chosen`` and ``rejected`` are the completions a and b of a 
 is a demonstration, and with ``label`` (true or false) a thumb.
 
 Only ``prompt`` or ``messages`` must be there; columns of other names are passed over and counted. An empty cell is
-nothing given, so an empty completion cannot be written. Cells are written as they are: one that begins with ``=`` is a
-formula to a spreadsheet.
+nothing given, so an empty completion cannot be written.
+
+A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a formula and runs it. Such
+a cell is written with an apostrophe before it; reading takes that apostrophe off again, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ WRITTEN_COLUMNS = (
     *("up", "edited", "text", "defects", "spans", "note", "shown", "seconds", "confidence", "created", "source"),
     *("supersedes", "completion_ids"),
 )
+# The last four are the wide forms, which some spreadsheets take for the others.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # else 128 KiB, less than a row may have
@@ -135,23 +139,18 @@ def parse(columns: list[str], cells: list[str]) -> Parsed:
     Raises:
         RowError: with the reason.
     """
-    if len(cells) != len(columns):
-        raise RowError(f"{len(cells)} cells under {len(columns)} columns")
-    given = {name: cell for name, cell in zip(columns, cells, strict=True) if cell}
-    for name, cell in given.items():
-        if any("\udc80" <= char <= "\udcff" for char in cell):
-            raise RowError(f"{name} is not UTF-8")
+    given = named_cells(columns, cells)
     given = _under_our_names(given)
     if "prompt" in given and "messages" in given:
         raise RowError("it has both prompt and messages; which is meant?")
     if "messages" in given:
-        prompt = read_prompt(plain_prompt(read_messages(_json("messages", given["messages"]), "messages")))
+        prompt = read_prompt(plain_prompt(read_messages(json_cell("messages", given["messages"]), "messages")))
     else:
         prompt = read_prompt(given.get("prompt", ""))
-    completions = _read_completions(given)
+    completions = lettered(given)
     values: dict[str, Any] = {"kind": "comparison", "source": ""}
     values |= {name: given[name] for name in _TEXT if name in given}
-    values |= {name: _json(name, given[name]) for name in _JSON if name in given}
+    values |= {name: json_cell(name, given[name]) for name in _JSON if name in given}
     values |= {name: _number(name, given[name]) for name in _NUMBERS if name in given}
     if "up" in given:
         values["up"] = _boolean("up", given["up"])
@@ -162,6 +161,21 @@ def parse(columns: list[str], cells: list[str]) -> Parsed:
     if "completion_ids" in given:
         values["completion_ids"] = given["completion_ids"].split()
     return Parsed(prompt, completions, values, tuple(sorted(set(given) - KNOWN_COLUMNS)))
+
+
+def named_cells(columns: list[str], cells: list[str]) -> dict[str, str]:
+    """The cells of a record that hold something, by column.
+
+    Raises:
+        RowError: there are more or fewer than columns, or one is not UTF-8.
+    """
+    if len(cells) != len(columns):
+        raise RowError(f"{len(cells)} cells under {len(columns)} columns")
+    given = {name: as_written(cell) for name, cell in zip(columns, cells, strict=True) if cell}
+    for name, cell in given.items():
+        if any("\udc80" <= char <= "\udcff" for char in cell):
+            raise RowError(f"{name} is not UTF-8")
+    return given
 
 
 def _under_our_names(given: dict[str, str]) -> dict[str, str]:
@@ -181,7 +195,12 @@ def _under_our_names(given: dict[str, str]) -> dict[str, str]:
     return given
 
 
-def _read_completions(given: dict[str, str]) -> tuple[str, ...]:
+def lettered(given: dict[str, str]) -> tuple[str, ...]:
+    """The texts under a, b, c, ...
+
+    Raises:
+        RowError: one between them is empty.
+    """
     letters = [letter for letter in _LETTERS if letter in given]
     if letters != list(_LETTERS[: len(letters)]):
         missing = next(expected for expected, letter in zip(_LETTERS, letters, strict=False) if expected != letter)
@@ -189,7 +208,12 @@ def _read_completions(given: dict[str, str]) -> tuple[str, ...]:
     return tuple(read_text(given[letter], letter) for letter in letters)
 
 
-def _json(name: str, cell: str) -> Any:
+def json_cell(name: str, cell: str) -> Any:
+    """The value that a cell of JSON holds.
+
+    Raises:
+        RowError: it is none.
+    """
     try:
         return load_object(f'{{"cell": {cell}\n}}'.encode())["cell"]
     except (RowError, KeyError, UnicodeEncodeError) as error:
@@ -251,8 +275,18 @@ def _cell(name: str, value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+def harmless(cell: str) -> str:
+    """``cell`` with an apostrophe before it where a spreadsheet would run it; so has a cell that only looks written so."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def as_written(cell: str) -> str:
+    """What :func:`harmless` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
 def encode(cells: list[str] | tuple[str, ...]) -> bytes:
-    """One record as RFC 4180 has it, ending with CRLF."""
+    """One record as RFC 4180 has it, ending with CRLF, with nothing in it that a spreadsheet would run."""
     buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    csv.writer(buffer, lineterminator="\r\n").writerow(map(harmless, cells))
     return buffer.getvalue().encode("utf-8")

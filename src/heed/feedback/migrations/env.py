@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from heed.feedback.studio_schema import metadata
+from heed.feedback import studio_schema
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=studio_schema.questions.metadata)
 context.run_migrations()

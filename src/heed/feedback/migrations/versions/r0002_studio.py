@@ -89,13 +89,13 @@ def _create_questions() -> None:
     )
     op.create_index(op.f("ix_items_prompt_id"), "items", ["prompt_id"], unique=False)
     op.create_index(
-        op.f("ix_items_question_id_available_priority_level_random_key"),
-        "items",
-        ["question_id", "available", "priority", "level", "random_key"],
-        unique=False,
+        op.f("ix_items_question_id_purpose_state"), "items", ["question_id", "purpose", "state"], unique=False
     )
     op.create_index(
-        op.f("ix_items_question_id_purpose_state"), "items", ["question_id", "purpose", "state"], unique=False
+        "ix_items_queue",
+        "items",
+        ["question_id", "available", sa.text("priority DESC"), "level", "random_key"],
+        unique=False,
     )
     op.create_table(
         "question_versions",
@@ -139,6 +139,7 @@ def _create_people() -> None:
         _number(),
         _text("id", 17),
         _text("name", 255),
+        _text("name_key", 255),
         _text("role", 16),
         _text("state", 16),
         _text("state_reason"),
@@ -155,6 +156,7 @@ def _create_people() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_accounts")),
         sa.UniqueConstraint("id", name=op.f("uq_accounts_id")),
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
+        sa.UniqueConstraint("name_key", name=op.f("uq_accounts_name_key")),
         sa.UniqueConstraint("subject", name=op.f("uq_accounts_subject")),
     )
     op.create_table(
@@ -177,6 +179,8 @@ def _create_people() -> None:
         _text("group_name", 255),
         sa.Column("name", sa.String(length=255), nullable=True),
         sa.Column("account_id", sa.String(length=17), nullable=True),
+        sa.Column("email", sa.String(length=255), nullable=True),
+        sa.Column("first", sa.Boolean(), nullable=False),
         _text("note"),
         _text("created_by", 255),
         sa.Column("created", _TIME, nullable=False),
@@ -312,7 +316,12 @@ def _create_answers() -> None:
         sa.UniqueConstraint("item_id", "rater", "turn", name=op.f("uq_showings_item_id_rater_turn")),
     )
     op.create_index(op.f("ix_showings_question_id_state"), "showings", ["question_id", "state"], unique=False)
-    op.create_index(op.f("ix_showings_rater_state"), "showings", ["rater", "state"], unique=False)
+    op.create_index(
+        op.f("ix_showings_rater_question_id_state_ended"),
+        "showings",
+        ["rater", "question_id", "state", "ended"],
+        unique=False,
+    )
     op.create_index(op.f("ix_showings_state_expires"), "showings", ["state", "expires"], unique=False)
     op.create_table(
         "answers",

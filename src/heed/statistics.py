@@ -7,11 +7,11 @@ asked, not how often (Miller 2024, "Adding Error Bars to Evals", section 2.2).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import stats
 
 from heed.errors import DataError
 
@@ -125,7 +125,7 @@ def mean_interval(values: ArrayLike, prompt_ids: Sequence[str], confidence: floa
     prompts, mean = int(clusters.max()) + 1, float(x.mean())
     if prompts < 2:
         return undefined_interval("One prompt alone gives no interval.", method, confidence, prompts, x.size, mean)
-    half = stats.t.ppf(0.5 + confidence / 2, prompts - 1) * cluster_variance((x - mean) / x.size, clusters) ** 0.5
+    half = _t_quantile(prompts - 1, confidence) * cluster_variance((x - mean) / x.size, clusters) ** 0.5
     return Interval(
         estimate=mean,
         low=mean - half,
@@ -135,6 +135,14 @@ def mean_interval(values: ArrayLike, prompt_ids: Sequence[str], confidence: floa
         n=x.size,
         method=method,
     )
+
+
+def _t_quantile(freedom: int, confidence: float) -> float:
+    """How many standard errors of a t distribution with ``freedom`` degrees lie on either side of an interval."""
+    # Loaded when needed: most who count with this file need no more than numpy, and a server starts quicker without.
+    from scipy import special
+
+    return float(special.stdtrit(freedom, 0.5 + confidence / 2))
 
 
 def _score_bounds(p: float, n: float, quantile: float) -> tuple[float, float]:
@@ -158,7 +166,7 @@ def wilson_interval(successes: float, n: int, confidence: float = 0.95, prompts:
         raise DataError(f"{successes} successes of {n} trials", "that cannot be.", "Count again.")
     if n == 0:
         return undefined_interval("There are no observations.", method, confidence)
-    low, high = _score_bounds(successes / n, n, float(stats.norm.ppf(0.5 + confidence / 2)))
+    low, high = _score_bounds(successes / n, n, NormalDist().inv_cdf(0.5 + confidence / 2))
     return Interval(
         estimate=successes / n,
         low=low,
@@ -195,5 +203,5 @@ def proportion_interval(outcomes: ArrayLike, prompt_ids: Sequence[str], confiden
         return undefined_interval("One prompt alone gives no interval.", method, confidence, prompts, y.size, p)
     variance = max(cluster_variance((y - p) / y.size, clusters), float(y.var()) / y.size)
     effective = p * (1 - p) / variance if np.ptp(y) > 0 else float(prompts)
-    low, high = _score_bounds(p, effective, float(stats.t.ppf(0.5 + confidence / 2, prompts - 1)))
+    low, high = _score_bounds(p, effective, _t_quantile(prompts - 1, confidence))
     return Interval(estimate=p, low=low, high=high, confidence=confidence, prompts=prompts, n=y.size, method=method)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from heed.errors import DataError
-from heed.evaluate.intervals import Interval, Undefined, mean_interval, proportion_interval, wilson_interval
+from heed.statistics import Interval, Undefined, mean_interval, proportion_interval, wilson_interval
 
 
 def ids(prompts, samples=1):

@@ -1,0 +1,85 @@
+"""What a lead decides where raters disagree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from heed.errors import MissingError
+from heed.feedback import asked, forms
+from heed.feedback.answers import checked_note, texts_of
+from heed.feedback.judgments import add_judgments
+from heed.feedback.showings import Rater, take_turn
+from heed.feedback.studio_schema import answers, guidelines, items
+from heed.texts import shown
+
+
+def adjudicate(connection: Connection, lead: Rater, item_id: str, answer: Any, note: str, now: datetime) -> str:
+    """Store what a lead decides about an item on which raters disagree, and ask no more about it; the answer's id.
+
+    A decision becomes judgments of the lead as an answer does those of a rater. Another one supersedes it.
+
+    Args:
+        answer: by field, in shown order where the item is shown in its own order.
+
+    Raises:
+        MissingError: there is no such item. DataError: it is no answer to the question as it is asked now.
+    """
+    take_turn(connection, lead)
+    query = select(items).where(items.c.id == item_id).with_for_update(key_share=True)
+    item = connection.execute(query).first()
+    if item is None:
+        raise MissingError(f"item {shown(item_id)}", "there is no such item.", "Choose one from the list.")
+    question = asked.question(connection, item.question_id)
+    texts = texts_of(connection, item.completion_ids)
+    order = range(len(texts))
+    checked = forms.to_item_order(question.form, forms.check_answer(question.form, answer, len(texts), texts), order)
+    before = _decision(connection, item_id, lead.name)
+    if before is not None and json.loads(json.dumps(checked)) == before.answer and before.note == note:
+        return str(before.id)
+    identity = "a" + hashlib.sha256(f"{item_id}\n{lead.name}\n{before and before.id}".encode()).hexdigest()[:16]
+    row = {"id": identity, "item_id": item_id, "question_id": item.question_id, "rater": lead.name}
+    row |= {"showing_id": None, "purpose": "adjudication", "form_version": question.version}
+    row |= {
+        "guideline_version": connection.scalar(select(func.max(guidelines.c.version))) or 0,
+        "answer": checked,
+        "confidence": None,
+        "correct": None,
+        "chose_left": None,
+    }
+    row |= {
+        "tied": forms.tied(question.form, checked),
+        "seconds": 0.0,
+        "active_seconds": 0.0,
+        "note": checked_note(note),
+    }
+    connection.execute(insert(answers), row | {"created": now, "supersedes": before and before.id})
+    judgments = forms.feedback_of(
+        question.form,
+        checked,
+        rater=lead.name,
+        prompt_id=item.prompt_id,
+        completion_ids=item.completion_ids,
+        texts=texts,
+        shown_order=order,
+        seconds=None,
+        confidence=None,
+        created=now,
+        source=item.question_id,
+    )
+    add_judgments(connection, identity, judgments)
+    connection.execute(update(items).where(items.c.id == item_id).values(adjudicated=True, available=False))
+    return identity
+
+
+def _decision(connection: Connection, item_id: str, lead: str) -> Any:
+    later = answers.alias("later")
+    correction = select(later.c.number).where(later.c.supersedes == answers.c.id)
+    mine = (answers.c.item_id == item_id, answers.c.rater == lead, answers.c.purpose == "adjudication")
+    return connection.execute(
+        select(answers.c.id, answers.c.answer, answers.c.note).where(*mine, ~correction.exists())
+    ).first()

@@ -1,0 +1,130 @@
+"""How many items a rater may be given, counted now and then: what turns a choice from a sample into its probability."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
+
+from heed.feedback.studio_schema import items, showings
+
+KEPT = timedelta(seconds=5)
+"""For how long a count serves."""
+
+_SMALL = 500
+"""Buckets of up to this many items are counted item by item each time: it costs little, and each one taken matters."""
+_MOST_KEPT = 10_000
+
+Quota = tuple[str, int] | None
+"""The rater's group, and how many answers of an item may come from it; None where there is no limit."""
+
+_in_bucket = (
+    items.c.question_id == bindparam("question"),
+    items.c.available,
+    items.c.priority == bindparam("priority"),
+    items.c.level == bindparam("level"),
+)
+_BUCKET = select(func.count()).select_from(items).where(*_in_bucket)
+# From the rater's showings to their items, which are far fewer than the items of the bucket.
+_SEEN = select(func.count()).where(
+    showings.c.rater == bindparam("rater"),
+    showings.c.question_id == bindparam("question"),
+    showings.c.turn == 0,
+    select(items.c.number)
+    .where(
+        items.c.id == showings.c.item_id,
+        items.c.available,
+        items.c.priority == bindparam("priority"),
+        items.c.level == bindparam("level"),
+    )
+    .exists(),
+)
+_AVAILABLE = select(func.count()).select_from(
+    select(items.c.number)
+    .where(items.c.question_id == bindparam("question"), items.c.available)
+    .limit(_SMALL + 1)
+    .subquery()
+)
+
+
+def unseen() -> ColumnElement[bool]:
+    """Whether an item was never shown to ``:rater``."""
+    shown = select(showings.c.number).where(showings.c.item_id == items.c.id, showings.c.rater == bindparam("rater"))
+    return ~shown.exists()
+
+
+def within_quota() -> ColumnElement[bool]:
+    """Whether raters of ``:group`` hold fewer than ``:quota`` places of an item."""
+    taken = select(func.count()).where(
+        showings.c.item_id == items.c.id,
+        showings.c.group_name == bindparam("group"),
+        showings.c.purpose == "work",
+        showings.c.state.in_(("leased", "answered")),
+    )
+    return taken.scalar_subquery() < bindparam("quota")
+
+
+_UNSEEN = _BUCKET.where(unseen())
+
+
+class Census:
+    """Counts kept for a few seconds, by one process for all its requests. A count that is lost or late does no harm."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[object, ...], tuple[datetime, int]] = {}
+        self._nothing: dict[tuple[str, str], datetime] = {}
+
+    def eligible(
+        self, connection: Connection, rater: str, question_id: str, bucket: tuple[int, int], quota: Quota, now: datetime
+    ) -> int:
+        """How many items of a bucket (priority, level) the rater may be given, as of a few seconds ago."""
+        values: dict[str, object] = {"question": question_id, "priority": bucket[0], "level": bucket[1]}
+        limited = quota is not None and bucket[1] >= quota[1]  # a group cannot have more places than there are taken
+        if limited and quota is not None:
+            values |= {"group": quota[0], "quota": quota[1]}
+        key = tuple(values.values())
+        found = self._kept(key, now)
+        if found is None or found <= _SMALL:
+            found = _count(connection, _BUCKET.where(within_quota()) if limited else _BUCKET, values)
+            self._keep(key, now, found)
+        values["rater"] = rater
+        if found <= _SMALL:
+            return _count(connection, _UNSEEN.where(within_quota()) if limited else _UNSEEN, values)
+        seen = self._kept((*key, rater), now)
+        if seen is None:
+            seen = _count(connection, _SEEN, values)
+            self._keep((*key, rater), now, seen)
+        return found - seen
+
+    def taken(self, question_id: str, bucket: tuple[int, int]) -> None:
+        """One item has left a bucket: its count need not wait until it is counted again."""
+        key = (question_id, *bucket)
+        if key in self._counts:
+            counted, count = self._counts[key]
+            self._counts[key] = (counted, count - 1)
+
+    def knows_nothing_for(self, rater: str, question_id: str, now: datetime) -> bool:
+        """Whether a long search for an item for this rater was in vain a moment ago."""
+        found = self._nothing.get((rater, question_id))
+        return found is not None and timedelta() <= now - found < KEPT
+
+    def nothing_for(self, connection: Connection, rater: str, question_id: str, now: datetime) -> None:
+        """A search for an item for this rater was in vain: remember it for a moment where there was much to search."""
+        if _count(connection, _AVAILABLE, {"question": question_id}) > _SMALL:
+            if len(self._nothing) >= _MOST_KEPT:
+                self._nothing.clear()
+            self._nothing[rater, question_id] = now
+
+    def _kept(self, key: tuple[object, ...], now: datetime) -> int | None:
+        counted, count = self._counts.get(key, (None, 0))
+        return count if counted is not None and timedelta() <= now - counted < KEPT else None
+
+    def _keep(self, key: tuple[object, ...], now: datetime, count: int) -> None:
+        if len(self._counts) >= _MOST_KEPT:
+            self._counts.clear()
+        self._counts[key] = (now, count)
+
+
+def _count(connection: Connection, query: Select[Any], values: dict[str, object]) -> int:
+    return connection.scalar(query, values) or 0

@@ -1,0 +1,365 @@
+"""Who answers what next.
+
+A rater gets the item of the highest priority, among those the one with the fewest answers and leases, among those one by
+chance: so all items of a priority are answered once before any is answered twice, and none by more raters than it has
+places (``showings``). Nobody gets an item twice, but for the few that are repeated on purpose; those, and items whose answer is
+known, come mixed in, look like all others and take as long.
+
+Where chance comes in, and how it is accounted for, stands in ``windows``.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
+
+from heed.errors import MissingError
+from heed.feedback import asked, leases, selectors
+from heed.feedback.census import Census, Quota, unseen
+from heed.feedback.forms import Form
+from heed.feedback.leases import sweep
+from heed.feedback.showings import WORKED, Rater, Showing, lease_of, take_place, take_turn
+from heed.feedback.studio_schema import guidelines, items, questions, showings
+from heed.feedback.windows import Sample, sample
+
+REPEAT_AFTER = 10
+"""Answers between an answer and the same question again, so that few remember what they said."""
+_REPEATED_AMONG = 500
+"""Newest answers, after those, among which one is repeated."""
+_TRIES = 5
+
+Reason = Literal["paused", "closed", "waiting", "done"]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a rater holds: at least one showing, reopened ones first, then the oldest; and how many the rater has answered."""
+
+    showings: tuple[Showing, ...]
+    answered: int
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """There is nothing for this rater now.
+
+    Attributes:
+        reason: the question is "paused" or "closed"; "waiting": others hold items that may come free; "done": all is
+            answered, or this rater has seen what is left.
+        answered: how many the rater has answered.
+    """
+
+    reason: Reason
+    answered: int
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """One claim: who asks for what, and how things stand."""
+
+    connection: Connection
+    rater: Rater
+    question_id: str
+    form: Form
+    form_version: int
+    guideline_version: int
+    now: datetime
+    rng: random.Random
+    census: Census
+
+    @property
+    def quota(self) -> Quota:
+        limit = self.form.group_quota.get(self.rater.group)
+        return None if limit is None else (self.rater.group, limit)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """An item to be shown, and how it came to be chosen."""
+
+    item_id: str
+    prompt_id: str
+    completion_ids: Sequence[str]
+    purpose: str
+    turn: int
+    selector: str
+    probability: float
+    eligible: int
+
+
+def claim(
+    connection: Connection,
+    rater: Rater,
+    question_id: str,
+    now: datetime,
+    rng: random.Random,
+    ahead: int = 2,
+    census: Census | None = None,
+) -> Claimed | Nothing:
+    """What the rater is to answer next: what the rater holds, and one item more where that is fewer than ``ahead``.
+
+    Items that were reopened by ``undo`` do not count. A lease that has run out is the rater's again if nobody swept it.
+
+    Args:
+        connection: a transaction that may write.
+        rater: who asks.
+        question_id: which question.
+        now: the time (UTC).
+        rng: where chance comes from.
+        ahead: how many items the rater may hold.
+        census: counts kept between claims; None counts anew.
+
+    Raises:
+        MissingError: there is no such question.
+    """
+    take_turn(connection, rater)
+    head = connection.execute(_HEAD, {"question": question_id, "rater": rater.name}).first()
+    if head is None:
+        raise MissingError("this question", "there is no such question.", "Choose one from the list.")
+    if head.state != "open":
+        return Nothing(head.state, head.answered)
+    form = asked.form_of(connection, question_id, head.version)
+    asking = _Asking(
+        connection, rater, question_id, form, head.version, head.guideline or 0, now, rng, census or Census()
+    )
+    held = leases.held(connection, rater, question_id, WORKED, now, lease_of(form))
+    if sum(not showing.reopened for showing in held) < ahead:
+        found = _next(asking)
+        if found is not None:
+            held = (*held, found)
+    # After the item was taken, so that this transaction waits for nobody while it holds what it sweeps.
+    swept = sweep(connection, now)
+    if not held and swept:
+        found = _next(asking, waits=False)
+        held = () if found is None else (found,)
+    return Claimed(held, head.answered) if held else Nothing(_why_nothing(asking), head.answered)
+
+
+_answered = (
+    select(func.count())
+    .where(
+        showings.c.rater == bindparam("rater"),
+        showings.c.question_id == bindparam("question"),
+        showings.c.state == "answered",
+    )
+    .scalar_subquery()
+)
+_HEAD = select(
+    questions.c.state,
+    questions.c.version,
+    select(func.max(guidelines.c.version)).scalar_subquery().label("guideline"),
+    _answered.label("answered"),
+).where(questions.c.id == bindparam("question"))
+_OTHERS_HOLD = select(showings.c.number).where(
+    showings.c.question_id == bindparam("question"),
+    showings.c.state == "leased",
+    showings.c.purpose == "work",
+    showings.c.rater != bindparam("rater"),
+)
+
+
+def _why_nothing(asking: _Asking) -> Reason:
+    values = {"question": asking.question_id, "rater": asking.rater.name}
+    return "waiting" if asking.connection.execute(_OTHERS_HOLD.limit(1), values).first() else "done"
+
+
+def _next(asking: _Asking, *, waits: bool = True) -> Showing | None:
+    """One more item for the rater, leased; None where there is none."""
+    if asking.quota is not None and asking.quota[1] == 0:
+        return None
+    versions = (asking.form, asking.form_version, asking.guideline_version)
+    back = leases.take_back(
+        asking.connection, asking.rater, asking.question_id, WORKED, versions, asking.now, waits=waits
+    )
+    if back is not None:
+        return back
+    if asking.census.knows_nothing_for(asking.rater.name, asking.question_id, asking.now):
+        return None
+    found = _sample(asking)
+    if found is None:
+        asking.census.nothing_for(asking.connection, asking.rater.name, asking.question_id, asking.now)
+        return None
+    # Only now, when there is work: an item that came when there is none would be known for what it is.
+    draw = asking.rng.random()
+    if draw < asking.form.gold_rate:
+        chosen = _gold(asking)
+    elif draw < asking.form.gold_rate + asking.form.repeat_rate:
+        chosen = _repeat(asking)
+    else:
+        chosen = None
+    chosen = chosen or _work(asking, found, waits=waits)
+    return None if chosen is None else _show(asking, chosen)
+
+
+# Work
+
+
+def _sample(asking: _Asking) -> Sample | None:
+    start = asking.rng.random()
+    return sample(asking.connection, asking.rater.name, asking.question_id, asking.quota, start)
+
+
+def _work(asking: _Asking, found: Sample | None, *, waits: bool) -> _Chosen | None:
+    selector = selectors.selector_named(asking.form.selector)
+    for _ in range(_TRIES):
+        if found is None:
+            break
+        among = [selectors.Candidate(row.id, row.prompt_id, tuple(row.completion_ids)) for row in found.rows]
+        position, probability = selectors.choose(
+            selector, among, asking.rater.name, asking.form.chance_share, asking.rng
+        )
+        item = among[position]
+        eligible = _eligible(asking, found)
+        if take_place(asking.connection, item.item_id, found.bucket[1], asking.rng, waits=waits):
+            asking.census.taken(asking.question_id, found.bucket)
+            recorded = probability * len(among) / eligible
+            return _Chosen(
+                item.item_id, item.prompt_id, item.completion_ids, "work", 0, selector.name, recorded, eligible
+            )
+        found = _sample(asking)  # another process was quicker (PostgreSQL)
+    return None
+
+
+def _eligible(asking: _Asking, found: Sample) -> int:
+    """How many items of the bucket the rater could have got."""
+    if found.whole:
+        return len(found.rows)
+    counted = asking.census.eligible(
+        asking.connection, asking.rater.name, asking.question_id, found.bucket, asking.quota, asking.now
+    )
+    return max(len(found.rows), counted)
+
+
+# Known items and repeats
+
+_ITEM = (items.c.id, items.c.prompt_id, items.c.completion_ids)
+_KNOWN = select(*_ITEM).where(
+    items.c.question_id == bindparam("question"), items.c.purpose == bindparam("purpose"), items.c.state == "active"
+)
+_GOLD = _KNOWN.where(unseen())
+
+
+def _gold(asking: _Asking) -> _Chosen | None:
+    values = {"question": asking.question_id, "purpose": "gold", "rater": asking.rater.name}
+    return _any_of(asking, list(asking.connection.execute(_GOLD, values)), "gold", 0)
+
+
+def _repeatable() -> Select[Any]:
+    mine = (showings.c.rater == bindparam("rater"), showings.c.question_id == bindparam("question"))
+    answered = (showings.c.state == "answered", showings.c.purpose == "work", showings.c.turn == 0)
+    newest = (
+        select(showings.c.item_id)
+        .where(*mine, *answered)
+        .order_by(showings.c.ended.desc())
+        .limit(_REPEATED_AMONG)
+        .offset(REPEAT_AFTER)
+        .subquery("newest")
+    )
+    again = select(showings.c.number).where(
+        showings.c.item_id == items.c.id, showings.c.rater == bindparam("rater"), showings.c.turn > 0
+    )
+    return select(*_ITEM).join(newest, newest.c.item_id == items.c.id).where(items.c.state == "active", ~again.exists())
+
+
+_REPEATABLE = _repeatable()
+
+
+def _repeat(asking: _Asking) -> _Chosen | None:
+    values = {"question": asking.question_id, "rater": asking.rater.name}
+    return _any_of(asking, list(asking.connection.execute(_REPEATABLE, values)), "repeat", 1)
+
+
+def _any_of(asking: _Asking, found: Sequence[Row[Any]], purpose: str, turn: int) -> _Chosen | None:
+    if not found:
+        return None
+    row = asking.rng.choice(found)
+    return _Chosen(row.id, row.prompt_id, row.completion_ids, purpose, turn, "random", 1 / len(found), len(found))
+
+
+def claim_known(
+    connection: Connection,
+    rater: Rater,
+    question_id: str,
+    purpose: Literal["training", "qualification"],
+    now: datetime,
+    rng: random.Random,
+    item_id: str | None = None,
+) -> Showing | None:
+    """The training or qualification item that the rater holds, else the next one; None where all were answered.
+
+    Args:
+        item_id: the next one; None takes the first of the question that the rater has not done yet, in the order in which
+            they were added.
+
+    Raises:
+        MissingError: there is no such question.
+    """
+    take_turn(connection, rater)
+    head = connection.execute(_HEAD, {"question": question_id, "rater": rater.name}).first()
+    if head is None:
+        raise MissingError("this question", "there is no such question.", "Choose one from the list.")
+    form = asked.form_of(connection, question_id, head.version)
+    asking = _Asking(connection, rater, question_id, form, head.version, head.guideline or 0, now, rng, Census())
+    held = leases.held(connection, rater, question_id, (purpose,), now, lease_of(form))
+    if held:
+        return held[0]
+    shown = select(showings.c.number).where(showings.c.item_id == items.c.id, showings.c.rater == rater.name)
+    if item_id is not None:
+        query = _KNOWN.where(items.c.id == item_id)
+    else:
+        query = _KNOWN.where(~shown.where(showings.c.state.in_(("answered", "skipped"))).exists())
+    turns = select(func.count()).where(showings.c.item_id == items.c.id, showings.c.rater == rater.name)
+    query = query.add_columns(turns.scalar_subquery().label("turn")).order_by(items.c.number).limit(1)
+    row = connection.execute(query, {"question": question_id, "purpose": purpose}).first()
+    if row is None:
+        return None
+    return _show(asking, _Chosen(row.id, row.prompt_id, row.completion_ids, purpose, row.turn, "random", 1.0, 1))
+
+
+# Showing
+
+
+_SHOW = insert(showings)
+
+
+def _show(asking: _Asking, chosen: _Chosen) -> Showing:
+    """Lease an item to the rater, in an order of its own."""
+    order = asking.rng.sample(range(len(chosen.completion_ids)), len(chosen.completion_ids))
+    row = {
+        "id": "s" + secrets.token_hex(16),
+        "item_id": chosen.item_id,
+        "question_id": asking.question_id,
+        "rater": asking.rater.name,
+        "group_name": asking.rater.group,
+        "purpose": chosen.purpose,
+        "turn": chosen.turn,
+        "state": "leased",
+        "form_version": asking.form_version,
+        "guideline_version": asking.guideline_version,
+        "shown_order": order,
+        "selector": chosen.selector,
+        "probability": chosen.probability,
+        "eligible": chosen.eligible,
+        "created": asking.now,
+        "expires": asking.now + lease_of(asking.form),
+        "active_seconds": 0.0,
+        "ended": None,
+        "skip_reason": "",
+    }
+    asking.connection.execute(_SHOW, row)
+    kept = {key: row[key] for key in ("id", "item_id", "question_id", "rater", "purpose", "state", "form_version")}
+    times = {key: row[key] for key in ("guideline_version", "created", "expires", "active_seconds", "ended")}
+    return Showing(
+        **kept,  # type: ignore[arg-type]
+        **times,  # type: ignore[arg-type]
+        prompt_id=chosen.prompt_id,
+        completion_ids=tuple(chosen.completion_ids),
+        group=asking.rater.group,
+        shown_order=tuple(order),
+    )

@@ -1,0 +1,96 @@
+"""Which of the items that may come next does come next, and with what probability.
+
+A selector sees a uniform sample of the items that a rater may get (see ``heed.feedback.queue``) and weighs them. Whatever it
+prefers, a share of the choices is left to chance, so that every item has a known probability above zero: what is learned
+from the answers can be weighed by it, and what was picked for being hard does not pass for what is usual.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from heed.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An item that may come next: its id, prompt and completions, all by id."""
+
+    item_id: str
+    prompt_id: str
+    completion_ids: tuple[str, ...]
+
+
+class Selector(Protocol):
+    """Weighs candidates.
+
+    Attributes:
+        name: by which forms ask for it, and which is recorded with each showing (up to 32 characters).
+    """
+
+    name: str
+
+    def weights(self, candidates: Sequence[Candidate], rater: str) -> Sequence[float]:
+        """A weight for each candidate, not negative, not all zero; an item is chosen in proportion to it."""
+        ...
+
+
+class RandomSelector:
+    """All alike."""
+
+    name = "random"
+
+    def weights(self, candidates: Sequence[Candidate], rater: str) -> Sequence[float]:
+        return [1.0] * len(candidates)
+
+
+_SELECTORS: dict[str, Selector] = {}
+
+
+def register(selector: Selector) -> None:
+    """Make a selector known by its name."""
+    _SELECTORS[selector.name] = selector
+
+
+register(RandomSelector())
+
+
+def selector_names() -> tuple[str, ...]:
+    """Names that a form may ask for."""
+    return tuple(_SELECTORS)
+
+
+def selector_named(name: str) -> Selector:
+    """The selector of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in _SELECTORS:
+        raise ConfigError(f"selector '{name}'", "there is no such selector.", f"Choose one of {', '.join(_SELECTORS)}.")
+    return _SELECTORS[name]
+
+
+def choose(
+    selector: Selector, candidates: Sequence[Candidate], rater: str, chance_share: float, rng: random.Random
+) -> tuple[int, float]:
+    """Position of the chosen candidate, and the probability with which it was chosen from these.
+
+    Args:
+        selector: weighs them.
+        candidates: at least one.
+        rater: who is to get it.
+        chance_share: share of choices left to chance, 0 to 1.
+        rng: where chance comes from.
+    """
+    weights = selector.weights(candidates, rater)
+    total = sum(weights)
+    if len(weights) != len(candidates) or min(weights) < 0 or not 0 < total < float("inf"):
+        raise ValueError(f"selector '{selector.name}' gave weights that are none: {list(weights)!r}")
+    even = chance_share / len(candidates)
+    probabilities = [even + (1 - chance_share) * weight / total for weight in weights]
+    position = rng.choices(range(len(candidates)), probabilities)[0]
+    return position, probabilities[position]

@@ -1,0 +1,257 @@
+"""One item shown to one rater: the lease on it, what was shown how, and the place in the item's overlap that it takes.
+
+An item's ``level`` counts its places that are taken: its showings of purpose "work" that are leased or answered. Whoever
+takes or frees one does it here, so that the overlap is never exceeded whatever runs at the same time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, select, update
+
+from heed.errors import ConflictError, MissingError
+from heed.feedback import asked
+from heed.feedback.forms import Form
+from heed.feedback.schema import raters
+from heed.feedback.studio_schema import items, showings
+
+WORKED = ("work", "gold", "repeat")
+"""Purposes that a rater cannot tell apart."""
+
+
+@dataclass(frozen=True)
+class Rater:
+    """Who asks for items: the name among all raters, and the group ("" is none)."""
+
+    name: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Showing:
+    """One item shown to one rater. Nothing but ``id``, ``form_version`` and ``expires`` is the rater's to know.
+
+    Attributes:
+        id: random, and the only name by which a rater knows it.
+        item_id, question_id, prompt_id, completion_ids: what is shown; completions in the item's own order.
+        rater, group: to whom.
+        purpose: "work", "gold", "repeat", "training" or "qualification".
+        state: "leased", "answered", "skipped", "expired" or "released".
+        form_version, guideline_version: under which it is answered.
+        shown_order: place ``k`` shows ``completion_ids[shown_order[k]]``.
+        created, expires: when it was shown and until when the place is held (UTC).
+        active_seconds: how long the rater has been at it (seconds).
+        ended: when it was answered or skipped.
+    """
+
+    id: str
+    item_id: str
+    question_id: str
+    prompt_id: str
+    completion_ids: tuple[str, ...]
+    rater: str
+    group: str
+    purpose: str
+    state: str
+    form_version: int
+    guideline_version: int
+    shown_order: tuple[int, ...]
+    created: datetime
+    expires: datetime
+    active_seconds: float
+    ended: datetime | None
+
+    @property
+    def reopened(self) -> bool:
+        """Whether it was answered and may be answered anew; its answer stands meanwhile."""
+        return self.state == "leased" and self.ended is not None
+
+
+COLUMNS = (
+    *(showings.c[name] for name in ("id", "item_id", "question_id", "rater", "group_name", "purpose", "state")),
+    *(showings.c[name] for name in ("form_version", "guideline_version", "shown_order", "created", "expires")),
+    *(showings.c[name] for name in ("active_seconds", "ended")),
+    items.c.prompt_id,
+    items.c.completion_ids,
+)
+JOINED = showings.join(items, items.c.id == showings.c.item_id)
+
+_ONE = (
+    select(*COLUMNS)
+    .select_from(JOINED)
+    .where(showings.c.id == bindparam("showing"), showings.c.rater == bindparam("rater"))
+)
+_ONE_HELD = _ONE.with_for_update(of=showings, key_share=True)
+_RATER = select(raters.c.number).where(raters.c.name == bindparam("rater")).with_for_update(key_share=True)
+
+
+def showing_of_row(row: Row[Any]) -> Showing:
+    """The showing that a row of ``COLUMNS`` is."""
+    return Showing(
+        row.id,
+        row.item_id,
+        row.question_id,
+        row.prompt_id,
+        tuple(row.completion_ids),
+        row.rater,
+        row.group_name,
+        row.purpose,
+        row.state,
+        row.form_version,
+        row.guideline_version,
+        tuple(row.shown_order),
+        row.created,
+        row.expires,
+        row.active_seconds,
+        row.ended,
+    )
+
+
+def showing_of(connection: Connection, rater: Rater, showing_id: str) -> Showing:
+    """A showing, as its rater may see it.
+
+    Raises:
+        MissingError: it is not there, or another rater's: the two look the same.
+    """
+    return _found(connection.execute(_ONE, {"showing": showing_id, "rater": rater.name}).first())
+
+
+def hold(connection: Connection, rater: Rater, showing_id: str) -> Showing:
+    """A showing that no other transaction changes before this one ends.
+
+    Raises:
+        MissingError: as :func:`showing_of`.
+    """
+    take_turn(connection, rater)
+    return _found(connection.execute(_ONE_HELD, {"showing": showing_id, "rater": rater.name}).first())
+
+
+def _found(row: Row[Any] | None) -> Showing:
+    if row is None:
+        raise MissingError("this item", "it is not one that you were shown.", "Go on with the next one.")
+    return showing_of_row(row)
+
+
+def take_turn(connection: Connection, rater: Rater) -> None:
+    """Wait for other transactions of this rater. It comes before every other lock, so that no two wait for each other.
+
+    On SQLite transactions that write take turns anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_RATER, {"rater": rater.name})
+
+
+def form_of(connection: Connection, showing: Showing) -> Form:
+    """The form that was shown."""
+    return asked.form_of(connection, showing.question_id, showing.form_version)
+
+
+def lease_of(form: Form) -> timedelta:
+    """How long a lease lasts without activity."""
+    return timedelta(minutes=form.lease_minutes)
+
+
+# Places
+
+
+def has_place(level: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether the queue may hand an item out when ``level`` of its places are taken."""
+    open_to_work = and_(items.c.state == "active", items.c.purpose == "work", ~items.c.adjudicated)
+    return and_(open_to_work, level < items.c.overlap)
+
+
+_TAKE = (
+    update(items)
+    .where(items.c.id == bindparam("item"), items.c.available)
+    .values(level=items.c.level + 1, available=has_place(items.c.level + 1))
+    .returning(items.c.prompt_id, items.c.completion_ids)
+)
+# A new key among those of the same level: what lay side by side once does not stay together.
+_TAKE_AT_LEVEL = _TAKE.where(items.c.level == bindparam("at")).values(random_key=bindparam("key"))
+_FREE = (
+    update(items)
+    .where(items.c.id == bindparam("item"))
+    .values(level=items.c.level - 1, available=has_place(items.c.level - 1))
+)
+_COUNT_ANSWER = update(items).where(items.c.id == bindparam("item")).values(answers=items.c.answers + 1)
+_LOCK_IF_FREE = select(items.c.number).where(items.c.id == bindparam("item")).with_for_update(skip_locked=True)
+_PLACES_OF_GROUP = select(func.count()).where(
+    showings.c.item_id == bindparam("item"),
+    showings.c.group_name == bindparam("group"),
+    showings.c.purpose == "work",
+    showings.c.state.in_(("leased", "answered")),
+)
+
+
+def take_place(
+    connection: Connection, item_id: str, level: int, rng: random.Random, *, waits: bool = True
+) -> Row[Any] | None:
+    """Take a place of an item of which ``level`` are taken: prompt and completions, or None where that is so no more.
+
+    Args:
+        waits: for another transaction that is at the same item. False where this one holds items that others may be
+            waiting for.
+    """
+    if (
+        not waits
+        and connection.dialect.name == "postgresql"
+        and not connection.scalar(_LOCK_IF_FREE, {"item": item_id})
+    ):
+        return None
+    return connection.execute(_TAKE_AT_LEVEL, {"item": item_id, "at": level, "key": rng.random()}).first()
+
+
+def take_place_again(connection: Connection, showing: Showing, form: Form, *, waits: bool = True) -> bool:
+    """Take the place of a showing whose lease has ended; False where it is not to be had any more."""
+    if showing.purpose != "work":
+        return True
+    item = {"item": showing.item_id}
+    if not waits and connection.dialect.name == "postgresql" and not connection.scalar(_LOCK_IF_FREE, item):
+        return False
+    if connection.execute(_TAKE, item).first() is None:
+        return False
+    quota = form.group_quota.get(showing.group)
+    # Counted now that no other transaction can change the item.
+    if quota is None or (connection.scalar(_PLACES_OF_GROUP, item | {"group": showing.group}) or 0) < quota:
+        return True
+    free_places(connection, [showing.item_id])
+    return False
+
+
+def retake_place(connection: Connection, showing: Showing, form: Form) -> None:
+    """As :func:`take_place_again`.
+
+    Raises:
+        ConflictError: the place is not to be had any more.
+    """
+    if not take_place_again(connection, showing, form):
+        raise ConflictError(
+            "this item",
+            "your time with it had run out, and others have answered it meanwhile.",
+            "Go on with the next one; what you typed is kept.",
+        )
+
+
+def free_places(connection: Connection, item_ids: Sequence[str]) -> None:
+    """Give back one place of each item named."""
+    if item_ids:
+        connection.execute(_FREE, [{"item": item_id} for item_id in item_ids])
+
+
+def count_answer(connection: Connection, item_id: str) -> None:
+    """One of the places taken has been answered."""
+    connection.execute(_COUNT_ANSWER, {"item": item_id})
+
+
+_SET = update(showings).where(showings.c.id == bindparam("showing"))
+_SET_EXPIRES = _SET.values(state="leased", expires=bindparam("until"), active_seconds=bindparam("active"))
+
+
+def extend(connection: Connection, showing: Showing, expires: datetime, active_seconds: float) -> None:
+    """Hold a showing (again) until ``expires``."""
+    connection.execute(_SET_EXPIRES, {"showing": showing.id, "until": expires, "active": active_seconds})

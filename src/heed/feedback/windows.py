@@ -1,0 +1,84 @@
+"""A uniform sample of the items that a rater may get, at the cost of reading sixteen rows of an index.
+
+Chance works like this. Items of a question with the same priority and level form a bucket. Each has a key that is uniform
+in [0, 1) and independent of everything else, and a new one whenever its level changes. A number is drawn, and the next
+``WINDOW`` items from there on in the order of their keys, wrapping round, that this rater has not seen are the candidates.
+Since the keys are independent and uniform, so is this sample: each of the bucket's ``eligible`` items is in it with
+probability ``WINDOW / eligible``, and a reading of sixteen index entries is all it costs, however many items there are. The
+form's selector then turns candidates into probabilities (``selectors``), mixed with a share of pure chance. Recorded with
+the showing is their product, the probability that the item was chosen: that of the item among the candidates times that of
+being one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, and_, bindparam, select
+
+from heed.feedback.census import Quota, unseen, within_quota
+from heed.feedback.studio_schema import items
+
+WINDOW = 16
+"""Candidates that a selector sees at a time."""
+
+
+def _eligible(limited: bool) -> ColumnElement[bool]:
+    open_items = and_(items.c.question_id == bindparam("question"), items.c.available, unseen())
+    return and_(open_items, within_quota()) if limited else open_items
+
+
+def _bucket_query(limited: bool) -> Select[Any]:
+    """The best bucket that holds an item for the rater. ``limited``: the rater's group has a quota."""
+    query = select(items.c.priority, items.c.level).where(_eligible(limited))
+    return query.order_by(items.c.priority.desc(), items.c.level).limit(1)
+
+
+def _window_query(limited: bool, from_start: bool) -> Select[Any]:
+    """The first items of a bucket from a key on, or those before it."""
+    start: BindParameter[float] = bindparam("start")
+    return (
+        select(items.c.id, items.c.prompt_id, items.c.completion_ids)
+        .where(_eligible(limited), items.c.priority == bindparam("priority"), items.c.level == bindparam("level"))
+        .where(items.c.random_key >= start if from_start else items.c.random_key < start)
+        .order_by(items.c.random_key)
+        .limit(bindparam("most"))
+    )
+
+
+_BUCKETS = {limited: _bucket_query(limited) for limited in (False, True)}
+_WINDOWS = {limited: tuple(_window_query(limited, side) for side in (True, False)) for limited in (False, True)}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Candidates, all of one priority and level: rows with ``id``, ``prompt_id`` and ``completion_ids``.
+
+    ``whole`` says that there are no others in the bucket for this rater.
+    """
+
+    bucket: tuple[int, int]
+    rows: list[Row[Any]]
+    whole: bool
+
+
+def sample(connection: Connection, rater: str, question_id: str, quota: Quota, start: float) -> Sample | None:
+    """``WINDOW`` items of the best bucket that the rater may get, from the key ``start`` on, or all if fewer.
+
+    None where there is nothing for the rater.
+    """
+    values: dict[str, Any] = {"question": question_id, "rater": rater}
+    if quota is not None:
+        values |= {"group": quota[0], "quota": quota[1]}
+    best = connection.execute(_BUCKETS[quota is not None], values).first()
+    if best is None:
+        return None
+    values |= {"priority": best.priority, "level": best.level, "start": start}
+    rows: list[Row[Any]] = []
+    for query in _WINDOWS[quota is not None]:
+        rows += connection.execute(query, values | {"most": WINDOW - len(rows)})
+        if len(rows) == WINDOW:
+            break
+    # None are left where another process (PostgreSQL) took the last ones between the two readings.
+    return Sample((best.priority, best.level), rows, len(rows) < WINDOW) if rows else None

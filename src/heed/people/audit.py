@@ -1,0 +1,205 @@
+"""The audit log: who changed what, as a chain of hashes.
+
+Each entry's hash covers its content and the hash of the entry before it, so an entry that is changed, removed, put between
+others or moved shows: every hash from there on no longer fits. What a chain alone cannot show is an end that was cut off,
+or a chain that was computed anew from some entry on by somebody who can write to the database. For that the head (how many
+entries, and the hash of the last) is written down elsewhere: in ``.heed-audit-head`` in the project folder, which is another
+place than the database where that is on a server, and wherever the lead notes it (``heed audit`` prints it). A chain that
+is shorter than a head noted before, or has another hash there, was tampered with. Nobody can show that what was never
+recorded has not happened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from heed.errors import DataError, ProjectError
+from heed.feedback.studio_schema import audit
+from heed.files import file_errors, write_text
+from heed.people.locks import AUDIT, take_turn
+from heed.texts import cut
+
+FIRST = "0" * 64
+"""What stands as ``previous`` in the first entry."""
+
+HEAD_FILE = ".heed-audit-head"
+_PAGE = 1000
+_LONGEST_SUBJECT = 255
+_HIDDEN = ("password", "secret", "token", "hash", "cookie")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One change: ``actor`` did ``action`` (such as "account.pause") to ``subject``."""
+
+    number: int
+    created: datetime
+    actor: str
+    action: str
+    subject: str
+    details: dict[str, Any]
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of the chain: how many entries there are and the hash of the last one."""
+
+    entries: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What does not fit, and at which entry (its number; 0 where none is left to point at)."""
+
+    number: int
+    reason: str
+
+
+def record(
+    connection: Connection, actor: str, action: str, subject: str, details: Mapping[str, Any], now: datetime
+) -> Entry:
+    """Append an entry, in the transaction that makes the change itself. Call it last: others wait for this transaction then.
+
+    Raises:
+        DataError: a key of ``details`` names a secret, or a value has no JSON form.
+    """
+    kept = _checked(details)
+    take_turn(connection, AUDIT)
+    newest = select(audit.c.hash).order_by(audit.c.number.desc()).limit(1)
+    previous = connection.scalar(newest) or FIRST
+    subject = cut(subject, _LONGEST_SUBJECT)
+    values: dict[str, Any] = {
+        "created": now.astimezone(UTC),
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "details": kept,
+    }
+    digest = _hash(previous=previous, **values)
+    done = connection.execute(insert(audit).values(**values, previous=previous, hash=digest).returning(audit.c.number))
+    return Entry(done.scalar_one(), now, actor, action, subject, kept, previous, digest)
+
+
+def entries(
+    connection: Connection,
+    before: int | None = None,
+    limit: int = 100,
+    action: str | None = None,
+    subject: str | None = None,
+    actor: str | None = None,
+) -> list[Entry]:
+    """The newest entries first: those numbered below ``before``, at most ``limit``, that meet every condition given."""
+    query = select(audit).order_by(audit.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.number < before)
+    for column, value in ((audit.c.action, action), (audit.c.subject, subject), (audit.c.actor, actor)):
+        if value is not None:
+            query = query.where(column == value)
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def head(connection: Connection) -> Head:
+    """The end of the chain as it stands."""
+    newest = connection.scalar(select(audit.c.hash).order_by(audit.c.number.desc()).limit(1))
+    return Head(connection.scalar(select(func.count()).select_from(audit)) or 0, newest or FIRST)
+
+
+def verify(connection: Connection, noted: Head | None = None) -> list[Fault]:
+    """Walk the whole chain; the faults found, none where it is whole.
+
+    Args:
+        connection: a transaction that reads.
+        noted: a head that was written down before; the chain has to pass through it.
+    """
+    faults: list[Fault] = []
+    previous, count, noted_hash = FIRST, 0, FIRST
+    for entry in _chain(connection):
+        count += 1
+        if entry.previous != previous:
+            faults.append(
+                Fault(entry.number, "it does not follow the entry before it: one was removed, put in or moved")
+            )
+        values = {name: getattr(entry, name) for name in ("created", "actor", "action", "subject", "details")}
+        if _hash(previous=entry.previous, **values) != entry.hash:
+            faults.append(Fault(entry.number, "its content is not what was recorded"))
+        previous = entry.hash
+        if noted is not None and count == noted.entries:
+            noted_hash = entry.hash
+    if noted is not None:
+        if count < noted.entries:
+            faults.append(
+                Fault(0, f"there are {count:,} entries, and there were {noted.entries:,}: the end was cut off")
+            )
+        elif noted_hash != noted.hash:
+            faults.append(Fault(0, f"entry {noted.entries:,} has another hash than was noted: the chain was made anew"))
+    return faults
+
+
+# The head that was noted
+
+
+def write_head(folder: Path, current: Head) -> None:
+    """Note ``current`` in the project folder, unless a later head stands there already."""
+    noted = read_head(folder)
+    if noted is None or noted.entries < current.entries:
+        with file_errors(f"file {folder / HEAD_FILE}"):
+            write_text(folder / HEAD_FILE, f"{current.entries} {current.hash}\n")
+
+
+def read_head(folder: Path) -> Head | None:
+    """The head noted in the project folder, or None.
+
+    Raises:
+        ProjectError: the file holds something else.
+    """
+    file = folder / HEAD_FILE
+    with file_errors(f"file {file}"):
+        if not file.exists():
+            return None
+        text = file.read_text(encoding="utf-8", errors="replace")
+    count, _, digest = text.strip().partition(" ")
+    if not count.isdecimal() or len(digest) != len(FIRST):
+        raise ProjectError(f"file {file}", "it does not hold the head of an audit log.", "Restore it from a backup.")
+    return Head(int(count), digest)
+
+
+def _chain(connection: Connection) -> Iterator[Entry]:
+    """All entries in their order, a page at a time."""
+    page = select(audit).order_by(audit.c.number).limit(_PAGE)
+    rows = connection.execute(page).all()
+    while rows:
+        yield from (_entry(row) for row in rows)
+        rows = connection.execute(page.where(audit.c.number > rows[-1].number)).all()
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(row.number, row.created, row.actor, row.action, row.subject, row.details, row.previous, row.hash)
+
+
+def _hash(created: datetime, **values: Any) -> str:
+    content = values | {"created": created.astimezone(UTC).isoformat(timespec="microseconds")}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _checked(details: Mapping[str, Any]) -> dict[str, Any]:
+    named = [key for key in details if any(word in key.lower() for word in _HIDDEN)]
+    if named:
+        raise DataError(
+            f"the audit detail '{named[0]}'", "secrets are not recorded.", "Record what changed, not to what."
+        )
+    try:
+        return json.loads(json.dumps(dict(details), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise DataError("the details of an audit entry", f"they have no JSON form ({error}).", "Record text.") from None

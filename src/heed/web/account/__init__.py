@@ -1,0 +1,1 @@
+"""Signing in, invitations, guidelines, settings and people."""

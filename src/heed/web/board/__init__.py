@@ -1,0 +1,1 @@
+"""Where leads see what to trust."""

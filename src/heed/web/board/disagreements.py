@@ -1,0 +1,93 @@
+"""Items on which raters disagree, one after another, to be decided by a lead."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+from starlette.responses import HTMLResponse, JSONResponse
+
+from heed.feedback import asked, explorer
+from heed.statistics import Record
+from heed.web.board.common import Choice, Done, Limit, board_page, numbers
+from heed.web.board.items import detail, shown_text
+from heed.web.call import Called
+
+IN_THE_QUEUE = 20
+
+Start = Annotated[int, Query(ge=0, le=10_000_000)]
+
+
+class DisputedItem(Record):
+    """An item whose answers differ; ``disagreement`` is the share of comparisons between them that do not agree."""
+
+    id: str
+    question: str
+    disagreement: float
+    answers: int
+    snippet: str
+
+
+class Disagreements(Record):
+    """Disputed items from place ``start`` on, the most disputed first, of ``total``."""
+
+    items: tuple[DisputedItem, ...]
+    start: int
+    total: int
+
+
+async def disagreements(
+    call: Called, question: Choice = None, start: Start = 0, limit: Limit = IN_THE_QUEUE
+) -> JSONResponse:
+    """Items whose answers differ and that nobody has decided, the most disputed first."""
+    counted = await numbers(call)
+    wanted = [one for one in counted.disputed if question in (None, one.question)]
+    part = wanted[start : start + limit]
+    texts = await call.read(lambda connection: explorer.summaries(connection, [one.item for one in part]))
+    snippets = {one.id: one.snippet for one in texts}
+    found = tuple(
+        DisputedItem(
+            id=one.item,
+            question=one.question,
+            disagreement=one.disagreement,
+            answers=one.answers,
+            snippet=snippets.get(one.item, ""),
+        )
+        for one in part
+    )
+    return JSONResponse(Disagreements(items=found, start=start, total=len(wanted)).model_dump(mode="json"))
+
+
+async def disagreements_page(
+    call: Called, question: Choice = None, item: Choice = None, start: Start = 0, done: Done = None
+) -> HTMLResponse:
+    """The most disputed item, or the one asked for, with the queue below it."""
+    counted = await numbers(call, fresh=done is not None)
+    wanted = [one for one in counted.disputed if question in (None, one.question)]
+    part = wanted[start : start + IN_THE_QUEUE]
+    chosen = item or (part[0].item if part else None)
+    ids = [one.item for one in part]
+    summaries, questions, found = await call.read(
+        lambda connection: (
+            {one.id: one for one in explorer.summaries(connection, ids)},
+            asked.questions_asked(connection),
+            detail(connection, chosen) if chosen else None,
+        )
+    )
+    return await board_page(
+        call,
+        "disagreements",
+        "disagreements",
+        queue=[(one, summaries[one.item]) for one in part if one.item in summaries],
+        total=len(wanted),
+        start=start,
+        following=start + IN_THE_QUEUE if len(wanted) > start + IN_THE_QUEUE else None,
+        previous=max(0, start - IN_THE_QUEUE) if start else None,
+        item=found and found[0],
+        question=found and found[1],
+        forms=found and found[2],
+        show=(lambda text: shown_text(found[1].form, text)) if found else None,
+        questions=questions,
+        wanted=question,
+        done=done,
+    )

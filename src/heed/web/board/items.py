@@ -1,0 +1,319 @@
+"""The items: found, seen with all their history, decided, made gold."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+from pydantic import BeforeValidator, Field, TypeAdapter
+from sqlalchemy import Connection
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from heed.errors import MissingError
+from heed.feedback import adjudication, asked, explorer, items
+from heed.feedback.asked import Question
+from heed.feedback.explorer import ItemDetail, ItemFilter
+from heed.feedback.forms import Form
+from heed.feedback.kinds import Text
+from heed.feedback.showings import Rater
+from heed.people import audit
+from heed.statistics import Record
+from heed.texts import shown
+from heed.web.board import answer_form
+from heed.web.board.common import (
+    PAGE_SIZE,
+    Before,
+    Body,
+    Choice,
+    Done,
+    ItemId,
+    Limit,
+    Purpose,
+    SearchText,
+    board_page,
+    checked,
+    numbers,
+)
+from heed.web.call import Call, Called
+from heed.web.markup import plain, render
+
+State = Annotated[
+    Literal["open", "done", "withdrawn", "adjudicated"] | None,
+    BeforeValidator(lambda value: None if value == "" else value),
+    Query(),
+]
+_LONGEST_EXPLANATION = 20_000
+
+
+class ItemList(Record):
+    """A page of items, the newest first; ``next`` is the ``before`` of the page that follows, null on the last one."""
+
+    items: tuple[dict[str, Any], ...]
+    next: int | None
+
+
+class ItemHistory(Record):
+    """An item with every answer, showing and flag. Answers are in item order."""
+
+    item: dict[str, Any]
+
+
+class Decision(Body):
+    """What a lead decides: an answer in item order, and whether it becomes the known answer of the item as well."""
+
+    answer: dict[str, Any]
+    note: Text = Field("", max_length=10_000)
+    make_gold: bool = False
+    explanation: Text = Field("", max_length=_LONGEST_EXPLANATION)
+
+
+class KnownAnswer(Body):
+    """A known answer in item order. It may leave fields open; those are not compared."""
+
+    expected: dict[str, Any]
+    explanation: Text = Field("", max_length=_LONGEST_EXPLANATION)
+    purpose: Literal["gold", "training", "qualification"] = "gold"
+
+
+class ItemChange(Body):
+    """What to change about an item; what is left out stays."""
+
+    priority: int | None = Field(None, ge=-1_000_000, le=1_000_000)
+    state: Literal["active", "withdrawn"] | None = None
+    purpose: Literal["work"] | None = Field(None, description="work: ask for it as work again, without a known answer")
+
+
+class Changed(Record):
+    """The item that was changed."""
+
+    id: str
+
+
+_JSON = TypeAdapter(dict[str, Any])
+
+
+def as_json(value: Any) -> dict[str, Any]:
+    """A dataclass as plain values, moments as text."""
+    made: dict[str, Any] = _JSON.dump_python(asdict(value), mode="json")
+    return made
+
+
+# Finding
+
+
+async def items_page(
+    call: Called,
+    question: Choice = None,
+    state: State = None,
+    purpose: Purpose = None,
+    rater: Choice = None,
+    text: SearchText = None,
+    before: Before = None,
+) -> HTMLResponse:
+    """Items that meet every condition, page by page."""
+    wanted = ItemFilter(question, purpose, state, rater, text)
+    found, questions = await call.read(
+        lambda connection: (
+            explorer.find_items(connection, wanted, before, PAGE_SIZE + 1),
+            asked.questions_asked(connection),
+        )
+    )
+    return await board_page(
+        call,
+        "items",
+        "items",
+        found=found[:PAGE_SIZE],
+        older=found[PAGE_SIZE - 1].number if len(found) > PAGE_SIZE else None,
+        before=before,
+        wanted=wanted,
+        questions=questions,
+    )
+
+
+async def find_items(
+    call: Called,
+    question: Choice = None,
+    state: State = None,
+    purpose: Purpose = None,
+    rater: Choice = None,
+    text: SearchText = None,
+    before: Before = None,
+    limit: Limit = PAGE_SIZE,
+) -> JSONResponse:
+    """Items that meet every condition, the newest first."""
+    wanted = ItemFilter(question, purpose, state, rater, text)
+    found = await call.read(lambda connection: explorer.find_items(connection, wanted, before, limit))
+    following = found[-1].number if len(found) == limit else None
+    return JSONResponse(ItemList(items=tuple(as_json(one) for one in found), next=following).model_dump(mode="json"))
+
+
+# One
+
+
+async def item(call: Called, item_id: ItemId) -> JSONResponse:
+    """One item with its whole history."""
+    found = await call.read(lambda connection: explorer.item_detail(connection, item_id))
+    return JSONResponse(ItemHistory(item=as_json(found)).model_dump(mode="json"))
+
+
+def detail(connection: Connection, item_id: str) -> tuple[ItemDetail, Question, dict[int, Form]]:
+    """An item, the question that it belongs to, and every form under which it was answered."""
+    found = explorer.item_detail(connection, item_id)
+    question = asked.question(connection, found.summary.question_id)
+    forms = {
+        version: asked.form_of(connection, question.id, version)
+        for version in {one.form_version for one in found.answers}
+    }
+    return found, question, forms
+
+
+def shown_text(form: Form, text: str) -> Any:
+    """A text as the question's raters read it."""
+    return plain(text) if form.reading == "plain" else render(text, heading=4)
+
+
+async def item_page(call: Called, item_id: ItemId, done: Done = None) -> HTMLResponse:
+    """One item with its whole history."""
+    if done:
+        await numbers(call, fresh=True)
+    found, question, forms = await call.read(lambda connection: detail(connection, item_id))
+    return await board_page(
+        call,
+        "item",
+        "items",
+        item=found,
+        question=question,
+        forms=forms,
+        show=lambda text: shown_text(question.form, text),
+        decided=answer_form.filled(question.form, decision_of(found)),
+        expected=answer_form.filled(question.form, found.expected or agreed_answer(found)),
+        done=done,
+    )
+
+
+def decision_of(found: ItemDetail) -> dict[str, Any] | None:
+    """What was decided about an item, if anything was."""
+    decisions = [one.answer for one in found.answers if one.purpose == "adjudication" and one.superseded_by is None]
+    return decisions[-1] if decisions else None
+
+
+def agreed_answer(found: ItemDetail) -> dict[str, Any] | None:
+    """What an item's known answer would be: the decision, else what most answers say in each field."""
+    decided = decision_of(found)
+    if decided is not None:
+        return decided
+    standing = [one.answer for one in found.answers if one.purpose == "work" and one.superseded_by is None]
+    fields = {name for answer in standing for name in answer}
+    said = {name: [answer[name] for answer in standing if name in answer] for name in fields}
+    return {name: max(values, key=values.count) for name, values in said.items()} or None
+
+
+# Changing
+
+
+def _record(call: Call, connection: Connection, action: str, item_id: str, **details: Any) -> None:
+    audit.record(connection, call.account.name, action, item_id, details, call.now)
+
+
+def decide(
+    call: Call, connection: Connection, item_id: str, answer: Any, note: str, explanation: str | None
+) -> Changed:
+    """Store a decision, and where ``explanation`` is not None make the item gold by it. The answer is in item order."""
+    found = explorer.item_detail(connection, item_id)
+    form = asked.question(connection, found.summary.question_id).form
+    given = answer_form.in_shown_words(form, answer)
+    lead = Rater(call.account.name, call.account.group)
+    made = adjudication.adjudicate(connection, lead, item_id, given, note, call.now)
+    _record(call, connection, "item.adjudicate", item_id, answer=made, note=note)
+    if explanation is not None:
+        make_gold(call, connection, item_id, answer, explanation, "gold")
+    return Changed(id=item_id)
+
+
+def make_gold(
+    call: Call, connection: Connection, item_id: str, expected: Any, explanation: str, purpose: Any
+) -> Changed:
+    """Give an item a known answer in item order."""
+    items.make_gold(connection, item_id, expected, explanation, purpose=purpose)
+    _record(call, connection, "item.gold", item_id, purpose=purpose, expected=expected, explanation=explanation)
+    return Changed(id=item_id)
+
+
+def change(call: Call, connection: Connection, item_id: str, wanted: ItemChange) -> Changed:
+    """Set priority, withdraw, or restore."""
+    found = 1
+    if wanted.priority is not None:
+        found = items.set_priority(connection, [item_id], wanted.priority)
+        _record(call, connection, "item.priority", item_id, priority=wanted.priority)
+    if wanted.state == "withdrawn":
+        found = items.withdraw(connection, [item_id])
+        _record(call, connection, "item.withdraw", item_id)
+    if wanted.state == "active":
+        found = items.restore(connection, [item_id])
+        _record(call, connection, "item.restore", item_id)
+    if wanted.purpose == "work":
+        items.make_work(connection, item_id)
+        _record(call, connection, "item.work", item_id)
+    if not found:
+        raise MissingError(f"item {shown(item_id)}", "there is none with this id.", "Look it up in the list of items.")
+    return Changed(id=item_id)
+
+
+async def decide_item(call: Called, item_id: ItemId, body: Decision) -> Response:
+    """Decide what the right answer to an item is; raters are asked no more about it."""
+    explanation = body.explanation if body.make_gold else None
+    return await call.reply(lambda c: decide(call, c, item_id, body.answer, body.note, explanation))
+
+
+async def make_item_gold(call: Called, item_id: ItemId, body: KnownAnswer) -> Response:
+    """Make an item gold, training or qualification by its known answer."""
+    return await call.reply(lambda c: make_gold(call, c, item_id, body.expected, body.explanation, body.purpose))
+
+
+async def change_item(call: Called, item_id: ItemId, body: ItemChange) -> Response:
+    """Set an item's priority, withdraw it, or restore it."""
+    return await call.reply(lambda c: change(call, c, item_id, body))
+
+
+# By forms
+
+
+async def _filled(call: Call, item_id: str) -> tuple[Any, dict[str, Any]]:
+    """The form that was sent, and the answer in it in item order."""
+    given = await call.request.form()
+    found, question, _ = await call.read(lambda connection: detail(connection, item_id))
+    answer = answer_form.read_answer(question.form, len(found.completions), given)
+    return given, answer_form.in_item_words(question.form, answer)
+
+
+async def decide_by_form(call: Called, item_id: ItemId) -> Response:
+    """Decide, and go on to the next disputed item or back to this one."""
+    given, answer = await _filled(call, item_id)
+    texts = {name: str(given.get(name, "")) for name in ("note", "explanation")}
+    said = checked(Decision, texts | {"answer": answer, "make_gold": bool(given.get("gold"))})
+    explanation = said.explanation if said.make_gold else None
+    await call.write(lambda c: decide(call, c, item_id, said.answer, said.note, explanation))
+    on = "/board/disagreements" if given.get("next") == "queue" else f"/board/items/{item_id}"
+    return call.redirect(f"{on}?done=adjudicated")
+
+
+async def gold_by_form(call: Called, item_id: ItemId) -> Response:
+    """Give the item the known answer that was filled in."""
+    given, answer = await _filled(call, item_id)
+    texts = {"explanation": str(given.get("explanation", "")), "purpose": given.get("purpose", "gold")}
+    wanted = checked(KnownAnswer, texts | {"expected": answer})
+    await call.write(lambda c: make_gold(call, c, item_id, wanted.expected, wanted.explanation, wanted.purpose))
+    return call.redirect(f"/board/items/{item_id}?done=gold")
+
+
+async def change_by_form(call: Called, item_id: ItemId) -> Response:
+    """Set priority, withdraw or restore, as the button says."""
+    given = await call.request.form()
+    values = {key: given[key] for key in ("priority", "state", "purpose") if given.get(key)}
+    wanted = checked(ItemChange, values)
+    await call.write(lambda c: change(call, c, item_id, wanted))
+    done = {"withdrawn": "withdrawn", "active": "restored", "work": "restored"}.get(
+        wanted.state or wanted.purpose or "", "priority"
+    )
+    return call.redirect(f"/board/items/{item_id}?done={done}")

@@ -1,0 +1,47 @@
+"""An item as the rater's screen would get it, for the editor of questions: nothing of it can be answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heed.feedback.explorer import ItemDetail
+from heed.feedback.forms import Form
+from heed.web.call import Call
+from heed.web.markup import plain, render
+
+_MOST = 8
+
+
+def _needed(form: Form) -> int:
+    """How many completions an invented item has so that every field can be answered."""
+    kinds = {field.kind for field in form.fields}
+    if "comparison" in kinds:
+        return 2
+    if "ranking" in kinds:
+        return 3
+    return 0 if kinds == {"demonstration"} else 1
+
+
+def showing_of(call: Call, form: Form, sample: ItemDetail | None) -> dict[str, Any]:
+    """The showing of ``sample``, or of invented texts where there is none or it does not fit the form."""
+    completions = [one.text for one in sample.completions] if sample else []
+    if sample is None or any(field.item_fault(len(completions)) for field in form.fields):
+        texts = [call.text(f"board.sample.completion_{place + 1}") for place in range(min(_needed(form), _MOST))]
+        turns = [{"role": "user", "content": call.text("board.sample.prompt")}]
+    else:
+        texts = completions
+        turns = [{"role": "user", "content": sample.prompt}] if isinstance(sample.prompt, str) else sample.prompt
+    show = plain if form.reading == "plain" else render
+    return {
+        "id": "preview",
+        "expires": "2100-01-01T00:00:00Z",
+        "form": form.model_dump(mode="json"),
+        "form_version": 0,
+        "prompt": [{"role": turn["role"], "html": str(show(turn["content"]))} for turn in turns],
+        "completions": [{"html": str(show(text)), "text": text} for text in texts],
+        "draft": None,
+        "training": False,
+        "reopened": False,
+        "answer": None,
+        "progress": {"answered": 0},
+    }

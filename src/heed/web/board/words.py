@@ -1,0 +1,181 @@
+"""Figures of the board as words in the reader's language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from heed.feedback.forms import Form
+from heed.raters.agreement import Measured
+from heed.raters.concerns import Warning
+from heed.raters.progress import Progress
+from heed.raters.statistics import Speed
+from heed.statistics import Interval
+from heed.web.board import charts
+from heed.web.call import Call
+
+_HOUR, _DAY = 3600.0, 86400.0
+_EXPECTED = {"left": 0.5}
+
+
+class Words:
+    """Says figures. Templates have it as ``say``."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def text(self, key: str, **values: Any) -> str:
+        """A text of the board."""
+        return self._call.text(f"board.{key}", **values)
+
+    @staticmethod
+    def number(value: float) -> str:
+        """A count with its thousands apart."""
+        return f"{value:,.0f}"
+
+    @staticmethod
+    def percent(value: float) -> str:
+        """A share, 0 to 1, in percent."""
+        return f"{100 * value:.0f} %"
+
+    def span(self, interval: Interval) -> str:
+        """The ends of an interval of shares; "" where there is none."""
+        if interval.low is None or interval.high is None:
+            return ""
+        return f"{100 * interval.low:.0f}–{100 * interval.high:.0f} %"
+
+    def share(self, found: Measured, name: str) -> str:
+        """A share with its interval and what stands behind it, or why there is none."""
+        if found.estimate is None:
+            return self.why(found, name)
+        interval = self.span(found)
+        behind = self.text("of", n=self.number(found.n))
+        return (
+            f"{self.percent(found.estimate)} ({interval}; {behind})"
+            if interval
+            else f"{self.percent(found.estimate)} ({behind})"
+        )
+
+    def why(self, found: Measured, name: str) -> str:
+        """Why a figure is missing."""
+        if found.why == "nothing":
+            return self.text(f"nothing.{name}")
+        return self.text(f"why.{found.why}") if found.why else ""
+
+    def alpha(self, found: Measured) -> str:
+        """Krippendorff's alpha with its interval, or why there is none."""
+        if found.estimate is None:
+            return self.why(found, "agreement")
+        told = f"{found.estimate:.2f}".replace("-", "−")
+        if found.low is None or found.high is None:
+            return told
+        return f"{told} ({found.low:.2f} – {found.high:.2f})".replace("-", "−")
+
+    def seconds(self, value: float | None) -> str:
+        """A time, or that there are too few answers to tell it."""
+        return self.text("few_answers") if value is None else self.duration(value)
+
+    def duration(self, seconds: float) -> str:
+        """A time in the unit that suits it."""
+        if seconds < 90:
+            return self.text("time.seconds", n=f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}")
+        if seconds < _HOUR:
+            return self.text("time.minutes", n=f"{seconds / 60:.0f}")
+        if seconds < 2 * _DAY:
+            return self.text("time.hours", n=f"{seconds / _HOUR:.1f}")
+        return self.text("time.days", n=f"{seconds / _DAY:.1f}")
+
+    def speed(self, speed: Speed) -> str:
+        """The middle half of active times."""
+        if speed.lower is None or speed.upper is None:
+            return self.text("few_answers")
+        return self.text("time.between", low=self.seconds(speed.lower), high=self.seconds(speed.upper))
+
+    def rest(self, progress: Progress) -> str:
+        """How long a question still takes, with what that is based on."""
+        if not progress.items:
+            return self.text("rest.empty")
+        if not progress.missing:
+            return self.text("rest.done")
+        if progress.rate is None or progress.hours is None:
+            return self.text("rest.no_rate")
+        return self.text("rest.left", time=self.duration(progress.hours * _HOUR), rate=f"{progress.rate:,.1f}")
+
+    def concern(self, warning: Warning) -> str:
+        """A warning with its figures."""
+        if warning.concern == "speed":
+            values = {"value": self.seconds(warning.value), "expected": self.seconds(warning.expected)}
+        else:
+            values = {"value": self.percent(warning.value), "expected": self.percent(warning.expected)}
+            if warning.low is not None and warning.high is not None:
+                values |= {"low": self.percent(warning.low), "high": self.percent(warning.high)}
+        return self.text(f"concern.{warning.concern}", n=self.number(warning.n), **values)
+
+    def whisker(self, found: Measured, name: str, warned: bool = False) -> Markup:
+        """A share as a mark with its interval; the words beside it say the same."""
+        return charts.whisker(
+            found, _EXPECTED.get(name), f"{self.text('stat.' + name)}: {self.share(found, name)}", warned
+        )
+
+    @staticmethod
+    def moment(seconds: float) -> datetime:
+        """A moment from seconds since 1970."""
+        return datetime.fromtimestamp(seconds, UTC)
+
+    def day(self, day: date) -> str:
+        """A day."""
+        return day.isoformat()
+
+    @staticmethod
+    def letter(position: int) -> str:
+        """What a completion of an item is called: A is the first in the item's own order."""
+        return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[position]
+
+    @staticmethod
+    def query(**values: Any) -> str:
+        """Parameters of an address, without those that are not given."""
+        given = {key: value for key, value in values.items() if value not in (None, "")}
+        return f"?{urlencode(given)}" if given else ""
+
+    # Answers
+
+    def answer(self, form: Form, answer: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+        """An answer in item order: for each field that it answers its label, and lines that say what was answered."""
+        return [(field.label, self._field(field, answer[field.name])) for field in form.fields if field.name in answer]
+
+    def _field(self, field: Any, value: Any) -> list[str]:
+        if field.kind == "comparison":
+            return [self.choice(value["choice"], value.get("strength"))]
+        if field.kind == "ranking":
+            return [" > ".join(" = ".join(self.letter(place) for place in group) for group in value["groups"])]
+        if field.kind == "demonstration":
+            return [value]
+        return [
+            f"{self.letter(place)}: {self._one(field, entry)}" for place, entry in enumerate(value) if entry is not None
+        ]
+
+    def _one(self, field: Any, entry: Any) -> str:
+        if field.kind == "rating":
+            labels = {attribute.name: attribute.label for attribute in field.attributes}
+            return ", ".join(f"{labels.get(name, name)} {score:g}" for name, score in entry.items())
+        if field.kind == "thumb":
+            return self.text("answer.up" if entry else "answer.down")
+        if field.kind == "critique":
+            marked = [
+                self.text("answer.span", label=span["label"], start=span["start"], end=span["end"])
+                for span in entry["spans"]
+            ]
+            told: Sequence[str] = [*entry["defects"], *marked, *([entry["note"]] if entry["note"] else [])]
+            return "; ".join(told) or self.text("answer.no_defects")
+        return str(entry)
+
+    def choice(self, choice: str, strength: int | None) -> str:
+        """Who won a comparison, and by how much."""
+        if choice not in ("a", "b"):
+            return self.text(f"answer.{choice}")
+        winner = self.text("answer.wins", letter=choice.upper())
+        return f"{winner}, {self.text(f'answer.strength_{strength}')}" if strength else winner

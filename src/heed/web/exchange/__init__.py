@@ -1,0 +1,1 @@
+"""Files, webhooks and media: what goes in and out."""

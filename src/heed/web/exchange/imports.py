@@ -1,0 +1,204 @@
+"""Import jobs: a file read piece by piece, each piece one transaction together with the note of how far it is."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from heed.errors import DataError
+from heed.feedback.database import batches
+from heed.feedback.formats import BrokenRow, FileFormat, Row, read_rows
+from heed.feedback.formats.rows import RowError
+from heed.feedback.item_files import ItemFormat, ItemRow, parse_item, read_items
+from heed.feedback.items import add_items
+from heed.feedback.transfer import add_piece
+from heed.project import Project
+from heed.stages.data import load_prompts
+from heed.web.exchange import jobs
+from heed.web.exchange.work import Work
+
+ROWS_AT_ONCE = 200
+"""About 40 ms of the database: an answer that comes in meanwhile waits no longer than that."""
+
+PAUSE = 0.004
+"""Seconds between pieces, in which other threads get their turn."""
+
+_MOST_NAMED, _MOST_FIELDS = 500, 100
+_LONGEST_REASON, _LONGEST_NAME = 300, 80
+
+
+class Tally(BaseModel):
+    """What has come of an import so far: counts, the first broken rows by line and reason, and fields passed over."""
+
+    added: int = 0
+    duplicates: int = 0
+    broken: int = 0
+    named: list[tuple[int, str]] = []
+    ignored: dict[str, int] = {}
+
+    def plus(self, added: int, duplicates: int, broken: Sequence[BrokenRow], ignored: Counter[str]) -> Tally:
+        """The counts after one more piece."""
+        rows = [(row.line, row.reason[:_LONGEST_REASON]) for row in sorted(broken, key=lambda row: row.line)]
+        passed_over = Counter(self.ignored)
+        for name, count in ignored.items():
+            passed_over[name[:_LONGEST_NAME]] += count
+        return Tally(
+            added=self.added + added,
+            duplicates=self.duplicates + duplicates,
+            broken=self.broken + len(broken),
+            named=(self.named + rows)[:_MOST_NAMED],
+            ignored=dict(passed_over.most_common(_MOST_FIELDS)),
+        )
+
+
+def check_upload(kind: str, path: Path, format: str) -> None:
+    """See at once whether a file can be read at all.
+
+    Raises:
+        DataError: it cannot, with the reason.
+    """
+    if kind == "import_items":
+        _check_format(format, get_args(ItemFormat))
+        read_items(path, format)  # type: ignore[arg-type]
+    else:
+        _check_format(format, get_args(FileFormat))
+        read_rows(path, format)  # type: ignore[arg-type]
+
+
+def _check_format(format: str, known: tuple[str, ...]) -> None:
+    if format not in ("auto", *known):
+        raise DataError(f"format '{format[:40]}'", "it is not read from.", f"Use auto, {', '.join(known)}.")
+
+
+def run_import(work: Work) -> None:
+    """Read what is left of the file of an import job.
+
+    Raises:
+        HeedError: the file cannot be read, or the question is gone.
+    """
+    path = work.folder.uploaded(work.job.id)
+    if not path.is_file():
+        raise DataError("the import", "its file is gone.", "Upload it again; what is in is not put in twice.")
+    load_own_prompts(work.project)
+    add: Adder
+    rows: Iterator[Any]
+    if work.job.kind == "import_items":
+        add, rows = _ItemAdder(work), read_items(path, work.job.parameters["format"])
+    else:
+        add, rows = _FeedbackAdder(work), _feedback_rows(work, path)
+    tally, done = Tally(**work.job.report), work.job.done
+    for piece in batches(islice(rows, done, None), ROWS_AT_ONCE):
+        done += len(piece)
+        tally = _put(work, add, piece, tally, done)
+        work.stopping.wait(PAUSE)
+    work.submit(lambda connection: jobs.end(connection, work.job.id, work.owner, work.clock(), total=done))
+    path.unlink(missing_ok=True)
+
+
+def _put(work: Work, add: Adder, piece: Sequence[Any], tally: Tally, done: int) -> Tally:
+    """Add a piece and note it; the counts after it."""
+    values = work.step(
+        lambda connection: {"done": done, "report": add(connection, piece, tally).model_dump(mode="json")}
+    )
+    return Tally(**values["report"])
+
+
+def load_own_prompts(project: Project) -> None:
+    """The project's own prompts go in before anybody else's: their split is the one that counts."""
+    file = project.folder / project.settings.prompts
+    if file.is_file():
+        load_prompts(project.store, file)
+
+
+Adder = Callable[[Connection, Sequence[Any], Tally], Tally]
+
+
+class _FeedbackAdder:
+    def __init__(self, work: Work) -> None:
+        simulated = work.project.settings.raters.simulated
+        # As what they are: entered as people they would stand in the way of the simulated ones for ever.
+        work.project.store.add_raters([(entry.name, "simulated", entry.group) for entry in simulated])
+
+    def __call__(self, connection: Connection, piece: Sequence[Row | BrokenRow], tally: Tally) -> Tally:
+        done = add_piece(connection, piece)
+        return tally.plus(done.imported, done.duplicates, done.broken, done.ignored)
+
+
+def _feedback_rows(work: Work, path: Path) -> Iterator[Row | BrokenRow]:
+    """Rows of the file; those of held-out raters are broken ones: who judges the result must not have taught it."""
+    held_out = {entry.name for entry in work.project.settings.raters.held_out}
+    parameters = work.job.parameters
+    for row in read_rows(path, parameters["format"], parameters["rater"]):
+        if isinstance(row, Row) and row.feedback.rater in held_out:
+            reason = f"rater '{row.feedback.rater}' is held out in heed.yaml, and judges the result only"
+            yield BrokenRow(row.line, reason)
+        else:
+            yield row
+
+
+class _ItemAdder:
+    def __init__(self, work: Work) -> None:
+        self._question: str = work.job.parameters["question_id"]
+        self._clock = work.clock
+
+    def __call__(self, connection: Connection, piece: Sequence[ItemRow | BrokenRow], tally: Tally) -> Tally:
+        done = add_item_rows(connection, self._question, piece, self._clock())
+        ignored = Counter(name for row in piece if isinstance(row, ItemRow) for name in row.ignored)
+        return tally.plus(done.added, done.duplicates, done.broken, ignored)
+
+
+@dataclass(frozen=True)
+class ItemsDone:
+    """What became of a list of items."""
+
+    added: int
+    duplicates: int
+    broken: tuple[BrokenRow, ...]
+
+
+def parse_items(values: Sequence[dict[str, Any]], source: str) -> list[ItemRow | BrokenRow]:
+    """Items from plain values; ``line`` of each is its place in the list, from 0."""
+    rows: list[ItemRow | BrokenRow] = []
+    for place, entry in enumerate(values):
+        try:
+            rows.append(parse_item(entry, place, source))
+        except RowError as error:
+            rows.append(BrokenRow(place, str(error)))
+    return rows
+
+
+def add_item_rows(
+    connection: Connection, question_id: str, rows: Sequence[ItemRow | BrokenRow], now: datetime
+) -> ItemsDone:
+    """Add the good ones among ``rows``; what does not fit the question is broken like what cannot be read.
+
+    Raises:
+        MissingError: there is no such question.
+    """
+    broken = [row for row in rows if isinstance(row, BrokenRow)]
+    good = [row for row in rows if isinstance(row, ItemRow)]
+    rng = random.SystemRandom()
+    try:
+        with connection.begin_nested():
+            done = add_items(connection, question_id, good, now, rng)
+        return ItemsDone(done.added, done.duplicates, tuple(broken))
+    except DataError:
+        added = duplicates = 0
+    # One of them is at fault: one by one, the others go in.
+    for row in good:
+        try:
+            with connection.begin_nested():
+                done = add_items(connection, question_id, [row], now, rng)
+            added, duplicates = added + done.added, duplicates + done.duplicates
+        except DataError as error:
+            broken.append(BrokenRow(row.line, f"{error.what}: {error.why.removesuffix('.')}"))
+    return ItemsDone(added, duplicates, tuple(sorted(broken, key=lambda row: row.line)))

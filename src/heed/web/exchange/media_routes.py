@@ -1,0 +1,116 @@
+"""Pictures and videos: leads add them, everybody who is signed in sees them where a text shows them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import File, UploadFile
+from pydantic import BaseModel
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from heed.people import audit
+from heed.web import media
+from heed.web.call import Called
+from heed.web.media import FORMATS, MEGABYTE, Medium
+from heed.web.permissions import leads, signed_in
+from heed.web.routing import Route
+
+_LARGEST_UPLOAD = 1025 * MEGABYTE
+"""A little more than ``serve.media_megabytes`` can be set to; what the project allows is checked in the handler."""
+
+
+class MediumFacts(BaseModel):
+    """A picture or video of the project. ``reference`` is how a text shows it."""
+
+    id: str
+    media_type: str
+    bytes: int
+    reference: str
+
+
+class AllMedia(BaseModel):
+    """Every picture and video, the newest first."""
+
+    media: list[MediumFacts]
+
+
+def _facts(medium: Medium) -> MediumFacts:
+    return MediumFacts(
+        id=medium.id,
+        media_type=medium.format.media_type,
+        bytes=medium.size,
+        reference=f"![](media:{medium.id})",
+    )
+
+
+async def add(
+    call: Called, file: Annotated[UploadFile, File(description="PNG, JPEG, GIF, WebP, MP4 or WebM")]
+) -> Response:
+    """Keep a file; its name is not used."""
+    allowed = call.project.settings.serve.media_megabytes
+    if (file.size or 0) > allowed * MEGABYTE:
+        raise media.too_large(allowed)
+    content = await file.read()
+    kept = await asyncio.to_thread(media.keep, call.project.folder, content)
+    actor, now = call.account.name, call.now
+    await call.write(
+        lambda connection: audit.record(connection, actor, "media.add", kept.id, {"bytes": kept.size}, now)
+    )
+    return JSONResponse(_facts(kept).model_dump(), 201)
+
+
+async def everything(call: Called) -> AllMedia:
+    """What there is."""
+    found = await asyncio.to_thread(media.all_media, call.project.folder)
+    return AllMedia(media=[_facts(medium) for medium in found])
+
+
+async def remove(call: Called, medium_id: str) -> Response:
+    """Delete one; texts that show it show its words instead."""
+    await asyncio.to_thread(media.remove, call.project.folder, medium_id)
+    actor, now = call.account.name, call.now
+    await call.write(lambda connection: audit.record(connection, actor, "media.remove", medium_id, {}, now))
+    return Response(status_code=204)
+
+
+async def show(call: Called, medium_id: str) -> Response:
+    """The file itself, in ranges if asked for; told to be what it was found to be when it was added."""
+    path = await asyncio.to_thread(media.path_of, call.project.folder, medium_id)
+    return FileResponse(
+        path,
+        media_type=FORMATS[path.suffix[1:]].media_type,
+        filename=medium_id,
+        content_disposition_type="attachment",
+        headers={
+            "content-security-policy": "default-src 'none'; sandbox",
+            "cache-control": "private, max-age=31536000, immutable",
+        },
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/media/{medium_id}", show, signed_in, "file", "Picture or video"),
+    Route("GET", "/api/v1/media", everything, leads, summary="Pictures and videos", scope="manage", model=AllMedia),
+    Route(
+        "POST",
+        "/api/v1/media",
+        add,
+        leads,
+        summary="Add a picture or video",
+        scope="manage",
+        model=MediumFacts,
+        status=201,
+        body_limit=_LARGEST_UPLOAD,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/media/{medium_id}",
+        remove,
+        leads,
+        summary="Delete a picture or video",
+        scope="manage",
+        status=204,
+    ),
+)
+"""Of pictures and videos."""

@@ -1,0 +1,206 @@
+"""Imports and exports over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from heed.errors import ConflictError, DataError, MissingError
+from heed.feedback import asked
+from heed.people import audit
+from heed.texts import cut, name_fault, shown
+from heed.web.call import Call, Called
+from heed.web.exchange import exports, imports, jobs
+from heed.web.exchange.files import ExchangeFolder, Upload
+from heed.web.exchange.models import BrokenItem, ExportAsked, ItemsAdded, ItemsGiven, JobList, JobShown
+
+_MEGABYTE = 1 << 20
+_PIECE = 1 << 20
+_LONGEST_NAME = 120
+Text = Annotated[str, Query(max_length=200)]
+
+
+async def upload(
+    call: Called,
+    kind: Literal["items", "feedback"],
+    format: Text = "auto",
+    question_id: Text = "",
+    rater: Text = "import",
+    name: Text = "",
+) -> Response:
+    """Take a file of items or feedback, as the body or as the part "file" of a form; reading it goes on by itself."""
+    job = await receive(call, kind, {"format": format, "question_id": question_id, "rater": rater, "name": name})
+    return JSONResponse(JobShown.of(job).model_dump(mode="json"), 202)
+
+
+async def receive(call: Call, kind: str, given: dict[str, str]) -> jobs.Job:
+    """Put an uploaded file aside and ask for its import."""
+    job_kind: jobs.JobKind = "import_items" if kind == "items" else "import_feedback"
+    folder = ExchangeFolder(call.project.folder)
+    job_id = jobs.new_id()
+    path = folder.uploaded(job_id)
+    writing = Upload(path, call.project.settings.serve.import_megabytes * _MEGABYTE)
+    try:
+        given = given | await _save(call, writing)
+        parameters = await _checked(call, job_kind, given)
+        await run_in_threadpool(writing.keep)
+        await run_in_threadpool(imports.check_upload, job_kind, path, parameters["format"])
+        job = await call.write(
+            lambda connection: jobs.create(connection, job_id, job_kind, parameters, call.account.name, call.now)
+        )
+    except BaseException:
+        writing.discard()
+        raise
+    finally:
+        writing.close()
+    return job
+
+
+async def _save(call: Call, writing: Upload) -> dict[str, str]:
+    """The body onto the disk; the other parts of a form are returned."""
+    given: dict[str, str] = {}
+    if not call.request.headers.get("content-type", "").lower().startswith("multipart/"):
+        await _save_pieces(writing, call.request.stream())
+        return given
+    async with call.request.form(max_files=1, max_fields=10) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise DataError("the upload", "it has no part 'file'.", "Choose a file.")
+        given = {name: value for name, value in form.items() if isinstance(value, str)}
+        given["name"] = file.filename or given.get("name", "")
+        await _save_pieces(writing, _pieces(file))
+    return given
+
+
+async def _save_pieces(writing: Upload, pieces: AsyncIterator[bytes]) -> None:
+    kept = bytearray()
+    async for piece in pieces:
+        kept += piece
+        if len(kept) >= _PIECE:
+            await run_in_threadpool(writing.write, bytes(kept))
+            kept.clear()
+    await run_in_threadpool(writing.write, bytes(kept))
+
+
+async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:
+    while piece := await file.read(_PIECE):
+        yield piece
+
+
+async def _checked(call: Call, kind: str, given: dict[str, str]) -> dict[str, str]:
+    name = cut("".join(sign for sign in given.get("name", "") if sign.isprintable()), _LONGEST_NAME)
+    parameters = {"format": given.get("format") or "auto", "name": name}
+    if kind == "import_feedback":
+        rater = given.get("rater") or "import"
+        if fault := name_fault(rater):
+            raise DataError(f"rater {shown(rater)}", f"{fault}.", "Give another name.")
+        return parameters | {"rater": rater}
+    question_id = given.get("question_id", "")
+    await call.read(lambda connection: asked.question(connection, question_id))  # or there is none
+    return parameters | {"question_id": question_id}
+
+
+async def add_items(call: Called, question_id: str, given: ItemsGiven) -> Response:
+    """Add up to 1,000 items to a question; what is there already is counted, what is broken named by its place."""
+
+    def work(connection: Connection) -> ItemsAdded:
+        rows = imports.parse_items(given.items, f"API, {call.account.name}")
+        done = imports.add_item_rows(connection, question_id, rows, call.now)
+        broken = [BrokenItem(place=row.line, reason=row.reason) for row in done.broken]
+        details = {"added": done.added, "duplicates": done.duplicates, "broken": len(broken)}
+        audit.record(connection, call.account.name, "items.add", question_id, details, call.now)
+        return ItemsAdded(added=done.added, duplicates=done.duplicates, broken=broken)
+
+    return await call.reply(work)
+
+
+async def list_jobs(call: Called) -> JobList:
+    """The newest imports and exports."""
+    found = await call.read(jobs.recent)
+    return JobList(jobs=[JobShown.of(job) for job in found])
+
+
+async def show_job(call: Called, job_id: str) -> JobShown:
+    """One import or export."""
+    return JobShown.of(await call.read(lambda connection: jobs.get(connection, job_id)))
+
+
+async def stop_job(call: Called, job_id: str) -> Response:
+    """Let a job rest; what it has done stays done."""
+    return await call.reply(lambda connection: JobShown.of(jobs.stop(connection, job_id, call.account.name, call.now)))
+
+
+async def resume_job(call: Called, job_id: str) -> Response:
+    """Let a stopped or failed job go on where it was."""
+    return await call.reply(
+        lambda connection: JobShown.of(jobs.resume(connection, job_id, call.account.name, call.now))
+    )
+
+
+async def begin_export(call: Called, given: ExportAsked) -> Response:
+    """Begin to write an export to a file, to be fetched when it is done."""
+
+    def work(connection: Connection) -> JobShown:
+        return JobShown.of(ask_export(connection, call, given))
+
+    return await call.reply(work, 202)
+
+
+def ask_export(connection: Connection, call: Call, given: ExportAsked) -> jobs.Job:
+    """A new export job.
+
+    Raises:
+        DataError: nothing is written in this format. MissingError: there is no such question.
+    """
+    parameters: dict[str, Any] = {"format": given.format}
+    if given.what == "answers":
+        exports.check_answer_format(given.format)
+        if given.question_id:
+            parameters["question_id"] = asked.question(connection, given.question_id).id
+    else:
+        exports.check_feedback_format(given.format)
+        if given.question_id:
+            raise DataError("an export of feedback", "it is of all questions.", "Leave question_id out.")
+    kind: jobs.JobKind = "export_answers" if given.what == "answers" else "export_feedback"
+    return jobs.create(connection, jobs.new_id(), kind, parameters, call.account.name, call.now)
+
+
+async def fetch_file(call: Called, job_id: str) -> Response:
+    """The file of an export that is done."""
+    job = await call.read(lambda connection: jobs.get(connection, job_id))
+    if not job.kind.startswith("export"):
+        raise MissingError(f"job {job.id}", "an import has no file to fetch.", "Fetch that of an export.")
+    if job.state != "done":
+        raise ConflictError(f"job {job.id}", f"it is {job.state}.", "Wait until it is done, or let it go on.")
+    path = ExchangeFolder(call.project.folder).finished(job.id)
+    if not path.is_file():
+        raise MissingError(f"job {job.id}", "its file has been removed, as all are after a week.", "Export anew.")
+    return FileResponse(path, media_type=_media_type(job.parameters["format"]), filename=exports.file_name(job))
+
+
+async def export_now(
+    call: Called, what: Literal["feedback", "answers"] = "feedback", format: Text = "", question_id: Text = ""
+) -> Response:
+    """Feedback or answers as a stream, made while it is sent."""
+    store = call.project.store
+    if what == "answers":
+        exports.check_answer_format(chosen := format or "lines")
+        if question_id:
+            await call.read(lambda connection: asked.question(connection, question_id))
+        pages = exports.answers_bytes(store, chosen, question_id or None)  # type: ignore[arg-type]
+    else:
+        exports.check_feedback_format(chosen := format or "heed")
+        pages = exports.feedback_bytes(store, chosen)  # type: ignore[arg-type]
+    ending = "csv" if chosen == "csv" else "jsonl"
+    name = f'attachment; filename="heed-{what}-{call.now:%Y-%m-%d}.{ending}"'
+    return StreamingResponse(pages, media_type=_media_type(chosen), headers={"content-disposition": name})
+
+
+def _media_type(format: str) -> str:
+    return exports.MEDIA_TYPES.get(format, exports.LINES_TYPE)

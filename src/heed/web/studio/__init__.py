@@ -1,0 +1,1 @@
+"""Where raters work."""

@@ -1,0 +1,94 @@
+"""What a rater reads, as safe HTML. Ids are hashes of content, so what was rendered once stays right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from heed.feedback import schema
+from heed.feedback.showings import Showing
+from heed.web import markup
+
+_KEPT_CHARACTERS = 8_000_000
+"""Of HTML and raw texts, in one process."""
+_BELOW_NAME = 4
+"""Level of headings inside a text: the screen's own go down to 3."""
+
+_PROMPTS = select(schema.prompts.c.id, schema.prompts.c.content).where(
+    schema.prompts.c.id.in_(bindparam("ids", expanding=True))
+)
+_COMPLETIONS = select(schema.completions.c.id, schema.completions.c.text).where(
+    schema.completions.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A text to be read: the raw text and its HTML; of a turn of a conversation also the role."""
+
+    text: str
+    html: str
+    role: str = ""
+
+
+Key = tuple[str, bool]
+"""Id of a prompt or completion, and whether it is shown as it was written."""
+
+Gathered = dict[Key, Any]
+"""What is to be shown: rendered where it was kept, else as the database has it."""
+
+
+class Contents:
+    """Prompts and completions by id, rendered; those used lately are kept."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, tuple[Read, ...]] = {}
+        self._characters = 0
+
+    def gather(self, connection: Connection, showings: Sequence[Showing], plain: Sequence[bool]) -> Gathered:
+        """All that these showings show; ``plain`` says of each whether completions are shown as they were written."""
+        prompts: set[Key] = {(showing.prompt_id, False) for showing in showings}
+        completions = {
+            (identity, as_is)
+            for showing, as_is in zip(showings, plain, strict=True)
+            for identity in showing.completion_ids
+        }
+        found: Gathered = {key: kept for key in prompts | completions if (kept := self._kept.get(key)) is not None}
+        for keys, query in ((prompts, _PROMPTS), (completions, _COMPLETIONS)):
+            ids = {identity for identity, as_is in keys if (identity, as_is) not in found}
+            raw = {row[0]: row[1] for row in connection.execute(query, {"ids": list(ids)})} if ids else {}
+            found |= {key: raw[key[0]] for key in keys if key not in found}
+        return found
+
+    def turns(self, prompt_id: str, gathered: Gathered) -> tuple[Read, ...]:
+        """A prompt, turn by turn."""
+        key = (prompt_id, False)
+        content = gathered[key]
+        if isinstance(content, tuple):
+            return content
+        turns = [{"role": "user", "content": content}] if isinstance(content, str) else content
+        return self._keep(key, tuple(Read(one["content"], _html(one["content"], False), one["role"]) for one in turns))
+
+    def completion(self, completion_id: str, plain: bool, gathered: Gathered) -> Read:
+        """A completion, as markdown or, if ``plain``, as it was written."""
+        key = (completion_id, plain)
+        text = gathered[key]
+        if isinstance(text, tuple):
+            (kept,) = text
+            return kept
+        return self._keep(key, (Read(text, _html(text, plain)),))[0]
+
+    def _keep(self, key: Key, read: tuple[Read, ...]) -> tuple[Read, ...]:
+        self._characters += sum(len(part.text) + len(part.html) for part in read)
+        if self._characters > _KEPT_CHARACTERS:
+            self._kept.clear()
+            self._characters = 0
+        self._kept[key] = read
+        return read
+
+
+def _html(text: str, plain: bool) -> str:
+    return str(markup.plain(text) if plain else markup.render(text, heading=_BELOW_NAME))

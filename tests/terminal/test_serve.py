@@ -1,0 +1,241 @@
+"""``heed serve``, ``heed invite`` and ``heed audit`` as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from heed.config import ProjectSettings, ServeSettings
+from heed.errors import ConfigError
+from heed.project import Project
+from heed.web.server import Serving, address_of, listen
+
+HEED = [sys.executable, "-c", "from heed.cli import main; main()"]
+PASSWORD = "a horse that staples batteries"
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+
+
+def heed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*HEED, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=environment()
+    )
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server that is ready, and its address."""
+    command = [*HEED, "serve", "--port", "0", *arguments]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment(**variables), start_new_session=True
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        while line and "http" not in line:
+            line = process.stdout.readline()
+        if not line:
+            pytest.fail(f"it did not start: {process.communicate()[1]}")
+        yield process, line.split()[-1]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def end(process: subprocess.Popen[str], how: signal.Signals = signal.SIGINT) -> str:
+    """Tell a server to end; what else it printed."""
+    process.send_signal(how)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    return out
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    Project.create(tmp_path / "p", ProjectSettings(name="p", model="nobody/none")).close()
+    return tmp_path / "p"
+
+
+def test_a_fresh_project_is_served_and_its_first_admin_comes_in_by_a_link_that_holds_once(project: Path) -> None:
+    assert not (project / ".heed-secrets").exists()
+    with serving(project) as (process, url):
+        assert process.stdout is not None
+        link = process.stdout.readline().split()[-1]
+        assert stat.S_IMODE((project / ".heed-secrets").stat().st_mode) == 0o600
+        with httpx.Client(base_url=url, headers={"origin": url}) as browser:
+            assert browser.get("/board").status_code == 303
+            assert browser.get(link).status_code == 200
+            taken = browser.post(link, data={"name": "Ada", "password": PASSWORD})
+            assert taken.status_code == 303, taken.text
+            assert browser.get("/board").status_code == 200
+        assert httpx.get(link).status_code == 404
+        assert "ended" in end(process)
+    with serving(project) as (process, _):
+        rest = end(process, signal.SIGTERM)
+        assert "admin" not in rest
+    shown = heed(project, "audit", "list", "--json")
+    actions = [entry["action"] for entry in json.loads(shown.stdout)]
+    assert actions == ["invitation.first", "account.make"]
+
+
+def test_the_trial_has_something_on_every_screen_and_leaves_nothing(tmp_path: Path) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    with serving(tmp_path, "--try", TMPDIR=str(room)) as (process, url):
+        assert process.stdout is not None
+        links = {}
+        for _ in range(3):
+            who, _, link = process.stdout.readline().partition(": ")
+            links[who.split()[2].strip("()")] = link.strip()
+        assert list(links) == ["rater", "lead", "admin"]
+        for who, pages in (
+            ("rater", ("/work", "/guidelines", "/me", "/settings")),
+            (
+                "lead",
+                ("/board", "/board/people", "/board/items", "/board/gold", "/board/disagreements", "/board/flags"),
+            ),
+            ("admin", ("/board/questions", "/board/guidelines", "/board/audit", "/board/exchange")),
+        ):
+            with httpx.Client(base_url=url) as browser:
+                assert browser.get(links[who]).status_code == 303
+                for page in pages:
+                    answer = browser.get(page, follow_redirects=True)
+                    assert answer.status_code == 200, f"{page}: {answer.text}"
+        assert httpx.get(links["admin"].replace("/admin", "/nobody")).status_code == 404
+        assert httpx.get(f"{url}/try/x/admin").status_code == 404
+        assert httpx.get(f"{url}/board").headers["location"].startswith("/sign-in")
+        assert list(room.iterdir())
+        assert "is gone" in end(process)
+    assert list(room.iterdir()) == []
+    assert not (tmp_path / "heed.yaml").exists()
+
+
+def test_a_port_that_is_taken_is_named_with_another(project: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = heed(project, "serve", "--port", str(port))
+    assert done.returncode == 2
+    assert f"port {port}" in done.stderr
+    assert f"--port {port + 1}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_more_processes_than_one_need_postgresql(project: Path) -> None:
+    done = heed(project, "serve", "--port", "0", "--workers", "2")
+    assert done.returncode == 2
+    assert "PostgreSQL" in done.stderr
+
+
+def test_outside_a_project_it_says_so(tmp_path: Path) -> None:
+    done = heed(tmp_path, "serve")
+    assert done.returncode == 2
+    assert "heed.yaml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "settings", "known", "unknown"),
+    [
+        ("127.0.0.1", {}, {}, "127.0.0.1:8000", "evil.example"),
+        ("localhost", {}, {"public_url": "https://f.example"}, "f.example", "f.example.evil.example"),
+        ("::1", {"public_url": "https://f.example"}, {}, "f.example", "g.example"),
+        ("0.0.0.0", {"public_url": "https://f.example"}, {}, "f.example", "10.0.0.1"),
+        ("10.1.2.3", {"insecure_http": True}, {}, "10.1.2.3:8000", "10.1.2.4:8000"),
+        ("0.0.0.0", {"insecure_http": True}, {"hosts": ["box.local"]}, "box.local:8000", "10.1.2.4:8000"),
+    ],
+)
+def test_it_answers_to_the_names_that_are_its_own(
+    host: str, options: dict[str, Any], settings: dict[str, Any], known: str, unknown: str
+) -> None:
+    address = address_of(Serving(host, **options), ServeSettings(**settings))
+    assert address.knows(known)
+    assert not address.knows(unknown)
+
+
+@pytest.mark.parametrize(
+    ("host", "options"),
+    [
+        ("0.0.0.0", {}),
+        ("::", {}),
+        ("192.168.1.5", {}),
+        ("box.example", {}),
+        ("192.168.1.5", {"public_url": "http://box.example"}),
+        ("0.0.0.0", {"insecure_http": True}),
+        ("127.0.0.1", {"public_url": "https://box.example/path"}),
+        ("127.0.0.1", {"public_url": "javascript:alert(1)"}),
+    ],
+)
+def test_it_does_not_listen_where_others_could_read_along(host: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        address_of(Serving(host, **options), ServeSettings())
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(ConfigError, match="address of this machine"):
+        listen("192.0.2.7", 0)
+
+
+def test_an_invitation_can_be_printed_and_opens_once_it_is_served(project: Path) -> None:
+    done = heed(project, "invite", "--role", "rater", "--group", "north", "--name", "Mira")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"http://127\.0\.0\.1:8000/invitation/[\w-]{40,}\n", done.stdout)
+    with serving(project) as (process, url):
+        page = httpx.get(url + done.stdout.strip().removeprefix("http://127.0.0.1:8000"))
+        assert page.status_code == 200
+        assert "Mira" in page.text
+        end(process)
+
+
+def test_the_audit_log_is_verified_and_what_was_changed_is_found(project: Path) -> None:
+    for name in ("ann", "bob"):
+        heed(project, "invite", "--name", name)
+    whole = heed(project, "audit", "verify")
+    assert whole.returncode == 0
+    assert "2 entries" in whole.stdout
+    listed = heed(project, "audit", "list").stdout.splitlines()
+    assert [line.split()[4] for line in listed] == ["invitation.make", "invitation.make"]
+    with closing(sqlite3.connect(project / "heed.db")) as database:
+        database.execute("DROP TRIGGER IF EXISTS audit_no_update")
+        for (trigger,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"
+        ).fetchall():
+            database.execute(f'DROP TRIGGER "{trigger}"')
+        database.execute("UPDATE audit SET subject = 'eve' WHERE number = 1")
+        database.commit()
+    changed = heed(project, "audit", "verify")
+    assert changed.returncode == 1
+    assert "entry 1" in changed.stdout
+
+
+def test_several_processes_serve_one_project_and_one_that_is_killed_comes_back(tmp_path: Path, postgresql: Any) -> None:
+    settings = ProjectSettings(name="p", model="nobody/none", database=postgresql.fresh())
+    Project.create(tmp_path / "p", settings).close()
+    with serving(tmp_path / "p", "--workers", "2") as (process, url):
+        assert httpx.get(f"{url}/sign-in").status_code == 200
+        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        servers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(servers) == 2
+        os.kill(int(servers[0]), signal.SIGKILL)
+        for _ in range(10):
+            assert httpx.get(f"{url}/sign-in").status_code == 200
+        end(process, signal.SIGTERM)
