@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/installed-$(STATE)
 INSTALLED_DEV := $(VENV)/installed-dev-$(STATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs bench-loop bench-speed bench-server clean
+.PHONY: help demo test test-all lint docs screenshots bench-loop bench-speed bench-server clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ lint: $(INSTALLED_DEV) ## check style, format and types
 
 docs: $(INSTALLED) ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
+
+screenshots: $(INSTALLED_DEV) ## take the pictures of docs/images/ anew
+	$(BIN)/python docs/screenshots.py
 
 bench-loop: $(INSTALLED_DEV) ## measure what the loop reaches, as JSON lines
 	$(BIN)/python benchmarks/loop.py

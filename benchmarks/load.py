@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import re
 import sys
 import time
@@ -131,24 +132,22 @@ class Rater:
         self._reader = self._writer = None
 
 
-async def run(plan: Plan) -> tuple[Times, float]:
+async def run(plan: Plan, log: TextIO | None) -> tuple[Times, float]:
     """All raters at once, their turns spread over the time of one; what came of it, and the seconds that it took."""
     times = Times()
-    log = Path(plan.acknowledged).open("a", encoding="ascii") if plan.acknowledged else None
     begin = time.perf_counter() + 0.2
     raters = [Rater(plan, token, number, times, log) for number, token in enumerate(plan.tokens)]
     spread = (plan.every or 0.2) / len(raters)
     turns = (rater.work(begin + number * spread, begin + plan.seconds) for number, rater in enumerate(raters))
     await asyncio.gather(*turns)
-    if log is not None:
-        log.close()
     return times, time.perf_counter() - begin
 
 
 def main(file: str) -> None:
-    values = json.loads(Path(file).read_text(encoding="utf-8"))
+    plan = Plan(**json.loads(Path(file).read_text(encoding="utf-8")))
     gc.disable()  # what is measured is the server
-    times, seconds = asyncio.run(run(Plan(**values)))
+    with open(plan.acknowledged or os.devnull, "a", encoding="ascii") as log:
+        times, seconds = asyncio.run(run(plan, log if plan.acknowledged else None))
     print(json.dumps(asdict(times) | {"seconds": seconds}))
 
 

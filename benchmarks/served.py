@@ -196,7 +196,12 @@ def serving(folder: Path, workers: int = 1) -> Iterator[Server]:
 
 def begin_load(site: Site, server: Server, **changes: Any) -> subprocess.Popen[str]:
     """Raters at work, in a process of their own."""
-    values = {"host": "127.0.0.1", "port": server.port, "question": site.question, "tokens": site.raters}
+    values: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "question": site.question,
+        "tokens": site.raters,
+    }
     plan = Plan(**(values | changes))
     with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
         json.dump(asdict(plan), file)

@@ -40,7 +40,7 @@ JSON. A program sends an API token, made under Settings, as `Authorization: Bear
 An error has its status (401 nobody is signed in, 403 not allowed, 404 no such thing, 409 somebody was quicker, 413 too large,
 422 not usable, 429 too often) and says what, why, and the way out:
 
-```json
+```text
 {"error": {"what": "item i0", "why": "there is no such item.", "fix": "Choose one from the list.", "code": "missing"}}
 ```
 

@@ -221,17 +221,19 @@ def pixels(page: Page, png: bytes) -> np.ndarray:
 
 
 def palette_png(rows: np.ndarray) -> bytes:
-    """A PNG of at most 256 colours: the most frequent of each shade, and for each other one the nearest of them."""
+    """A PNG of at most 256 colours: the most frequent ones and one of each rarer shade; others become the nearest of them."""
     height, width, _ = rows.shape
     colours, places, counts = np.unique(rows.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
-    order = np.argsort(-counts)
-    shades = (colours[order].astype(np.int32) >> 4) @ [256, 16, 1]
-    kept = colours[order[np.sort(np.unique(shades, return_index=True)[1])[:256]]].astype(np.int32)
+    colours = colours[np.argsort(-counts)]
+    places = np.argsort(np.argsort(-counts))[places.reshape(-1)]
+    shades = (colours.astype(np.int32) >> 4) @ [256, 16, 1]
+    rarer = np.sort(np.unique(shades, return_index=True)[1])
+    kept = colours[np.concatenate([np.arange(min(96, len(colours))), rarer[rarer >= 96]])[:256]].astype(np.int32)
     nearest = np.empty(len(colours), np.uint8)
     for begin in range(0, len(colours), 4096):
         some = colours[begin : begin + 4096].astype(np.int32)
         nearest[begin : begin + 4096] = ((some[:, None] - kept[None]) ** 2).sum(axis=2).argmin(axis=1)
-    indexed = nearest[places.reshape(-1)].reshape(height, width)
+    indexed = nearest[places].reshape(height, width)
     lines = np.hstack([np.zeros((height, 1), np.uint8), indexed])
 
     def chunk(kind: bytes, content: bytes) -> bytes:

@@ -6,6 +6,7 @@ What a fence's info string means:
   with everything that differs between machines made equal. A line ``...`` stands for any lines.
 - ``console free``: run, must succeed and say something; a language model wrote the rest, so it is not compared.
 - ``console error``: run, must fail; standard output and standard error are compared.
+- ``console serve``: started, on a free port; the first link it prints must open, and Ctrl-C must end it well.
 - ``jsonl NAME``, ``csv NAME``: written to the file NAME. ``yaml heed.yaml``: laid over the project's heed.yaml.
 - ``python``: run.
 - ``text``: for the eye only.
@@ -15,8 +16,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -123,7 +126,10 @@ class Shell:
         kind, _, rest = block.info.partition(" ")
         if kind == "console":
             for command, shown in block.steps:
-                self._step(block, command, shown, rest)
+                if rest == "serve":
+                    self._serve(block, command)
+                else:
+                    self._step(block, command, shown, rest)
         elif kind in ("jsonl", "csv") and rest:
             (self.folder / rest).write_text(block.body, encoding="utf-8")
         elif kind == "yaml" and rest:
@@ -154,11 +160,43 @@ class Shell:
         elif shown:
             assert agrees(shown, given), f"{where}\nshown:\n{shown}\ngiven:\n{given}"
 
-    def _call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+    def _serve(self, block: Block, command: str) -> None:
+        where = f"{block.document}:{block.line}: $ {command}"
+        started = subprocess.Popen(
+            [*command.split(), "--port", "0"],
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert started.stdout is not None
+        told = ""
+        try:
+            while not (links := re.findall(r"https?://\S+", told)):
+                line = started.stdout.readline()
+                assert line, f"{where}\n{told}"
+                told += line
+            with urllib.request.urlopen(links[0], timeout=30) as page:
+                assert page.status == 200, where
+        finally:
+            started.send_signal(signal.SIGINT)
+            rest, _ = started.communicate(timeout=60)
+        assert started.returncode == 0, f"{where}\n{told}{rest}"
+
+    def _environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "PATH": path, **self.variables}
+        return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "PATH": path, **self.variables}
+
+    def _call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=self.folder, env=environment, input=self.typed, capture_output=True, text=True, timeout=300
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            input=self.typed,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
     def overlay(self, path: Path, values: dict[str, object]) -> None:

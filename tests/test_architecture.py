@@ -24,7 +24,7 @@ FLOORS = (
     ("evaluate",),
     ("sandbox",),
     ("artifacts", "lock", "folder", "runs", "lineage", "project", "contributions"),
-    ("stages", "questions", "preflight", "round_sources", "rounds", "loop", "reporting", "demo"),
+    ("stages", "questions", "preflight", "studio_items", "round_sources", "rounds", "loop", "reporting", "demo"),
     ("web", "client"),
     ("terminal", "cli", "__main__"),
 )

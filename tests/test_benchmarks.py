@@ -20,8 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common
 import loop
 import peers
+import served
+import server
 import speed
 import workloads
+from heed.project import Project
 
 _BENCHMARKS = Path(common.__file__).parent
 _KEYS = {"what", "value", "low", "high", "unit", "target", "at", "met", "seeds", "seconds", "details", "skipped"}
@@ -146,3 +149,26 @@ def test_rows_of_the_demonstration_are_read_from_its_report():
         "demo, seed 1: KL",
         "demo, seed 1: peak memory",
     }
+
+
+# The server's load
+
+
+def test_the_raters_of_the_load_answer_a_real_server_and_say_what_they_saw(tmp_path):
+    site = served.make_site(tmp_path / "project", 30, 3)
+    log = tmp_path / "acknowledged"
+    with served.serving(site.folder) as running:
+        found = served.end_load(served.begin_load(site, running, every=0.0, seconds=30.0, acknowledged=str(log)))
+        assert running.memory() > 10
+    told = log.read_text().split()
+    assert found["errors"] == []
+    assert found["ran_dry"]
+    assert len(told) == len(set(told)) == len(found["submit"]) >= 20
+    with Project(site.folder) as project:
+        assert {f.feedback.rater for f in project.store.feedback()} <= {f"rater {n}" for n in range(3)}
+
+
+def test_a_percentile_lies_within_its_interval():
+    value, low, high = server.percentile([float(number) for number in range(1000)])
+    assert low <= value <= high
+    assert abs(value - 949) < 2

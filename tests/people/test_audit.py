@@ -150,6 +150,29 @@ def test_a_chain_made_anew_shows_against_a_head_that_was_noted(store, tmp_path):
     assert "made anew" in faults(store, noted)[0].reason
 
 
+@pytest.mark.parametrize(
+    "tampering", ["DELETE FROM audit WHERE number > 4", "DELETE FROM audit WHERE number = 2", "DELETE FROM audit"]
+)
+def test_what_was_noted_stays_as_evidence_however_the_log_goes_on(store, tmp_path, tampering):
+    def note() -> bool:
+        with store.reading() as connection:
+            return audit.note_head(connection, tmp_path)
+
+    assert note()
+    fill(store)
+    assert note()
+    noted = audit.read_head(tmp_path)
+    assert noted is not None
+    assert noted.entries == 6
+    tamper(store, tampering)
+    assert not note()
+    for number in range(8):
+        store.write(lambda c, number=number: audit.record(c, "eve", "x", str(number), {}, NOON))
+    assert not note()
+    assert audit.read_head(tmp_path) == noted
+    assert faults(store, noted) != []
+
+
 def test_the_noted_head_never_goes_back_and_a_damaged_one_is_no_head(store, tmp_path):
     assert audit.read_head(tmp_path) is None
     audit.write_head(tmp_path, audit.Head(7, "a" * 64))

@@ -42,9 +42,12 @@ FORM = parse_form(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'heed.db'}") as opened:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    url = f"sqlite:///{tmp_path / 'heed.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql").fresh()
+    with Store.open(url) as opened:
         opened.add_raters([("ann", "human", ""), ("bob", "human", "")])
         yield opened
 

@@ -11,7 +11,7 @@ import pytest
 
 from heed.raters.agreement import krippendorff_alpha
 from heed.raters.columns import AnswerColumns, AnswerRow, Unit
-from heed.raters.concerns import Warning, warnings_of
+from heed.raters.concerns import Concern, concerns_of
 from heed.raters.progress import ItemCounts, disputed_items, live_agreement, progress_of
 from heed.raters.statistics import RaterStatistics, agreement_with_others, rater_statistics
 
@@ -153,8 +153,8 @@ def test_nobody_at_all_gives_no_statistics() -> None:
 # Warnings
 
 
-def concerns(sheet: Sheet, rater: str) -> dict[str, Warning]:
-    return {warning.concern: warning for warning in warnings_of(sheet.statistics()).get(rater, [])}
+def concerns(sheet: Sheet, rater: str) -> dict[str, Concern]:
+    return {warning.concern: warning for warning in concerns_of(sheet.statistics()).get(rater, [])}
 
 
 def test_somebody_who_nearly_always_chooses_left_is_named_with_the_figures(sheet: Sheet) -> None:

@@ -11,8 +11,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ import pytest
 
 from heed.config import ProjectSettings, ServeSettings
 from heed.errors import ConfigError
+from heed.feedback import asked
+from heed.feedback.forms import default_form
+from heed.people import accounts, tokens
 from heed.project import Project
 from heed.web.server import Serving, address_of, listen
 
@@ -225,6 +230,37 @@ def test_the_audit_log_is_verified_and_what_was_changed_is_found(project: Path) 
     changed = heed(project, "audit", "verify")
     assert changed.returncode == 1
     assert "entry 1" in changed.stdout
+
+
+def test_an_import_goes_on_after_the_server_was_killed_and_no_row_is_lost_or_twice(project: Path) -> None:
+    with Project(project) as opened:
+        token, question = opened.store.write(lead_and_question)
+    rows = [json.dumps({"prompt": f"p{k}", "completions": ["x", "y"]}) for k in range(6000)]
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/octet-stream"}
+    with serving(project) as (process, url):
+        query = {"kind": "items", "question_id": question}
+        job = httpx.post(f"{url}/api/v1/imports", params=query, content="\n".join(rows), headers=headers).json()["id"]
+        while not httpx.get(f"{url}/api/v1/jobs/{job}", headers=headers).json()["done"]:
+            pass
+        os.killpg(process.pid, signal.SIGKILL)
+    with serving(project) as (process, url):
+        for _ in range(600):
+            found = httpx.get(f"{url}/api/v1/jobs/{job}", headers=headers).json()
+            if found["state"] in ("done", "failed"):
+                break
+            time.sleep(0.1)
+        end(process)
+    assert (found["state"], found["done"]) == ("done", 6000)
+    assert (found["report"]["added"], found["report"]["duplicates"]) == (6000, 0)
+    with closing(sqlite3.connect(project / "heed.db")) as database:
+        assert database.execute("SELECT count(*), count(DISTINCT prompt_id) FROM items").fetchone() == (6000, 6000)
+
+
+def lead_and_question(connection: Any) -> tuple[str, str]:
+    now = datetime.now(UTC)
+    lead = accounts.create_account(connection, "lea", "lead", "", now)
+    token = tokens.make(connection, lead, "t", ["read", "manage"], 1, now).secret
+    return token, asked.create_question(connection, "Which?", default_form(), "lea", now).id
 
 
 def test_several_processes_serve_one_project_and_one_that_is_killed_comes_back(tmp_path: Path, postgresql: Any) -> None:

@@ -107,6 +107,13 @@ def test_gold_is_made_shown_and_retired(known: Known, lead: Any) -> None:
     assert [one[1] for one in entries(known)[:2]] == ["item.withdraw", "item.gold"]
 
 
+def test_a_disputed_item_that_is_made_gold_or_withdrawn_needs_no_decision(known: Known, lead: Any) -> None:
+    lead.put(f"/api/v1/board/items/{known.items['item 1']}/gold", json={"expected": {"better": {"choice": "a"}}})
+    lead.post(f"/board/items/{known.items['item 3']}", data={"state": "withdrawn"})
+    assert "item 1" not in lead.get("/board/disagreements?done=gold").text
+    assert lead.get("/api/v1/board/disagreements").json() == {"items": [], "start": 0, "total": 0}
+
+
 def test_agreed_items_are_suggested_as_gold(known: Known, lead: Any) -> None:
     page = lead.get("/board/gold").text
     assert known.items["item 0"] in page
@@ -353,3 +360,17 @@ def test_odd_buttons_of_the_editor_do_nothing_bad(known: Known, lead: Any, butto
 @pytest.mark.parametrize("before", ["2026-01-01T00:00:00", "yesterday", "99999-01-01T00:00:00Z"])
 def test_a_time_without_a_zone_is_refused(known: Known, lead: Any, before: str) -> None:
     assert lead.get("/api/v1/board/flags", params={"before": before}).status_code == 422
+
+
+def test_a_lead_lets_somebody_work_without_the_test(known: Known, lead: Any) -> None:
+    path = f"/api/v1/board/questions/{known.question}"
+    form = lead.get(path).json()["form"]
+    test = {"pass_mark": 0.8, "attempts": 1, "explain": True}
+    lead.put(path, json={"form": form | {"qualification": test}, "version": 1})
+    gold = {"expected": {"better": {"choice": "a"}}, "purpose": "qualification"}
+    lead.put(f"/api/v1/board/items/{known.items['item 5']}/gold", json=gold)
+    assert "/board/acts/grant" in lead.get("/board/people/ann").text
+    answer = lead.post("/board/acts/grant", data={"name": "ann", "question": known.question})
+    assert answer.headers["location"] == "/board/people/ann?done=granted"
+    assert "/board/acts/grant" not in lead.get("/board/people/ann?done=granted").text
+    assert entries(known)[0] == ("lea", "qualification.grant", "ann")

@@ -172,7 +172,7 @@ def test_a_file_larger_than_allowed_is_refused_while_it_comes(site: Site, questi
     site.project.settings.serve = ServeSettings(import_megabytes=1)
     lead = site.client("lea", "lead")
     answer = send(lead, b"x" * (1 << 20) + b"x", kind="items", question_id=question)
-    assert answer.status_code == 413
+    assert answer.status_code == 422
     assert "1,048,576" in answer.json()["error"]["why"]
     assert list((site.project.folder / "exchange").iterdir()) == []
 

@@ -149,8 +149,26 @@ def verify(connection: Connection, noted: Head | None = None) -> list[Fault]:
 # The head that was noted
 
 
+def note_head(connection: Connection, folder: Path) -> bool:
+    """Note the end of the chain in the project folder; False, and nothing is noted, where the chain no longer passes
+    through the head that stands there: that one is the evidence, which :func:`verify` needs.
+
+    Args:
+        connection: a transaction that reads.
+        folder: of the project.
+    """
+    noted = read_head(folder)
+    if noted is not None and noted.entries:
+        place = select(audit.c.number).where(audit.c.hash == noted.hash).scalar_subquery()
+        # Where no entry has that hash, nothing is below it and the count is 0.
+        if connection.scalar(select(func.count()).select_from(audit).where(audit.c.number <= place)) != noted.entries:
+            return False
+    write_head(folder, head(connection))
+    return True
+
+
 def write_head(folder: Path, current: Head) -> None:
-    """Note ``current`` in the project folder, unless a later head stands there already."""
+    """Note ``current``, of a chain that was verified, in the project folder, unless a later head stands there already."""
     noted = read_head(folder)
     if noted is None or noted.entries < current.entries:
         with file_errors(f"file {folder / HEAD_FILE}"):

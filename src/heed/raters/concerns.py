@@ -16,7 +16,7 @@ from heed.raters.agreement import Measured
 from heed.raters.statistics import RaterStatistics
 from heed.statistics import Interval, Record
 
-Concern = Literal["left", "right", "agreement", "gold", "repeat", "tie", "skip", "speed"]
+Topic = Literal["left", "right", "agreement", "gold", "repeat", "tie", "skip", "speed"]
 
 FEWEST_ANSWERS = 20
 FEWEST_KNOWN = 5
@@ -34,10 +34,10 @@ _SKIP_MARK = 0.3
 _QUICK = 1 / 3
 
 
-class Warning(Record):
+class Concern(Record):
     """Something about a rater that a lead should look at."""
 
-    concern: Concern
+    concern: Topic
     value: float = Field(description="what was found: a share, or seconds for speed")
     low: float | None = Field(description="lower end of its interval")
     high: float | None = Field(description="upper end of its interval")
@@ -46,11 +46,11 @@ class Warning(Record):
     reason: str = Field(description="a sentence for people")
 
 
-def warnings_of(everybody: Mapping[str, RaterStatistics]) -> dict[str, list[Warning]]:
-    """The warnings of each rater who has any."""
+def concerns_of(everybody: Mapping[str, RaterStatistics]) -> dict[str, list[Concern]]:
+    """What concerns each rater of whom there is anything."""
     usual = _usual(everybody)
     found = {name: _of_one(one, *usual) for name, one in everybody.items()}
-    return {name: warnings for name, warnings in found.items() if warnings}
+    return {name: its for name, its in found.items() if its}
 
 
 def _usual(everybody: Mapping[str, RaterStatistics]) -> tuple[float | None, float | None]:
@@ -64,26 +64,26 @@ def _usual(everybody: Mapping[str, RaterStatistics]) -> tuple[float | None, floa
     )
 
 
-def _of_one(one: RaterStatistics, usual_agreement: float | None, usual_seconds: float | None) -> list[Warning]:
+def _of_one(one: RaterStatistics, usual_agreement: float | None, usual_seconds: float | None) -> list[Concern]:
     found = []
     if _enough(one.left) and one.left.above(0.5 + _SIDE_SLACK):
-        found.append(_warning("left", one.left, 0.5, "chooses left in"))
+        found.append(_concern("left", one.left, 0.5, "chooses left in"))
     if _enough(one.left) and one.left.below(0.5 - _SIDE_SLACK):
-        found.append(_warning("right", _mirrored(one.left), 0.5, "chooses right in"))
+        found.append(_concern("right", _mirrored(one.left), 0.5, "chooses right in"))
     if (
         usual_agreement is not None
         and _enough(one.agreement)
         and one.agreement.below(usual_agreement - _AGREEMENT_SLACK)
     ):
-        found.append(_warning("agreement", one.agreement, usual_agreement, "agrees with the others in"))
+        found.append(_concern("agreement", one.agreement, usual_agreement, "agrees with the others in"))
     if _enough(one.gold, FEWEST_KNOWN) and one.gold.below(_GOLD_MARK):
-        found.append(_warning("gold", one.gold, _GOLD_MARK, "agrees with the known answers in"))
+        found.append(_concern("gold", one.gold, _GOLD_MARK, "agrees with the known answers in"))
     if _enough(one.repeat, FEWEST_KNOWN) and one.repeat.below(_REPEAT_MARK):
-        found.append(_warning("repeat", one.repeat, _REPEAT_MARK, "answers the same again in"))
+        found.append(_concern("repeat", one.repeat, _REPEAT_MARK, "answers the same again in"))
     if _enough(one.tie) and one.tie.above(_TIE_MARK):
-        found.append(_warning("tie", one.tie, _TIE_MARK, "calls it a tie in"))
+        found.append(_concern("tie", one.tie, _TIE_MARK, "calls it a tie in"))
     if _enough(one.skip_rate) and one.skip_rate.above(_SKIP_MARK):
-        found.append(_warning("skip", one.skip_rate, _SKIP_MARK, "skips"))
+        found.append(_concern("skip", one.skip_rate, _SKIP_MARK, "skips"))
     if usual_seconds is not None and one.answers >= FEWEST_ANSWERS and one.speed.median is not None:
         found += _quick(one, one.speed.median, usual_seconds)
     return found
@@ -99,12 +99,12 @@ def _mirrored(interval: Measured) -> Measured:
     return interval.model_copy(update={"estimate": estimate, "low": low, "high": high})
 
 
-def _warning(concern: Concern, interval: Interval, expected: float, does: str) -> Warning:
+def _concern(concern: Topic, interval: Interval, expected: float, does: str) -> Concern:
     estimate, low, high = interval.estimate or 0.0, interval.low or 0.0, interval.high or 0.0
     reason = (
         f"{does} {estimate:.0%} of {interval.n:,}, 95 % interval {low:.0%} to {high:.0%}; compared with {expected:.0%}"
     )
-    return Warning(
+    return Concern(
         concern=concern,
         value=estimate,
         low=interval.low,
@@ -115,8 +115,8 @@ def _warning(concern: Concern, interval: Interval, expected: float, does: str) -
     )
 
 
-def _quick(one: RaterStatistics, median: float, usual: float) -> list[Warning]:
+def _quick(one: RaterStatistics, median: float, usual: float) -> list[Concern]:
     if median >= _QUICK * usual:
         return []
     reason = f"half of {one.answers:,} answers took less than {median:.1f} s; the usual is {usual:.1f} s"
-    return [Warning(concern="speed", value=median, low=None, high=None, n=one.answers, expected=usual, reason=reason)]
+    return [Concern(concern="speed", value=median, low=None, high=None, n=one.answers, expected=usual, reason=reason)]

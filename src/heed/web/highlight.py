@@ -7,7 +7,7 @@ from functools import lru_cache
 from markupsafe import escape
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
-from pygments.token import Token
+from pygments.token import Token, _TokenType
 from pygments.util import ClassNotFound
 
 LONGEST_HIGHLIGHTED = 20_000
@@ -64,5 +64,5 @@ def _lexer(language: str) -> Lexer | None:
 
 
 @lru_cache(maxsize=1024)
-def _class_of(kind: object) -> str:
+def _class_of(kind: _TokenType) -> str:
     return next((name for parent, name in _KINDS if kind in parent), "")

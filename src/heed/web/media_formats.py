@@ -130,7 +130,8 @@ def is_webp(data: bytes) -> bool:
 
 def is_mp4(data: bytes) -> bool:
     """Boxes that fill the file, ``ftyp`` of a known brand first, with a ``moov`` among them."""
-    place, kinds = 0, []
+    place = 0
+    kinds: list[bytes] = []
     while place + 8 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)
         kind, header = data[place + 4 : place + 8], 8

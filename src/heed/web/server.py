@@ -205,8 +205,7 @@ def _first_link(project: Project, base: str) -> list[str]:
 
 def _note_head(project: Project) -> None:
     with project.store.reading() as connection:
-        current = audit.head(connection)
-    audit.write_head(project.folder, current)
+        audit.note_head(connection, project.folder)
 
 
 def _tell(say: Say, lines: list[str], base: str, open_browser: bool) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from heed.web.account.keeper import keeper
 from heed.web.call import Studio
 from heed.web.exchange.service import exchange_service
+from heed.web.studio.sampled import sampled_pairs
 
 Service = Callable[[Studio], AbstractAsyncContextManager[None]]
 """Starts when the server does, and ends with it."""
 
-SERVICES: tuple[Service, ...] = (exchange_service,)
+SERVICES: tuple[Service, ...] = (keeper, exchange_service, sampled_pairs)
 """In the order in which they start; they end in the other order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.responses import HTMLResponse
 
 from heed.errors import DataError
@@ -41,12 +41,16 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Choice = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(storable), Query(max_length=300)]
+Choice = Annotated[
+    Annotated[str, Field(max_length=300)] | None, BeforeValidator(_none_if_empty), AfterValidator(storable), Query()
+]
 """A name to filter by; an empty one, as a form sends it, is none."""
 
-SearchText = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(storable), Query(max_length=200)]
+SearchText = Annotated[
+    Annotated[str, Field(max_length=200)] | None, BeforeValidator(_none_if_empty), AfterValidator(storable), Query()
+]
 ItemId = Annotated[str, Path(max_length=17, pattern=r"^\w+$")]
-Before = Annotated[int | None, BeforeValidator(_none_if_empty), Query(ge=1, le=2**62)]
+Before = Annotated[Annotated[int, Field(ge=1, le=2**62)] | None, BeforeValidator(_none_if_empty), Query()]
 """The number that a page's rows lie below: the last of the page before."""
 
 Purpose = Annotated[
@@ -72,6 +76,7 @@ Done = Annotated[
         "withdrawn",
         "restored",
         "priority",
+        "granted",
     ]
     | None,
     BeforeValidator(_none_if_empty),
@@ -87,9 +92,12 @@ async def numbers(call: Call, fresh: bool = False) -> Numbers:
 
 async def frame_values(call: Call, here: str) -> dict[str, Any]:
     """What every page within the board's frame needs; ``here`` is its place in the navigation."""
-    counted = await numbers(call)
-    badges = {"disagreements": counted.overview.disputed, "flags": counted.overview.open_flags}
-    return {"here": here, "badges": badges, "say": Words(call), "now": call.now, "counted": counted}
+    badges = {}
+    # The first look at a large project takes seconds, which no page that shows none of the numbers should wait for.
+    if watch_of(call.desk).has_looked:
+        found = (await numbers(call)).overview
+        badges = {"disagreements": found.disputed, "flags": found.open_flags}
+    return {"here": here, "badges": badges, "say": Words(call), "now": call.now}
 
 
 async def board_page(call: Call, template: str, here: str, status: int = 200, **values: Any) -> HTMLResponse:

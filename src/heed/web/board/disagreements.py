@@ -25,6 +25,7 @@ class DisputedItem(Record):
     question: str
     disagreement: float
     answers: int
+    overlap: int
     snippet: str
 
 
@@ -44,16 +45,18 @@ async def disagreements(
     wanted = [one for one in counted.disputed if question in (None, one.question)]
     part = wanted[start : start + limit]
     texts = await call.read(lambda connection: explorer.summaries(connection, [one.item for one in part]))
-    snippets = {one.id: one.snippet for one in texts}
+    known = {one.id: one for one in texts}
     found = tuple(
         DisputedItem(
             id=one.item,
             question=one.question,
             disagreement=one.disagreement,
             answers=one.answers,
-            snippet=snippets.get(one.item, ""),
+            overlap=known[one.item].overlap,
+            snippet=known[one.item].snippet,
         )
         for one in part
+        if one.item in known
     )
     return JSONResponse(Disagreements(items=found, start=start, total=len(wanted)).model_dump(mode="json"))
 

@@ -34,7 +34,7 @@ class OverviewWithDays(Record):
 async def board(call: Called) -> HTMLResponse:
     """The first page."""
     counted = await numbers(call)
-    return await board_page(call, "overview", "overview", graphs=_graphs(Words(call), counted))
+    return await board_page(call, "overview", "overview", counted=counted, graphs=_graphs(Words(call), counted))
 
 
 async def overview(call: Called) -> JSONResponse:

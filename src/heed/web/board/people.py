@@ -14,13 +14,15 @@ from starlette.responses import HTMLResponse, JSONResponse
 
 from heed.errors import MissingError
 from heed.feedback import asked, explorer
+from heed.feedback.asked import Question
 from heed.feedback.schema import raters
 from heed.people import accounts, exclusions, invitations
 from heed.people.accounts import Account
 from heed.people.exclusions import Exclusion
 from heed.people.managing import may_manage
+from heed.people.qualification import Standing, state_of
 from heed.raters.agreement import undefined
-from heed.raters.concerns import Warning
+from heed.raters.concerns import Concern
 from heed.raters.statistics import RaterStatistics, Speed
 from heed.statistics import Record
 from heed.texts import shown
@@ -59,7 +61,7 @@ class Person(Record):
     state: str | None
     excluded: bool = Field(description="left out of training")
     statistics: RaterStatistics
-    warnings: tuple[Warning, ...]
+    warnings: tuple[Concern, ...]
 
 
 class People(Record):
@@ -185,6 +187,7 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
     """One person in detail."""
     found, account, counted = await _named(call, name, fresh=done is not None)
     rows, decisions, forms = await call.read(lambda connection: _did(connection, name, before))
+    tests = await call.read(lambda connection: _tests(connection, name))
     say = Words(call)
     return await board_page(
         call,
@@ -195,6 +198,7 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
         manageable=account is not None and account.state != "closed" and may_manage(call.account, account.role),
         roles=accounts.ROLES,
         history=decisions,
+        tests=tests,
         rows=rows,
         forms=forms,
         older=rows[-1][0] if len(rows) == ANSWERS_ON_A_PAGE else None,
@@ -217,6 +221,12 @@ def _did(
         if item in questions
     }
     return rows, exclusions.history(connection, name), forms
+
+
+def _tests(connection: Connection, name: str) -> list[tuple[Question, Standing]]:
+    """How somebody stands with the test of each question that has one."""
+    found = [(one, state_of(connection, name, one.id)) for one in asked.questions_asked(connection)]
+    return [(one, standing) for one, standing in found if standing.state != "not needed"]
 
 
 def _by_day(say: Words, counted: Numbers, name: str, now: datetime) -> Markup:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from starlette.responses import HTMLResponse, Response
 
 from heed.feedback.kinds import Text
-from heed.people import exclusions, invitations, managing
+from heed.people import exclusions, invitations, managing, qualification
 from heed.people.accounts import Role
 from heed.statistics import Record
 from heed.web.board.common import Body, board_page, numbers, storable
@@ -59,6 +59,12 @@ async def include(call: Called, name: Name, reason: Reason = "") -> Response:
     """Learn from somebody's judgments again."""
     await call.write(lambda c: exclusions.include(c, name, reason, call.account.name, call.now))
     return _back(call, name, "included")
+
+
+async def grant(call: Called, name: Name, question: Id) -> Response:
+    """Let somebody work without the test of a question, or in spite of it."""
+    await call.write(lambda c: qualification.grant(c, name, question, call.account, call.now))
+    return _back(call, name, "granted")
 
 
 async def invite(

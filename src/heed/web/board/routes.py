@@ -44,6 +44,7 @@ _FORMS = (
     Route("POST", "/board/acts/role", people_acts.role, administers, "page"),
     Route("POST", "/board/acts/exclude", people_acts.exclude, leads, "page"),
     Route("POST", "/board/acts/include", people_acts.include, leads, "page"),
+    Route("POST", "/board/acts/grant", people_acts.grant, leads, "page"),
     Route("POST", "/board/acts/invite", people_acts.invite, leads, "page"),
     Route("POST", "/board/acts/revoke", people_acts.revoke, leads, "page"),
     Route("POST", "/board/acts/reset", people_acts.reset, leads, "page"),

@@ -17,13 +17,13 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from pydantic import Field
-from sqlalchemy import Connection, Integer, cast, func, select
+from sqlalchemy import Connection, Integer, cast, func, or_, select
 
-from heed.feedback.studio_schema import flags, qualifications, showings
+from heed.feedback.studio_schema import flags, items, qualifications, showings
 from heed.people.exclusions import excluded
 from heed.raters import progress, reading, statistics
 from heed.raters.columns import Answers
-from heed.raters.concerns import Warning, warnings_of
+from heed.raters.concerns import Concern, concerns_of
 from heed.raters.progress import Disputed, FieldAgreement, Progress
 from heed.raters.statistics import RaterStatistics
 from heed.statistics import Record
@@ -60,7 +60,7 @@ class Overview(Record):
     active: tuple[str, ...] = Field(description="who answered or was given something in the last ten minutes")
     open_flags: int
     disputed: int = Field(description="items whose answers differ and that nobody has decided (count)")
-    warnings: dict[str, tuple[Warning, ...]]
+    warnings: dict[str, tuple[Concern, ...]]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class _Counts:
     open_flags: int
     qualifications: dict[str, int]
     showings: dict[str, int]
+    settled: frozenset[str]
 
 
 class Watch:
@@ -109,6 +110,11 @@ class Watch:
         self._counted: tuple[int, _Counts] | None = None
         self._days: dict[date, Day] = {}
         self._rest_until = 0.0
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether everything has been read once, so that another look costs little."""
+        return self._numbers is not None
 
     async def numbers(self, now: datetime, fresh: bool = False) -> Numbers:
         """The numbers of a moment ago, or with ``fresh`` as they are now, for who has just changed something."""
@@ -140,6 +146,8 @@ def _count(connection: Connection, now: datetime) -> _Counts:
     leasing = select(showings.c.rater).where(showings.c.state == "leased", showings.c.expires > now).distinct()
     open_flags = select(func.count()).select_from(flags).where(flags.c.resolved.is_(None))
     tried = select(qualifications.c.state, func.count()).group_by(qualifications.c.state)
+    # Items that nobody has to decide: made gold, withdrawn, or decided.
+    settled = select(items.c.id).where(or_(items.c.purpose != "work", items.c.state != "active", items.c.adjudicated))
     shown = select(showings.c.state, cast(func.count(), Integer)).group_by(showings.c.state)
     return _Counts(
         items=progress.count_items(connection),
@@ -150,13 +158,14 @@ def _count(connection: Connection, now: datetime) -> _Counts:
         open_flags=connection.scalar(open_flags) or 0,
         qualifications={row[0]: row[1] for row in connection.execute(tried)},
         showings={row[0]: row[1] for row in connection.execute(shown)},
+        settled=frozenset(connection.scalars(settled)),
     )
 
 
 def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int, known: dict[date, Day]) -> Numbers:
     people = statistics.rater_statistics(answers, counts.skips, counts.flags, counts.excluded)
     agreement = statistics.agreement_with_others(answers, counts.excluded)
-    disputed = tuple(progress.disputed_items(answers, agreement))
+    disputed = tuple(one for one in progress.disputed_items(answers, agreement) if one.item not in counts.settled)
     recent = {
         name
         for name, one in people.items()
@@ -171,7 +180,7 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
         active=tuple(sorted(recent | set(counts.leasing))),
         open_flags=counts.open_flags,
         disputed=len(disputed),
-        warnings={name: tuple(warnings) for name, warnings in warnings_of(people).items()},
+        warnings={name: tuple(warnings) for name, warnings in concerns_of(people).items()},
     )
     return Numbers(
         overview, answers, people, counts.excluded, disputed, tuple(days_of(answers, counts.excluded, now, known))

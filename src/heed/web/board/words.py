@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from heed.feedback.forms import Form
 from heed.raters.agreement import Measured
-from heed.raters.concerns import Warning
+from heed.raters.concerns import Concern
 from heed.raters.progress import Progress
 from heed.raters.statistics import Speed
 from heed.statistics import Interval
@@ -105,7 +105,7 @@ class Words:
             return self.text("rest.no_rate")
         return self.text("rest.left", time=self.duration(progress.hours * _HOUR), rate=f"{progress.rate:,.1f}")
 
-    def concern(self, warning: Warning) -> str:
+    def concern(self, warning: Concern) -> str:
         """A warning with its figures."""
         if warning.concern == "speed":
             values = {"value": self.seconds(warning.value), "expected": self.seconds(warning.expected)}

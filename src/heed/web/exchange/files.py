@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from heed.errors import DataError
 from heed.files import file_errors
-from heed.web.errors import StatusError
 
 FOLDER = "exchange"
 _DAYS_KEPT = 7
@@ -72,16 +72,14 @@ class Upload:
         """Add a piece.
 
         Raises:
-            StatusError: it is too much. ProjectError: the disk is full.
+            DataError: it is too much. ProjectError: the disk is full.
         """
         self.size += len(data)
         if self.size > self._limit:
-            raise StatusError(
+            raise DataError(
                 "the file",
                 f"it is larger than {self._limit:,} bytes.",
                 "Compress it (.gz), send it in parts, or raise serve.import_megabytes in heed.yaml.",
-                413,
-                "too_large",
             )
         with file_errors("the uploaded file"):
             self._file.write(data)

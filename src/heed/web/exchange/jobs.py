@@ -6,7 +6,9 @@ behind the rows that are done: these are counted in the transaction that does th
 
 from __future__ import annotations
 
+import os
 import secrets
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -169,6 +171,37 @@ def claim(connection: Connection, owner: str, now: datetime, silent: timedelta =
 
 def _free(now: datetime, silent: timedelta) -> ColumnElement[bool]:
     return or_(jobs.c.state == "waiting", and_(jobs.c.state == "running", jobs.c.heartbeat < now - silent))
+
+
+def take_from_dead(connection: Connection) -> None:
+    """Free the jobs of processes of this machine that are no more, without waiting until they have been silent for long."""
+    for row in connection.execute(select(jobs.c.id, jobs.c.owner).where(jobs.c.state == "running")).all():
+        if _is_dead(row.owner):
+            mine = and_(jobs.c.id == row.id, jobs.c.owner == row.owner, jobs.c.state == "running")
+            connection.execute(update(jobs).where(mine).values(state="waiting", owner=""))
+
+
+def owner_name() -> str:
+    """A name for this process that no other one has: machine, process id, chance."""
+    return f"{_machine()}-{os.getpid()}-{secrets.token_hex(8)}"
+
+
+def _machine() -> str:
+    return f"{uuid.getnode():012x}"
+
+
+def _is_dead(owner: str) -> bool:
+    machine, _, rest = owner.partition("-")
+    process = rest.partition("-")[0]
+    if machine != _machine() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # somebody else's process has the number now
+    return False
 
 
 def advance(connection: Connection, job_id: str, owner: str, now: datetime, **values: Any) -> None:

@@ -90,8 +90,8 @@ async def show(call: Called, medium_id: str) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/media/{medium_id}", show, signed_in, "file", "Picture or video"),
-    Route("GET", "/api/v1/media", everything, leads, summary="Pictures and videos", scope="manage", model=AllMedia),
+    Route("GET", "/media/{medium_id}", show, signed_in, "file", "Picture or video", "read"),
+    Route("GET", "/api/v1/media", everything, leads, summary="Pictures and videos", scope="read", model=AllMedia),
     Route(
         "POST",
         "/api/v1/media",

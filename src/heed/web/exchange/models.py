@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heed.feedback.kinds import Text
 from heed.web.exchange.jobs import Job
 from heed.web.exchange.webhooks import DeliveryRecord, Webhook
 
-Short = Annotated[str, Field(max_length=200)]
+Short = Annotated[Text, Field(max_length=200)]
 
 
 class Given(BaseModel):
@@ -108,7 +109,7 @@ class WebhookList(BaseModel):
 class WebhookAsked(Given):
     """Where to send which events."""
 
-    url: Annotated[str, Field(max_length=2000)]
+    url: Annotated[Text, Field(max_length=2000)]
     events: Annotated[list[Short], Field(max_length=50)]
 
 

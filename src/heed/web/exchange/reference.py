@@ -49,7 +49,7 @@ def _made(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = PROBLEM
     parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for route in all_routes():
-        operation = made["paths"].get(route.path, {}).get(route.method.lower())
+        operation = made["paths"].get(route.path.replace(":path", ""), {}).get(route.method.lower())
         if operation is None:
             continue
         operation["responses"].pop("422", None)

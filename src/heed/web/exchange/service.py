@@ -103,7 +103,7 @@ class JobWorker(_Worker):
 
     def __init__(self, studio: Studio, silent: timedelta = jobs.SILENT) -> None:
         super().__init__(studio)
-        self.owner = secrets.token_hex(8)
+        self.owner = jobs.owner_name()
         self.folder = ExchangeFolder(studio.project.folder)
         self._silent = silent
         self._cleaned = -_CLEAN_SECONDS
@@ -112,6 +112,7 @@ class JobWorker(_Worker):
         """Do one job, if there is one."""
         if time.monotonic() - self._cleaned > _CLEAN_SECONDS:
             self.folder.remove_old()
+            self.write(jobs.take_from_dead)
             self._cleaned = time.monotonic()
         # Reading first: an idle server writes nothing.
         with self.studio.project.store.reading() as connection:

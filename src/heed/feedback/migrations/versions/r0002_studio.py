@@ -25,11 +25,15 @@ _TIME = sa.DateTime(timezone=True)
 
 def _number() -> sa.Column[int]:
     integer = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return sa.Column("number", integer, autoincrement=True, nullable=False)
+    return sa.Column("number", integer, primary_key=True, autoincrement=True)
 
 
 def _text(name: str, length: int | None = None) -> sa.Column[str]:
     return sa.Column(name, sa.String(length), nullable=False)
+
+
+def _reference(name: str, target: str, length: int) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), sa.ForeignKey(target), nullable=False)
 
 
 def upgrade() -> None:
@@ -51,17 +55,16 @@ def _create_questions() -> None:
         _text("state", 16),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("created", _TIME, nullable=False),
-        sa.CheckConstraint("state IN ('open', 'paused', 'closed')", name=op.f("ck_questions_state")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_questions")),
-        sa.UniqueConstraint("id", name=op.f("uq_questions_id")),
-        sa.UniqueConstraint("name", name=op.f("uq_questions_name")),
+        sa.CheckConstraint("state IN ('open', 'paused', 'closed')", name="state"),
+        sa.UniqueConstraint("id"),
+        sa.UniqueConstraint("name"),
     )
     op.create_table(
         "items",
         _number(),
         _text("id", 17),
-        _text("question_id", 17),
-        _text("prompt_id", 17),
+        _reference("question_id", "questions.id", 17),
+        _reference("prompt_id", "prompts.id", 17),
         sa.Column("completion_ids", sa.JSON(), nullable=False),
         _text("purpose", 16),
         sa.Column("expected", sa.JSON(), nullable=True),
@@ -78,19 +81,14 @@ def _create_questions() -> None:
         _text("source"),
         _text("search_text"),
         sa.Column("created", _TIME, nullable=False),
-        sa.CheckConstraint("purpose IN ('work', 'gold', 'training', 'qualification')", name=op.f("ck_items_purpose")),
-        sa.CheckConstraint("state IN ('active', 'withdrawn')", name=op.f("ck_items_state")),
-        sa.CheckConstraint("answers >= 0 AND level >= answers", name=op.f("ck_items_level")),
-        sa.ForeignKeyConstraint(["prompt_id"], ["prompts.id"], name=op.f("fk_items_prompt_id")),
-        sa.ForeignKeyConstraint(["question_id"], ["questions.id"], name=op.f("fk_items_question_id")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_items")),
-        sa.UniqueConstraint("id", name=op.f("uq_items_id")),
-        sa.UniqueConstraint("question_id", "external_id", name=op.f("uq_items_question_id_external_id")),
+        sa.CheckConstraint("purpose IN ('work', 'gold', 'training', 'qualification')", name="purpose"),
+        sa.CheckConstraint("state IN ('active', 'withdrawn')", name="state"),
+        sa.CheckConstraint("answers >= 0 AND level >= answers", name="level"),
+        sa.UniqueConstraint("id"),
+        sa.UniqueConstraint("question_id", "external_id"),
     )
-    op.create_index(op.f("ix_items_prompt_id"), "items", ["prompt_id"], unique=False)
-    op.create_index(
-        op.f("ix_items_question_id_purpose_state"), "items", ["question_id", "purpose", "state"], unique=False
-    )
+    op.create_index(None, "items", ["prompt_id"])
+    op.create_index(None, "items", ["question_id", "purpose", "state"])
     op.create_index(
         "ix_items_queue",
         "items",
@@ -99,14 +97,13 @@ def _create_questions() -> None:
     )
     op.create_table(
         "question_versions",
-        _text("question_id", 17),
+        _reference("question_id", "questions.id", 17),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("definition", sa.JSON(), nullable=False),
         _text("note"),
         _text("author", 255),
         sa.Column("created", _TIME, nullable=False),
-        sa.ForeignKeyConstraint(["question_id"], ["questions.id"], name=op.f("fk_question_versions_question_id")),
-        sa.PrimaryKeyConstraint("question_id", "version", name=op.f("pk_question_versions")),
+        sa.PrimaryKeyConstraint("question_id", "version"),
     )
 
 
@@ -121,24 +118,23 @@ def _create_people() -> None:
         sa.Column("details", sa.JSON(), nullable=False),
         _text("previous", 64),
         _text("hash", 64),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit")),
-        sa.UniqueConstraint("hash", name=op.f("uq_audit_hash")),
-        sa.UniqueConstraint("previous", name=op.f("uq_audit_previous")),
+        sa.UniqueConstraint("hash"),
+        sa.UniqueConstraint("previous"),
     )
-    op.create_index(op.f("ix_audit_action"), "audit", ["action"], unique=False)
-    op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
+    op.create_index(None, "audit", ["action"])
+    op.create_index(None, "audit", ["subject"])
     op.create_table(
         "rate_limits",
         _text("bucket", 128),
         sa.Column("tokens", sa.Float(), nullable=False),
         sa.Column("updated", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("bucket", name=op.f("pk_rate_limits")),
+        sa.PrimaryKeyConstraint("bucket"),
     )
     op.create_table(
         "accounts",
         _number(),
         _text("id", 17),
-        _text("name", 255),
+        _reference("name", "raters.name", 255),
         _text("name_key", 255),
         _text("role", 16),
         _text("state", 16),
@@ -150,27 +146,23 @@ def _create_people() -> None:
         sa.Column("keys", sa.JSON(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("created", _TIME, nullable=False),
-        sa.CheckConstraint("role IN ('rater', 'lead', 'admin')", name=op.f("ck_accounts_role")),
-        sa.CheckConstraint("state IN ('active', 'paused', 'closed')", name=op.f("ck_accounts_state")),
-        sa.ForeignKeyConstraint(["name"], ["raters.name"], name=op.f("fk_accounts_name")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_accounts")),
-        sa.UniqueConstraint("id", name=op.f("uq_accounts_id")),
-        sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
-        sa.UniqueConstraint("name_key", name=op.f("uq_accounts_name_key")),
-        sa.UniqueConstraint("subject", name=op.f("uq_accounts_subject")),
+        sa.CheckConstraint("role IN ('rater', 'lead', 'admin')", name="role"),
+        sa.CheckConstraint("state IN ('active', 'paused', 'closed')", name="state"),
+        sa.UniqueConstraint("id"),
+        sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("name_key"),
+        sa.UniqueConstraint("subject"),
     )
     op.create_table(
         "exclusions",
         _number(),
-        _text("rater", 255),
+        _reference("rater", "raters.name", 255),
         sa.Column("excluded", sa.Boolean(), nullable=False),
         _text("reason"),
         _text("actor", 255),
         sa.Column("created", _TIME, nullable=False),
-        sa.ForeignKeyConstraint(["rater"], ["raters.name"], name=op.f("fk_exclusions_rater")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_exclusions")),
     )
-    op.create_index(op.f("ix_exclusions_rater"), "exclusions", ["rater"], unique=False)
+    op.create_index(None, "exclusions", ["rater"])
     op.create_table(
         "invitations",
         _text("hash", 64),
@@ -178,7 +170,7 @@ def _create_people() -> None:
         _text("role", 16),
         _text("group_name", 255),
         sa.Column("name", sa.String(length=255), nullable=True),
-        sa.Column("account_id", sa.String(length=17), nullable=True),
+        sa.Column("account_id", sa.String(length=17), sa.ForeignKey("accounts.id"), nullable=True),
         sa.Column("email", sa.String(length=255), nullable=True),
         sa.Column("first", sa.Boolean(), nullable=False),
         _text("note"),
@@ -188,42 +180,39 @@ def _create_people() -> None:
         sa.Column("used", _TIME, nullable=True),
         sa.Column("used_by", sa.String(length=255), nullable=True),
         sa.Column("revoked", _TIME, nullable=True),
-        sa.CheckConstraint("role IN ('rater', 'lead', 'admin')", name=op.f("ck_invitations_role")),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_invitations_account_id")),
-        sa.PrimaryKeyConstraint("hash", name=op.f("pk_invitations")),
-        sa.UniqueConstraint("id", name=op.f("uq_invitations_id")),
+        sa.CheckConstraint("role IN ('rater', 'lead', 'admin')", name="role"),
+        sa.PrimaryKeyConstraint("hash"),
+        sa.UniqueConstraint("id"),
     )
     op.create_table(
         "replays",
-        _text("account_id", 17),
+        _reference("account_id", "accounts.id", 17),
         _text("key", 128),
         _text("request", 64),
         sa.Column("response", sa.JSON(), nullable=False),
         sa.Column("created", _TIME, nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_replays_account_id")),
-        sa.PrimaryKeyConstraint("account_id", "key", name=op.f("pk_replays")),
+        sa.PrimaryKeyConstraint("account_id", "key"),
     )
-    op.create_index(op.f("ix_replays_created"), "replays", ["created"], unique=False)
+    op.create_index(None, "replays", ["created"])
     op.create_table(
         "sessions",
         _text("hash", 64),
         _text("id", 17),
-        _text("account_id", 17),
+        _reference("account_id", "accounts.id", 17),
         _text("agent", 255),
         sa.Column("created", _TIME, nullable=False),
         sa.Column("seen", _TIME, nullable=False),
         sa.Column("expires", _TIME, nullable=False),
         sa.Column("revoked", _TIME, nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_sessions_account_id")),
-        sa.PrimaryKeyConstraint("hash", name=op.f("pk_sessions")),
-        sa.UniqueConstraint("id", name=op.f("uq_sessions_id")),
+        sa.PrimaryKeyConstraint("hash"),
+        sa.UniqueConstraint("id"),
     )
-    op.create_index(op.f("ix_sessions_account_id"), "sessions", ["account_id"], unique=False)
+    op.create_index(None, "sessions", ["account_id"])
     op.create_table(
         "tokens",
         _text("hash", 64),
         _text("id", 17),
-        _text("account_id", 17),
+        _reference("account_id", "accounts.id", 17),
         _text("name", 200),
         _text("prefix", 16),
         sa.Column("scopes", sa.JSON(), nullable=False),
@@ -231,11 +220,10 @@ def _create_people() -> None:
         sa.Column("expires", _TIME, nullable=False),
         sa.Column("used", _TIME, nullable=True),
         sa.Column("revoked", _TIME, nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_tokens_account_id")),
-        sa.PrimaryKeyConstraint("hash", name=op.f("pk_tokens")),
-        sa.UniqueConstraint("id", name=op.f("uq_tokens_id")),
+        sa.PrimaryKeyConstraint("hash"),
+        sa.UniqueConstraint("id"),
     )
-    op.create_index(op.f("ix_tokens_account_id"), "tokens", ["account_id"], unique=False)
+    op.create_index(None, "tokens", ["account_id"])
 
 
 def _create_guidelines() -> None:
@@ -246,35 +234,28 @@ def _create_guidelines() -> None:
         _text("note"),
         _text("author", 255),
         sa.Column("created", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("version", name=op.f("pk_guidelines")),
+        sa.PrimaryKeyConstraint("version"),
     )
     op.create_table(
         "acknowledgements",
-        _text("rater", 255),
-        sa.Column("version", sa.Integer(), nullable=False),
+        _reference("rater", "raters.name", 255),
+        sa.Column("version", sa.Integer(), sa.ForeignKey("guidelines.version"), nullable=False),
         sa.Column("created", _TIME, nullable=False),
-        sa.ForeignKeyConstraint(["rater"], ["raters.name"], name=op.f("fk_acknowledgements_rater")),
-        sa.ForeignKeyConstraint(["version"], ["guidelines.version"], name=op.f("fk_acknowledgements_version")),
-        sa.PrimaryKeyConstraint("rater", "version", name=op.f("pk_acknowledgements")),
+        sa.PrimaryKeyConstraint("rater", "version"),
     )
     op.create_table(
         "qualifications",
         _number(),
-        _text("rater", 255),
-        _text("question_id", 17),
+        _reference("rater", "raters.name", 255),
+        _reference("question_id", "questions.id", 17),
         sa.Column("attempt", sa.Integer(), nullable=False),
         _text("state", 16),
         sa.Column("asked", sa.Integer(), nullable=False),
         sa.Column("score", sa.Float(), nullable=True),
         sa.Column("started", _TIME, nullable=False),
         sa.Column("ended", _TIME, nullable=True),
-        sa.CheckConstraint("state IN ('running', 'passed', 'failed', 'granted')", name=op.f("ck_qualifications_state")),
-        sa.ForeignKeyConstraint(["question_id"], ["questions.id"], name=op.f("fk_qualifications_question_id")),
-        sa.ForeignKeyConstraint(["rater"], ["raters.name"], name=op.f("fk_qualifications_rater")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_qualifications")),
-        sa.UniqueConstraint(
-            "rater", "question_id", "attempt", name=op.f("uq_qualifications_rater_question_id_attempt")
-        ),
+        sa.CheckConstraint("state IN ('running', 'passed', 'failed', 'granted')", name="state"),
+        sa.UniqueConstraint("rater", "question_id", "attempt"),
     )
 
 
@@ -283,9 +264,9 @@ def _create_answers() -> None:
         "showings",
         _number(),
         _text("id", 33),
-        _text("item_id", 17),
-        _text("question_id", 17),
-        _text("rater", 255),
+        _reference("item_id", "items.id", 17),
+        _reference("question_id", "questions.id", 17),
+        _reference("rater", "raters.name", 255),
         _text("group_name", 255),
         _text("purpose", 16),
         sa.Column("turn", sa.Integer(), nullable=False),
@@ -301,36 +282,23 @@ def _create_answers() -> None:
         sa.Column("active_seconds", sa.Float(), nullable=False),
         sa.Column("ended", _TIME, nullable=True),
         _text("skip_reason"),
-        sa.CheckConstraint(
-            "purpose IN ('work', 'gold', 'repeat', 'training', 'qualification')", name=op.f("ck_showings_purpose")
-        ),
-        sa.CheckConstraint(
-            "state IN ('leased', 'answered', 'skipped', 'expired', 'released')", name=op.f("ck_showings_state")
-        ),
-        sa.CheckConstraint("probability > 0 AND probability <= 1", name=op.f("ck_showings_probability")),
-        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_showings_item_id")),
-        sa.ForeignKeyConstraint(["question_id"], ["questions.id"], name=op.f("fk_showings_question_id")),
-        sa.ForeignKeyConstraint(["rater"], ["raters.name"], name=op.f("fk_showings_rater")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_showings")),
-        sa.UniqueConstraint("id", name=op.f("uq_showings_id")),
-        sa.UniqueConstraint("item_id", "rater", "turn", name=op.f("uq_showings_item_id_rater_turn")),
+        sa.CheckConstraint("purpose IN ('work', 'gold', 'repeat', 'training', 'qualification')", name="purpose"),
+        sa.CheckConstraint("state IN ('leased', 'answered', 'skipped', 'expired', 'released')", name="state"),
+        sa.CheckConstraint("probability > 0 AND probability <= 1", name="probability"),
+        sa.UniqueConstraint("id"),
+        sa.UniqueConstraint("item_id", "rater", "turn"),
     )
-    op.create_index(op.f("ix_showings_question_id_state"), "showings", ["question_id", "state"], unique=False)
-    op.create_index(
-        op.f("ix_showings_rater_question_id_state_ended"),
-        "showings",
-        ["rater", "question_id", "state", "ended"],
-        unique=False,
-    )
-    op.create_index(op.f("ix_showings_state_expires"), "showings", ["state", "expires"], unique=False)
+    op.create_index(None, "showings", ["question_id", "state"])
+    op.create_index(None, "showings", ["rater", "question_id", "state", "ended"])
+    op.create_index(None, "showings", ["state", "expires"])
     op.create_table(
         "answers",
         _number(),
         _text("id", 17),
-        sa.Column("showing_id", sa.String(length=33), nullable=True),
-        _text("item_id", 17),
-        _text("question_id", 17),
-        _text("rater", 255),
+        sa.Column("showing_id", sa.String(length=33), sa.ForeignKey("showings.id"), nullable=True),
+        _reference("item_id", "items.id", 17),
+        _reference("question_id", "questions.id", 17),
+        _reference("rater", "raters.name", 255),
         _text("purpose", 16),
         sa.Column("form_version", sa.Integer(), nullable=False),
         sa.Column("guideline_version", sa.Integer(), nullable=False),
@@ -343,60 +311,47 @@ def _create_answers() -> None:
         sa.Column("active_seconds", sa.Float(), nullable=False),
         _text("note"),
         sa.Column("created", _TIME, nullable=False),
-        sa.Column("supersedes", sa.String(length=17), nullable=True),
+        sa.Column("supersedes", sa.String(length=17), sa.ForeignKey("answers.id"), nullable=True),
         sa.CheckConstraint(
-            "purpose IN ('work', 'gold', 'repeat', 'training', 'qualification', 'adjudication')",
-            name=op.f("ck_answers_purpose"),
+            "purpose IN ('work', 'gold', 'repeat', 'training', 'qualification', 'adjudication')", name="purpose"
         ),
-        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_answers_item_id")),
-        sa.ForeignKeyConstraint(["question_id"], ["questions.id"], name=op.f("fk_answers_question_id")),
-        sa.ForeignKeyConstraint(["rater"], ["raters.name"], name=op.f("fk_answers_rater")),
-        sa.ForeignKeyConstraint(["showing_id"], ["showings.id"], name=op.f("fk_answers_showing_id")),
-        sa.ForeignKeyConstraint(["supersedes"], ["answers.id"], name=op.f("fk_answers_supersedes")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_answers")),
-        sa.UniqueConstraint("id", name=op.f("uq_answers_id")),
-        sa.UniqueConstraint("supersedes", name=op.f("uq_answers_supersedes")),
+        sa.UniqueConstraint("id"),
+        sa.UniqueConstraint("supersedes"),
     )
-    op.create_index(op.f("ix_answers_item_id"), "answers", ["item_id"], unique=False)
-    op.create_index(op.f("ix_answers_question_id_created"), "answers", ["question_id", "created"], unique=False)
-    op.create_index(op.f("ix_answers_rater_created"), "answers", ["rater", "created"], unique=False)
-    op.create_index(op.f("ix_answers_showing_id"), "answers", ["showing_id"], unique=False)
+    op.create_index(None, "answers", ["item_id"])
+    op.create_index(None, "answers", ["question_id", "created"])
+    op.create_index(None, "answers", ["rater", "created"])
+    op.create_index(None, "answers", ["showing_id"])
     op.create_table(
         "answer_feedback",
-        _text("answer_id", 17),
-        _text("feedback_id", 17),
-        sa.ForeignKeyConstraint(["answer_id"], ["answers.id"], name=op.f("fk_answer_feedback_answer_id")),
-        sa.ForeignKeyConstraint(["feedback_id"], ["feedback.id"], name=op.f("fk_answer_feedback_feedback_id")),
-        sa.PrimaryKeyConstraint("answer_id", "feedback_id", name=op.f("pk_answer_feedback")),
+        _reference("answer_id", "answers.id", 17),
+        _reference("feedback_id", "feedback.id", 17),
+        sa.PrimaryKeyConstraint("answer_id", "feedback_id"),
     )
-    op.create_index(op.f("ix_answer_feedback_feedback_id"), "answer_feedback", ["feedback_id"], unique=False)
+    op.create_index(None, "answer_feedback", ["feedback_id"])
 
     op.create_table(
         "drafts",
-        _text("showing_id", 33),
+        _reference("showing_id", "showings.id", 33),
         sa.Column("draft", sa.JSON(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("updated", _TIME, nullable=False),
-        sa.ForeignKeyConstraint(["showing_id"], ["showings.id"], name=op.f("fk_drafts_showing_id")),
-        sa.PrimaryKeyConstraint("showing_id", name=op.f("pk_drafts")),
+        sa.PrimaryKeyConstraint("showing_id"),
     )
     op.create_table(
         "flags",
         _number(),
         _text("id", 17),
-        _text("item_id", 17),
-        _text("rater", 255),
+        _reference("item_id", "items.id", 17),
+        _reference("rater", "raters.name", 255),
         _text("note"),
         sa.Column("created", _TIME, nullable=False),
         sa.Column("resolved", _TIME, nullable=True),
         sa.Column("resolved_by", sa.String(length=255), nullable=True),
         _text("resolution"),
-        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_flags_item_id")),
-        sa.ForeignKeyConstraint(["rater"], ["raters.name"], name=op.f("fk_flags_rater")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_flags")),
-        sa.UniqueConstraint("id", name=op.f("uq_flags_id")),
+        sa.UniqueConstraint("id"),
     )
-    op.create_index(op.f("ix_flags_item_id"), "flags", ["item_id"], unique=False)
+    op.create_index(None, "flags", ["item_id"])
 
 
 def _create_traffic() -> None:
@@ -416,9 +371,8 @@ def _create_traffic() -> None:
         sa.Column("heartbeat", _TIME, nullable=False),
         sa.Column("created", _TIME, nullable=False),
         sa.Column("ended", _TIME, nullable=True),
-        sa.CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'stopped')", name=op.f("ck_jobs_state")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_jobs")),
-        sa.UniqueConstraint("id", name=op.f("uq_jobs_id")),
+        sa.CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'stopped')", name="state"),
+        sa.UniqueConstraint("id"),
     )
     op.create_table(
         "media",
@@ -430,8 +384,7 @@ def _create_traffic() -> None:
         _text("name", 255),
         _text("uploaded_by", 255),
         sa.Column("created", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_media")),
-        sa.UniqueConstraint("id", name=op.f("uq_media_id")),
+        sa.UniqueConstraint("id"),
     )
     op.create_table(
         "webhooks",
@@ -443,14 +396,13 @@ def _create_traffic() -> None:
         sa.Column("active", sa.Boolean(), nullable=False),
         _text("created_by", 255),
         sa.Column("created", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_webhooks")),
-        sa.UniqueConstraint("id", name=op.f("uq_webhooks_id")),
+        sa.UniqueConstraint("id"),
     )
     op.create_table(
         "deliveries",
         _number(),
         _text("id", 17),
-        _text("webhook_id", 17),
+        _reference("webhook_id", "webhooks.id", 17),
         _text("event", 64),
         sa.Column("payload", sa.JSON(), nullable=False),
         _text("state", 16),
@@ -460,13 +412,11 @@ def _create_traffic() -> None:
         _text("error"),
         sa.Column("created", _TIME, nullable=False),
         sa.Column("ended", _TIME, nullable=True),
-        sa.CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name=op.f("ck_deliveries_state")),
-        sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], name=op.f("fk_deliveries_webhook_id")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_deliveries")),
-        sa.UniqueConstraint("id", name=op.f("uq_deliveries_id")),
+        sa.CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name="state"),
+        sa.UniqueConstraint("id"),
     )
-    op.create_index(op.f("ix_deliveries_state_next_try"), "deliveries", ["state", "next_try"], unique=False)
-    op.create_index(op.f("ix_deliveries_webhook_id"), "deliveries", ["webhook_id"], unique=False)
+    op.create_index(None, "deliveries", ["state", "next_try"])
+    op.create_index(None, "deliveries", ["webhook_id"])
 
 
 def downgrade() -> None:
