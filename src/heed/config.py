@@ -257,7 +257,13 @@ def _address_of_a_server(url: str) -> str:
     if not url:
         return url
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query or "@" in url:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+        or "@" in url
+    ):
         raise ValueError("it is not like https://feedback.example.org, without a path")
     return url.rstrip("/")
 

@@ -83,7 +83,11 @@ def contributions_of(project: Project, rater: str) -> list[Contribution]:
             mine[run.id],
             run.feedback,
             run.started,
-            tuple(_outcome(one) for one in _descendants(run, successors) if one.stage == "evaluate" and one.state == "done"),
+            tuple(
+                _outcome(one)
+                for one in _descendants(run, successors)
+                if one.stage == "evaluate" and one.state == "done"
+            ),
         )
         for run in reversed(runs)
         if run.id in mine and run.state == "done"

@@ -66,8 +66,9 @@ def go(*processes: subprocess.Popen[str]) -> None:
 
 
 def acknowledged(process: subprocess.Popen[str]) -> list[tuple[str, str]]:
-    output, _ = process.communicate(timeout=120)
-    whole = [line for line in output.splitlines(keepends=True) if line.endswith("\n")]
+    assert process.stdout is not None
+    whole = [line for line in process.stdout if line.endswith("\n")]
+    process.wait(timeout=60)
     return [tuple(json.loads(line)) for line in whole]
 
 

@@ -142,10 +142,10 @@ def machine(fresh) -> type[RuleBasedStateMachine]:
 
 
 def test_whatever_raters_do_the_queue_stays_sound_on_sqlite(sqlite_url) -> None:
-    fitting = settings(max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    fitting = settings(max_examples=30, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine(sqlite_url), settings=fitting)
 
 
 def test_whatever_raters_do_the_queue_stays_sound_on_postgresql(postgresql_url) -> None:
-    fitting = settings(max_examples=3, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    fitting = settings(max_examples=8, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine(postgresql_url), settings=fitting)

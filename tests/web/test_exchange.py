@@ -97,6 +97,28 @@ def judge(site: Site, question: str, rater: str, how_many: int) -> None:
 # Items in
 
 
+def test_items_that_tell_who_wrote_them_are_named(site: Site, question: str) -> None:
+    lead = site.client("lea", "lead")
+    telling = {"prompt": "Who are you?", "completions": ["I am ChatGPT.", "Nobody."]}
+    own = {"prompt": "And you?", "completions": ["Somebody.", "They call me base."]}  # the project's model is called so
+    job = send(lead, lines(*pairs(3), telling, own), kind="items", question_id=question).json()
+    report = ended(lead, job["id"])["report"]
+    assert (report["added"], report["telling"]) == (5, 2)
+    assert report["telling_named"] == [[4, "ChatGPT"], [5, "base"]]
+    page = lead.get("/board/exchange").text
+    assert "2 items name a model" in page
+    with site.project.store.reading() as connection:
+        item = connection.scalar(select(items.c.id).where(items.c.search_text.contains("chatgpt")))
+    assert "“ChatGPT”" in lead.get(f"/board/items/{item}").text
+    assert "It is not blind" not in lead.get(f"/board/items/{other(site, item)}").text
+
+
+def other(site: Site, item: str | None) -> str:
+    """An item that is not ``item`` and names nobody."""
+    wanted = (items.c.id != item, items.c.search_text.contains("prompt 1"))
+    return site.read(lambda connection: str(connection.scalar(select(items.c.id).where(*wanted))))
+
+
 def test_items_arrive_once_and_broken_rows_are_named_by_their_lines(site: Site, question: str) -> None:
     lead = site.client("lea", "lead")
     data = lines(*pairs(450), "{no", {"prompt": "one alone", "completions": ["x"]}, pairs(1)[0], {"prompt": "", "x": 1})

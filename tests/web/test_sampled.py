@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from site_of_tests import copy_project
 from sqlalchemy import select
 
 from heed.feedback import asked, studio_schema
@@ -13,7 +14,6 @@ from heed.feedback.kinds import Comparison, completion_id
 from heed.feedback.records import CompletionRecord
 from heed.project import Cost, Project
 from heed.web.studio.sampled import QUESTION, ask_about_samples
-from site_of_tests import copy_project
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

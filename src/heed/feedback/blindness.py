@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import lru_cache
+from pathlib import PurePath
+
+from heed.config import ProjectSettings
 
 NAMES = (
     *("Alibaba", "Alpaca", "Anthropic", "Baichuan", "Bard", "ChatGLM", "ChatGPT", "Claude", "Cohere", "Copilot"),
@@ -22,6 +25,15 @@ _INTRODUCTION = re.compile(
     r"\b(?:language model|AI model|AI assistant|chat\s?bot|LLM)\b|我是[^。，\n]{0,20}(?:语言模型|人工智能助手|大模型)",
     re.IGNORECASE,
 )
+_SIGNS = (
+    *(name.lower() for name in NAMES),
+    *("language model", "ai model", "ai assistant", "chatbot", "chat bot", "llm", "我是"),
+)
+
+
+def model_names(settings: ProjectSettings) -> list[str]:
+    """The name of a project's own model, without its folder or its owner on a hub."""
+    return [PurePath(settings.model).name]
 
 
 def tells_its_author(text: str, own_names: Collection[str] = ()) -> str | None:
@@ -31,7 +43,9 @@ def tells_its_author(text: str, own_names: Collection[str] = ()) -> str | None:
         text: a completion.
         own_names: further names, such as that of the project's own model.
     """
-    found = _pattern(tuple(sorted(name for name in own_names if name.strip()))).search(text) or _INTRODUCTION.search(text)
+    found = _pattern(tuple(sorted(name for name in own_names if name.strip()))).search(text) or _INTRODUCTION.search(
+        text
+    )
     return None if found is None else " ".join(found[0].split())
 
 

@@ -101,6 +101,8 @@ def claim(
     rng: random.Random,
     ahead: int = 2,
     census: Census | None = None,
+    *,
+    waits: bool = True,
 ) -> Claimed | Nothing:
     """What the rater is to answer next: what the rater holds, and one item more where that is fewer than ``ahead``.
 
@@ -114,6 +116,8 @@ def claim(
         rng: where chance comes from.
         ahead: how many items the rater may hold.
         census: counts kept between claims; None counts anew.
+        waits: for other transactions that are at the same item. False for the second claim of a transaction: two that each
+            hold an item could wait for each other for ever.
 
     Raises:
         MissingError: there is no such question.
@@ -130,7 +134,7 @@ def claim(
     )
     held = leases.held(connection, rater, question_id, WORKED, now, lease_of(form))
     if sum(not showing.reopened for showing in held) < ahead:
-        found = _next(asking)
+        found = _next(asking, waits=waits)
         if found is not None:
             held = (*held, found)
     # After the item was taken, so that this transaction waits for nobody while it holds what it sweeps.
@@ -169,7 +173,7 @@ def _why_nothing(asking: _Asking) -> Reason:
     return "waiting" if asking.connection.execute(_OTHERS_HOLD.limit(1), values).first() else "done"
 
 
-def _next(asking: _Asking, *, waits: bool = True) -> Showing | None:
+def _next(asking: _Asking, *, waits: bool) -> Showing | None:
     """One more item for the rater, leased; None where there is none."""
     if asking.quota is not None and asking.quota[1] == 0:
         return None

@@ -13,11 +13,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from heed.errors import MissingError
 from heed.feedback import adjudication, asked, explorer, items
 from heed.feedback.asked import Question
+from heed.feedback.blindness import model_names, tells_its_author
 from heed.feedback.explorer import ItemDetail, ItemFilter
 from heed.feedback.forms import Form
 from heed.feedback.kinds import Text
 from heed.feedback.showings import Rater
 from heed.people import audit
+from heed.project import Project
 from heed.statistics import Record
 from heed.texts import shown
 from heed.web.board import answer_form
@@ -186,10 +188,17 @@ async def item_page(call: Called, item_id: ItemId, done: Done = None) -> HTMLRes
         question=question,
         forms=forms,
         show=lambda text: shown_text(question.form, text),
+        telling=telling(call.project, found),
         decided=answer_form.filled(question.form, decision_of(found)),
         expected=answer_form.filled(question.form, found.expected or agreed_answer(found)),
         done=done,
     )
+
+
+def telling(project: Project, found: ItemDetail) -> list[str]:
+    """The words by which completions of an item tell who wrote them."""
+    own = model_names(project.settings)
+    return list(filter(None, (tells_its_author(completion.text, own) for completion in found.completions)))
 
 
 def decision_of(found: ItemDetail) -> dict[str, Any] | None:

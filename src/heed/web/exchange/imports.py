@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from heed.errors import DataError
+from heed.feedback.blindness import model_names, tells_its_author
 from heed.feedback.database import batches
 from heed.feedback.formats import BrokenRow, FileFormat, Row, read_rows
 from heed.feedback.formats.rows import RowError
@@ -44,9 +45,18 @@ class Tally(BaseModel):
     broken: int = 0
     named: list[tuple[int, str]] = []
     ignored: dict[str, int] = {}
+    telling: int = 0
+    telling_named: list[tuple[int, str]] = []
 
-    def plus(self, added: int, duplicates: int, broken: Sequence[BrokenRow], ignored: Counter[str]) -> Tally:
-        """The counts after one more piece."""
+    def plus(
+        self,
+        added: int,
+        duplicates: int,
+        broken: Sequence[BrokenRow],
+        ignored: Counter[str],
+        telling: Sequence[tuple[int, str]] = (),
+    ) -> Tally:
+        """The counts after one more piece. ``telling``: lines of items that tell who wrote them, with the words."""
         rows = [(row.line, row.reason[:_LONGEST_REASON]) for row in sorted(broken, key=lambda row: row.line)]
         passed_over = Counter(self.ignored)
         for name, count in ignored.items():
@@ -57,6 +67,8 @@ class Tally(BaseModel):
             broken=self.broken + len(broken),
             named=(self.named + rows)[:_MOST_NAMED],
             ignored=dict(passed_over.most_common(_MOST_FIELDS)),
+            telling=self.telling + len(telling),
+            telling_named=[*self.telling_named, *telling][:_MOST_NAMED],
         )
 
 
@@ -149,11 +161,15 @@ class _ItemAdder:
     def __init__(self, work: Work) -> None:
         self._question: str = work.job.parameters["question_id"]
         self._clock = work.clock
+        self._own_names = model_names(work.project.settings)
 
     def __call__(self, connection: Connection, piece: Sequence[ItemRow | BrokenRow], tally: Tally) -> Tally:
         done = add_item_rows(connection, self._question, piece, self._clock())
-        ignored = Counter(name for row in piece if isinstance(row, ItemRow) for name in row.ignored)
-        return tally.plus(done.added, done.duplicates, done.broken, ignored)
+        items = [row for row in piece if isinstance(row, ItemRow)]
+        ignored = Counter(name for row in items for name in row.ignored)
+        told = [(row.line, tells_its_author("\n".join(row.completions), self._own_names)) for row in items]
+        telling = [(line, words[:_LONGEST_NAME]) for line, words in told if words]
+        return tally.plus(done.added, done.duplicates, done.broken, ignored, telling)
 
 
 @dataclass(frozen=True)

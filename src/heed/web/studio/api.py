@@ -74,11 +74,9 @@ async def claim(call: Called, question: str) -> Response:
             if showing is not None:
                 return _found(connection, (showing,), 0)
         claimed = queue.claim(connection, rater, question, call.now, _chance, AHEAD, _census)
-        while isinstance(claimed, queue.Claimed) and _wants_more(claimed):
-            before = len(claimed.showings)
-            claimed = queue.claim(connection, rater, question, call.now, _chance, AHEAD, _census)
-            if isinstance(claimed, queue.Nothing) or len(claimed.showings) == before:
-                break
+        # A rater who sits down gets two at once, everybody else one for each that was answered.
+        if isinstance(claimed, queue.Claimed) and sum(not one.reopened for one in claimed.showings) < AHEAD:
+            claimed = queue.claim(connection, rater, question, call.now, _chance, AHEAD, _census, waits=False)
         if isinstance(claimed, queue.Nothing):
             return _Found((), {}, claimed.answered, claimed.reason)
         return _found(connection, claimed.showings, claimed.answered)
@@ -86,10 +84,6 @@ async def claim(call: Called, question: str) -> Response:
     found = await call.write(work)
     nothing = None if found.reason is None else {"reason": found.reason, "answered": found.answered}
     return JSONResponse({"showings": [_sent(one, found) for one in found.shown], "nothing": nothing})
-
-
-def _wants_more(claimed: queue.Claimed) -> bool:
-    return sum(not showing.reopened for showing in claimed.showings) < AHEAD
 
 
 async def answer(call: Called, showing: str, given: m.AnswerGiven) -> Response:
