@@ -22,10 +22,10 @@ demo: $(INSTALLED) ## run the whole loop on the built-in world: demo/report.html
 	$(BIN)/heed demo --folder demo --seed $(SEED)
 
 test: $(INSTALLED_DEV) system-packages ## run the tests that take seconds
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(INSTALLED_DEV) system-packages ## run all tests, the slow ones too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 # What pip cannot bring. The tests that need one of them say so and are skipped where it is missing.
 .PHONY: system-packages

@@ -71,13 +71,23 @@ def press(*keys: str) -> Act:
     return act
 
 
+def prefer(words: str) -> Act:
+    """Choose the one of two answers in which ``words`` stand, wherever it is shown, and say "clearly"."""
+
+    def act(page: Page) -> None:
+        texts = page.locator(".completion").all_inner_texts()
+        press("1" if words in texts[0] else "2", "w")(page)
+
+    return act
+
+
 ROBIN = studio_world.RATER
 SHOTS = (
     Shot("sign-in", "/sign-in", None),
     Shot("invitation", "/invitation/{invitation}", None),
     Shot("guidelines", "/guidelines", ROBIN),
     Shot("test", "/qualification/{Which reply?}", ROBIN),
-    Shot("work", "/work?question={Which reply?}", ROBIN, press("1", "w")),
+    Shot("work", "/work?question={Which reply?}", ROBIN, prefer("I am sorry")),
     Shot("work-rating", "/work?question={How good is it?}", ROBIN, press("4", "j", "5")),
     Shot("work-ranking", "/work?question={Best first}", ROBIN, whole=True),
     Shot("work-mending", "/work?question={Keep or mend}", ROBIN, press("n"), whole=True),
@@ -85,7 +95,7 @@ SHOTS = (
     Shot("work-mixed", "/work?question={Everything at once}", ROBIN, whole=True),
     Shot("work-pictures", "/work?question={Pictures and clips}", ROBIN),
     Shot("work-keys", "/work?question={Which reply?}", ROBIN, press("?")),
-    Shot("work-dark", "/work?question={Which reply?}", ROBIN, press("2"), language="zh", theme="dark"),
+    Shot("work-dark", "/work?question={Which reply?}", ROBIN, prefer("I am sorry"), language="zh", theme="dark"),
     Shot("work-phone", "/work?question={Which reply?}", ROBIN, size=PHONE),
     Shot("me", "/me", ROBIN, whole=True),
     Shot("settings", "/settings", ROBIN),

@@ -104,6 +104,12 @@ def database_errors(engine: Engine) -> Iterator[None]:
         raise mended from error
 
 
+def worth_another_try(error: DBAPIError) -> bool:
+    """Whether the same transaction may succeed the next time: another process added the same row since it looked, or the
+    two waited for each other and PostgreSQL stopped this one."""
+    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in ("40P01", "40001")
+
+
 def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     """``rows`` in lists of ``size``, the last one shorter."""
     left = iter(rows)

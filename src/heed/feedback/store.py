@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Select, Table, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from heed.feedback import database, intake, schema
 from heed.feedback.kinds import AnyFeedback, PromptContent, parse_feedback
@@ -21,6 +21,8 @@ __all__ = ["AddResult", "CompletionRecord", "PromptRecord", "RaterKind", "RaterR
 
 ROWS_PER_TRANSACTION = 1000
 """Small enough that a large import never blocks another writer for long, large enough to be quick."""
+
+_TRIES = 4
 
 T = TypeVar("T")
 
@@ -58,14 +60,16 @@ class Store:
         return database.reading(self.engine)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Do ``work`` in one transaction; it is on the disk when this returns."""
-        try:
-            with database.writing(self.engine) as connection:
-                return work(connection)
-        except IntegrityError:
-            # On PostgreSQL another process may have added the same row since ``work`` looked: look again, once.
-            with database.writing(self.engine) as connection:
-                return work(connection)
+        """Do ``work`` in one transaction; it is on the disk when this returns. It may be done several times."""
+        for _ in range(_TRIES - 1):
+            try:
+                with database.writing(self.engine) as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not database.worth_another_try(error):
+                    raise
+        with database.writing(self.engine) as connection:
+            return work(connection)
 
     # Prompts
 

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from heed.errors import ConflictError, DataError, RefusedError
-from heed.feedback import intake
+from heed.feedback import intake, leases
 from heed.feedback.records import RaterRecord
+from heed.feedback.showings import Rater
 from heed.feedback.studio_schema import accounts, invitations
 from heed.people import audit
 from heed.people.accounts import ROLES, Account, Acting, Role, get, shut_out
@@ -59,7 +60,7 @@ def set_group(connection: Connection, account_id: str, group: str, actor: Acting
 
 
 def pause(connection: Connection, account_id: str, reason: str, actor: Acting, now: datetime) -> Account:
-    """Let an account only read until it is resumed; its API tokens do nothing meanwhile.
+    """Let an account only read until it is resumed; its API tokens do nothing meanwhile, and what it held goes to others.
 
     Raises:
         ConflictError: it is the last active admin, or closed.
@@ -103,6 +104,7 @@ def _stop(connection: Connection, account_id: str, state: str, reason: str, acto
     if account.state != state:
         _check_admin_left(connection, account)
         _set(connection, account_id, state=state, state_reason=reason)
+        leases.release(connection, Rater(account.name, account.group), now)
         action = "account.pause" if state == "paused" else "account.close"
         audit.record(connection, actor.name, action, account.name, {"reason": reason}, now)
     return get(connection, account_id)

@@ -9,9 +9,10 @@ from heed.web.account.keeper import keeper
 from heed.web.call import Studio
 from heed.web.exchange.service import exchange_service
 from heed.web.studio.sampled import sampled_pairs
+from heed.web.studio.sweeper import sweeper
 
 Service = Callable[[Studio], AbstractAsyncContextManager[None]]
 """Starts when the server does, and ends with it."""
 
-SERVICES: tuple[Service, ...] = (keeper, exchange_service, sampled_pairs)
+SERVICES: tuple[Service, ...] = (keeper, exchange_service, sampled_pairs, sweeper)
 """In the order in which they start; they end in the other order."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from sqlalchemy import Connection, delete
 from heed.errors import HeedError
 from heed.feedback.studio_schema import replays
 from heed.people import audit, limits, sessions
+from heed.web.background import beside
 from heed.web.call import Studio
 
 EVERY = timedelta(hours=1)
@@ -26,13 +26,8 @@ _log = logging.getLogger("heed.web.account")
 @asynccontextmanager
 async def keeper(studio: Studio) -> AsyncIterator[None]:
     """Keep house every hour until the server ends."""
-    task = asyncio.create_task(_keep(studio))
-    try:
+    async with beside(_keep(studio)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _keep(studio: Studio) -> None:

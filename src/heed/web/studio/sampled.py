@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from heed.feedback.forms import default_form, parse_form
 from heed.feedback.studio_schema import questions
 from heed.project import Project
 from heed.studio_items import ItemsFromRuns, items_from_runs
+from heed.web.background import beside
 from heed.web.call import Studio
 
 QUESTION = "comparison"
@@ -33,13 +33,8 @@ _log = logging.getLogger("heed.web.studio")
 @asynccontextmanager
 async def sampled_pairs(studio: Studio) -> AsyncIterator[None]:
     """Ask about what is sampled, from the start of the server until its end."""
-    task = asyncio.create_task(_watch(studio))
-    try:
+    async with beside(_watch(studio)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _watch(studio: Studio) -> None:
