@@ -194,3 +194,17 @@ def test_a_file_beyond_the_projects_limit_is_refused(site: Site) -> None:
 @pytest.mark.parametrize("form", [{"other": "x"}, {"file": "a text, no file"}])
 def test_a_form_without_a_file_is_told_so(site: Site, form: dict[str, str]) -> None:
     assert site.client("lea", "lead").post("/api/v1/media", data=form).status_code == 422
+
+
+def test_a_lead_adds_and_deletes_by_the_page(site: Site) -> None:
+    lead = site.client("lea", "lead")
+    added = lead.post("/board/media", files={"file": ("holiday <b>.png", PNG, "text/html")})
+    assert (added.status_code, added.headers["location"]) == (303, "/board/media")
+    (one,) = lead.get("/api/v1/media").json()["media"]
+    page = lead.get("/board/media").text
+    assert one["reference"] in page
+    assert f'src="/media/{one["id"]}"' in page
+    assert "holiday" not in page
+    assert lead.post("/board/media", files={"file": ("a.png", b"<svg>", "image/png")}).status_code == 422
+    assert lead.post(f"/board/media/{one['id']}").status_code == 303
+    assert lead.get("/api/v1/media").json()["media"] == []

@@ -347,19 +347,6 @@ audit = Table(
 
 # In, out and elsewhere
 
-media = Table(
-    "media",
-    metadata,
-    row_number(),
-    Column("id", String(17), nullable=False, unique=True),
-    Column("type", String(64), nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("bytes", BigInteger, nullable=False),
-    Column("name", String(255), nullable=False),
-    Column("uploaded_by", String(255), nullable=False),
-    Column("created", UtcDateTime, nullable=False),
-)
-
 jobs = Table(
     "jobs",
     metadata,

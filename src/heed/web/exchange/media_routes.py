@@ -11,10 +11,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from heed.people import audit
 from heed.web import media
-from heed.web.call import Called
+from heed.web.board.common import frame_values
+from heed.web.call import Call, Called
 from heed.web.media import FORMATS, MEGABYTE, Medium
 from heed.web.permissions import leads, signed_in
 from heed.web.routing import Route
+
+PLACE = "/board/media"
 
 _LARGEST_UPLOAD = 1025 * MEGABYTE
 """A little more than ``serve.media_megabytes`` can be set to; what the project allows is checked in the handler."""
@@ -44,10 +47,15 @@ def _facts(medium: Medium) -> MediumFacts:
     )
 
 
-async def add(
-    call: Called, file: Annotated[UploadFile, File(description="PNG, JPEG, GIF, WebP, MP4 or WebM")]
-) -> Response:
+Upload = Annotated[UploadFile, File(description="PNG, JPEG, GIF, WebP, MP4 or WebM")]
+
+
+async def add(call: Called, file: Upload) -> Response:
     """Keep a file; its name is not used."""
+    return JSONResponse(_facts(await _keep(call, file)).model_dump(), 201)
+
+
+async def _keep(call: Call, file: UploadFile) -> Medium:
     allowed = call.project.settings.serve.media_megabytes
     if (file.size or 0) > allowed * MEGABYTE:
         raise media.too_large(allowed)
@@ -57,7 +65,7 @@ async def add(
     await call.write(
         lambda connection: audit.record(connection, actor, "media.add", kept.id, {"bytes": kept.size}, now)
     )
-    return JSONResponse(_facts(kept).model_dump(), 201)
+    return kept
 
 
 async def everything(call: Called) -> AllMedia:
@@ -68,10 +76,33 @@ async def everything(call: Called) -> AllMedia:
 
 async def remove(call: Called, medium_id: str) -> Response:
     """Delete one; texts that show it show its words instead."""
+    await _remove(call, medium_id)
+    return Response(status_code=204)
+
+
+async def _remove(call: Call, medium_id: str) -> None:
     await asyncio.to_thread(media.remove, call.project.folder, medium_id)
     actor, now = call.account.name, call.now
     await call.write(lambda connection: audit.record(connection, actor, "media.remove", medium_id, {}, now))
-    return Response(status_code=204)
+
+
+async def gallery(call: Called) -> Response:
+    """All pictures and videos, and a form for more."""
+    found = await asyncio.to_thread(media.all_media, call.project.folder)
+    values = {"media": [_facts(medium) for medium in found], "megabytes": call.project.settings.serve.media_megabytes}
+    return call.page("exchange/media.html", **await frame_values(call, "exchange") | values)
+
+
+async def add_by_form(call: Called, file: Upload) -> Response:
+    """Keep a file that was chosen in the form."""
+    await _keep(call, file)
+    return call.redirect(PLACE)
+
+
+async def remove_by_form(call: Called, medium_id: str) -> Response:
+    """Delete one by its button."""
+    await _remove(call, medium_id)
+    return call.redirect(PLACE)
 
 
 async def show(call: Called, medium_id: str) -> Response:
@@ -90,6 +121,9 @@ async def show(call: Called, medium_id: str) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
+    Route("GET", PLACE, gallery, leads, "page", "Pictures and videos"),
+    Route("POST", PLACE, add_by_form, leads, "page", "Add a picture or video", body_limit=_LARGEST_UPLOAD),
+    Route("POST", PLACE + "/{medium_id}", remove_by_form, leads, "page", "Delete a picture or video"),
     Route("GET", "/media/{medium_id}", show, signed_in, "file", "Picture or video", "read"),
     Route("GET", "/api/v1/media", everything, leads, summary="Pictures and videos", scope="read", model=AllMedia),
     Route(

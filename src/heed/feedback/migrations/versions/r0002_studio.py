@@ -375,18 +375,6 @@ def _create_traffic() -> None:
         sa.UniqueConstraint("id"),
     )
     op.create_table(
-        "media",
-        _number(),
-        _text("id", 17),
-        _text("type", 64),
-        _text("sha256", 64),
-        sa.Column("bytes", sa.BigInteger(), nullable=False),
-        _text("name", 255),
-        _text("uploaded_by", 255),
-        sa.Column("created", _TIME, nullable=False),
-        sa.UniqueConstraint("id"),
-    )
-    op.create_table(
         "webhooks",
         _number(),
         _text("id", 17),
@@ -440,7 +428,6 @@ def downgrade() -> None:
         "webhooks",
         "rate_limits",
         "questions",
-        "media",
         "jobs",
         "guidelines",
         "audit",
