@@ -230,8 +230,7 @@ def route_lines(route: Route) -> Iterator[str]:
     """One route of the API."""
     yield f"### {route.method} `{route.path.replace(':path', '')}`"
     doc = " ".join((inspect.getdoc(route.handler) or "").split())
-    scope = f"a token needs `{route.scope}`" if route.scope else "not for tokens"
-    yield f"{route.summary + '. ' if route.summary else ''}{doc} For {WHO[route.allow]}; {scope}."
+    yield f"{route.summary + '. ' if route.summary else ''}{doc} For {WHO[route.allow]}; {route.tokens}."
     body = body_of(route)
     if body is not None and body.model_fields:
         yield f"Body: {' '.join((body.__doc__ or '').split())}"

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 import postgres
 
 torch.set_num_threads(1)
+# A deadline would fail a test for what else the machine is doing.
+settings.register_profile("heed", deadline=None)
+settings.load_profile("heed")
 
 
 @pytest.fixture(scope="session")

@@ -324,6 +324,8 @@ def test_feedback_comes_back_into_another_project(site: Site, judged: str, forma
             "broken": 0,
             "named": [],
             "ignored": {},
+            "telling": 0,
+            "telling_named": [],
         }
     else:
         (job, *_) = lead.get("/api/v1/jobs").json()["jobs"]

@@ -26,7 +26,7 @@ MAY = {
 SCOPES = ("rate", "read", "manage")
 
 REFUSED = [(route, who) for route in all_routes() for who in CALLERS if who not in MAY[route.allow.__name__]]
-OUT_OF_SCOPE = [(route, scope) for route in all_routes() for scope in SCOPES if scope != route.scope]
+OUT_OF_SCOPE = [(route, scope) for route in all_routes() for scope in SCOPES if route.scope not in (scope, "any")]
 
 
 def name_of(value: object) -> str:

@@ -197,9 +197,8 @@ def guard(route: Route) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         studio: Studio = request.app.state.studio
         caller = await studio.identities.caller(credentials_of(request), datetime.now(UTC))
-        if caller.scopes is not None and (route.scope is None or route.scope not in caller.scopes):
-            needed = f"needs the scope '{route.scope}'" if route.scope else "is not for API tokens"
-            raise RefusedError("this API token", f"{route.method} {route.path} {needed}.", "Make another token.")
+        if caller.scopes is not None and route.scope != "any" and route.scope not in caller.scopes:
+            raise RefusedError("this API token", f"{route.method} {route.path}: {route.tokens}.", "Make another token.")
         if not route.allow(caller):
             if caller.account is None:
                 raise not_signed_in()

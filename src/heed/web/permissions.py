@@ -8,8 +8,9 @@ from typing import Literal
 
 from heed.people.accounts import Account
 
-Scope = Literal["rate", "read", "manage"]
-"""What an API token may be for: answering, reading, changing. A session may do whatever its account's role may."""
+Scope = Literal["rate", "read", "manage", "any"]
+"""What an API token must be for: answering, reading, changing, or whatever it is for. A session may do whatever its account's
+role may."""
 
 
 @dataclass(frozen=True)

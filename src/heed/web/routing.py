@@ -43,6 +43,13 @@ class Route:
     body_limit: int = DEFAULT_BODY_LIMIT
 
     @property
+    def tokens(self) -> str:
+        """Which API tokens may use it, in words."""
+        if self.scope is None:
+            return "not for API tokens"
+        return "for every API token" if self.scope == "any" else f"an API token needs the scope '{self.scope}'"
+
+    @property
     def key(self) -> tuple[str, str]:
         """Method and path, which no two routes share."""
         return self.method, self.path

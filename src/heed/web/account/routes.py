@@ -43,7 +43,7 @@ _BEFORE_WORK = (
         before_work.current_guidelines,
         signed_in,
         summary="The newest guidelines",
-        scope="rate",
+        scope="any",
         model=m.GuidelinesShown,
     ),
     Route(
@@ -55,7 +55,7 @@ _BEFORE_WORK = (
         scope="rate",
         model=m.GuidelinesShown,
     ),
-    Route("GET", _TEST, before_work.standing, rates, summary="Standing", scope="rate", model=m.StandingShown),
+    Route("GET", _TEST, before_work.standing, rates, summary="Standing", scope="any", model=m.StandingShown),
     Route(
         "POST",
         f"{_TEST}/attempts",
@@ -78,7 +78,7 @@ _BEFORE_WORK = (
 )
 
 _ME = (
-    Route("GET", f"{_API}/me", me.me, signed_in, summary="Who is signed in", scope="rate", model=m.Me),
+    Route("GET", f"{_API}/me", me.me, signed_in, summary="Who is signed in", scope="any", model=m.Me),
     # What lets somebody in, or keeps somebody in, is for people themselves: no token makes another.
     Route("PATCH", f"{_API}/me", me.change_me, signed_in, summary="Language, theme and keys", model=m.Me),
     Route("POST", f"{_API}/me/password", me.change_password, signed_in, summary="New password", model=m.Done),

@@ -58,9 +58,7 @@ def _made(app: FastAPI) -> dict[str, Any]:
         operation["responses"]["4XX"] = told | schema
         if route.allow is not anyone:
             operation["security"] = [{"token": []}]
-        who = f"For {route.allow.__name__.replace('_', ' ')}; " + (
-            f"API tokens need the scope '{route.scope}'." if route.scope else "not for API tokens."
-        )
+        who = f"For {route.allow.__name__.replace('_', ' ')}; {route.tokens}."
         operation["description"] = f"{operation.get('description', '')}\n\n{who}".strip()
     upload = made["paths"].get(_UPLOAD[1], {}).get(_UPLOAD[0])
     if upload is not None:
