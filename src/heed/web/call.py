@@ -213,8 +213,9 @@ def _described(caller: Caller) -> str:
     return "paused accounts" if account and account.state != "active" else f"the role '{caller.role}'"
 
 
-def call_of(request: Request) -> Call:
+async def call_of(request: Request) -> Call:
     """The call of a request that :func:`guard` has let in; without the guard there is none."""
+    # Asynchronous though it waits for nothing: FastAPI takes any other dependency through a thread of its own.
     call: Call = request.state.call
     return call
 
