@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import OperationalError
 
-from heed.errors import DataError
+from heed.errors import DataError, ProjectError
 from heed.feedback.store import Store
 from heed.web.desk import Desk
 
@@ -150,3 +151,57 @@ def test_a_reader_sees_one_state_and_cannot_be_seen_writing(store, desk):
         return await desk.read(count)
 
     assert asyncio.run(look()) == (0, 0)
+
+
+def filling(connection: Connection) -> None:
+    """Meets a full disk inside a statement; SQLite then takes back the whole transaction by itself."""
+    connection.execute(text("CREATE TABLE ballast (page BLOB)"))
+    for _ in range(200):
+        connection.execute(text("INSERT INTO ballast VALUES (zeroblob(100000))"))
+
+
+def limit_pages(store: Store, more: int) -> None:
+    """Let the file grow by ``more`` pages and no further, as a full disk does."""
+
+    def limit(connection, *_: object) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + more}")
+
+    event.listen(store.engine, "connect", limit)
+    store.engine.dispose()
+
+
+def test_a_full_disk_fails_everybody_whose_work_it_took_back_and_nobody_else(tmp_path):
+    with Store.open(f"sqlite:///{tmp_path / 'heed.db'}") as store:
+        limit_pages(store, 500)
+        desk = Desk(store)
+        go = held_up(desk)
+        before, full, after = desk.submit(add("before")), desk.submit(filling), desk.submit(add("after"))
+        go.set()
+        for future in (before, full, after):
+            with pytest.raises(ProjectError, match="disk is full"):
+                future.result(30)
+        assert names(tmp_path / "heed.db") == set()
+        assert desk.submit(add("next")).result(30) == "next"
+        assert names(tmp_path / "heed.db") == {"next"}
+        desk.close()
+
+
+def test_a_full_disk_that_the_work_passes_over_is_not_taken_for_success(tmp_path):
+    def careless(connection: Connection) -> None:
+        try:
+            filling(connection)
+        except OperationalError:
+            return
+
+    with Store.open(f"sqlite:///{tmp_path / 'heed.db'}") as store:
+        limit_pages(store, 500)
+        desk = Desk(store)
+        go = held_up(desk)
+        futures = [desk.submit(add("before")), desk.submit(careless)]
+        go.set()
+        for future in futures:
+            with pytest.raises(ProjectError, match="took back"):
+                future.result(30)
+        assert names(tmp_path / "heed.db") == set()
+        desk.close()

@@ -79,6 +79,18 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that may write: all of it is stored and survives a crash when the block ends, or none of it."""
     with database_errors(engine), engine.execution_options(heed_writes=True).begin() as connection:
         yield connection
+        if not is_open(connection):
+            raise ProjectError(
+                _place(engine.url),
+                "it took back what was being written.",
+                "Look for a full or failing disk, and try again.",
+            )
+
+
+def is_open(connection: Connection) -> bool:
+    """Whether the transaction still stands: SQLite ends it inside a statement where the disk is full or failing."""
+    driver: Any = connection.connection.driver_connection
+    return connection.dialect.name != "sqlite" or bool(driver.in_transaction)
 
 
 @contextmanager

@@ -116,6 +116,8 @@ class Desk:
                 for work, result in pieces:
                     try:
                         done.append((result, _in_savepoint(connection, work)))
+                    except _TransactionLostError as lost:
+                        raise lost.cause from None
                     except Exception as error:  # noqa: BLE001  as above
                         failed.append((result, error))
         except BaseException as fault:  # noqa: BLE001  the whole transaction failed: nobody's work is stored
@@ -127,6 +129,14 @@ class Desk:
             result.set_exception(reason)
 
 
+class _TransactionLostError(Exception):
+    """SQLite has taken back the whole transaction because of ``cause``, and with it the work of everybody in it."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__()
+        self.cause = cause
+
+
 def _in_savepoint(connection: Connection, work: Work[T]) -> T:
     for last in (False, True):
         # As plain statements: SQLAlchemy's own savepoints cost several times as much, and this is the hot path.
@@ -134,6 +144,9 @@ def _in_savepoint(connection: Connection, work: Work[T]) -> T:
         try:
             value = work(connection)
         except BaseException as error:
+            if not database.is_open(connection):
+                # A savepoint set now would quietly begin another transaction.
+                raise _TransactionLostError(error) from None
             connection.exec_driver_sql("ROLLBACK TO piece")
             connection.exec_driver_sql("RELEASE piece")
             if last or not isinstance(error, IntegrityError):
