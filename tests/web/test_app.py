@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
-from fastapi import Request
+from fastapi import Request, UploadFile
 
 from heed.errors import HeedError, ProjectError
 from heed.web import app as application
 from heed.web.call import Called
 from heed.web.errors import STATUS
 from heed.web.pages import static_url
-from heed.web.permissions import anyone
+from heed.web.permissions import anyone, leads
 from heed.web.routing import Route
 
 
@@ -36,7 +37,19 @@ async def unguarded(call: Called) -> dict[str, str]:
     return {"account": str(call.caller.account)}
 
 
+async def for_leads(call: Called, body: dict[str, object]) -> dict[str, int]:
+    return {"keys": len(body)}
+
+
+async def upload_for_leads(call: Called, file: UploadFile) -> dict[str, int]:
+    return {"bytes": file.size or 0}
+
+
 ROUTES = (
+    Route("POST", "/api/v1/leads-json", for_leads, leads, body_limit=10_000_000),
+    Route(
+        "POST", "/api/v1/leads-upload", upload_for_leads, leads, body_limit=lambda settings: settings.media_megabytes
+    ),
     Route("POST", "/api/v1/small", swallow, anyone),
     Route("POST", "/api/v1/json", swallow_json, anyone),
     Route("POST", "/api/v1/large/{name}", swallow, anyone, body_limit=5_000_000),
@@ -161,3 +174,33 @@ def test_every_kind_of_error_has_a_status():
 def test_errors_are_json_that_every_program_reads(site):
     for path in ("/api/v1/nowhere", "/api/v1/full", "/api/v1/stumble"):
         assert json.loads(site.anonymous.get(path).content)["error"]["what"]
+
+
+async def read_nothing(sent: list[bytes], site, path: str, headers: dict[str, str]) -> int:
+    """Status of a request whose body is counted as the server reads it."""
+    status = 0
+
+    async def receive() -> dict[str, object]:
+        sent.append(b"x" * 1000)
+        return {"type": "http.request", "body": sent[-1], "more_body": True}
+
+    async def send(message) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    raw = [(name.encode(), value.encode()) for name, value in ({"host": "localhost"} | headers).items()]
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": raw,
+        "scheme": "http", "server": ("localhost", 80), "client": ("127.0.0.1", 1), "http_version": "1.1", "root_path": "",
+        "state": {},
+    }  # fmt: skip
+    await site.app(scope, receive, send)
+    return status
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+def test_what_somebody_may_not_send_is_not_read(site, kind):
+    sent: list[bytes] = []
+    path = "/api/v1/leads-json" if kind == "application/json" else "/api/v1/leads-upload"
+    assert asyncio.run(read_nothing(sent, site, path, {"content-type": kind})) == 401
+    assert sent == []

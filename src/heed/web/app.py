@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from heed.config import ServeSettings
 from heed.errors import HeedError, SignInError
 from heed.project import Project
 from heed.web.call import Call, Studio, guard
@@ -46,10 +48,9 @@ def create_app(project: Project, address: Address | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=partial(_life, project, where),
-        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for route in routes:
-        _add(app, route)
+        _add(app, route, project.settings.serve)
     app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
     app.add_exception_handler(HeedError, _tell_error)
     app.add_exception_handler(RequestValidationError, _tell_validation)
@@ -58,19 +59,36 @@ def create_app(project: Project, address: Address | None = None) -> FastAPI:
     return app
 
 
-def _add(app: FastAPI, route: Route) -> None:
+def _guarded(route: Route) -> type[APIRoute]:
+    """A kind of route whose guard stands before everything: what nobody may send is not even read."""
+    check = guard(route)
+
+    class Guarded(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handler = super().get_route_handler()
+
+            async def checked(request: Request) -> Response:
+                await check(request)
+                return await handler(request)
+
+            return checked
+
+    return Guarded
+
+
+def _add(app: FastAPI, route: Route, settings: ServeSettings) -> None:
     """Register a route with the guard before its handler."""
     documented: dict[str, Any] = {"response_model": None, "include_in_schema": route.kind == "api"}
     if route.kind == "api":
         # The handlers answer with what they have made; the model is for the reference and held by a test, not applied anew.
         documented["responses"] = {route.status: {"model": route.model}} if route.model is not None else None
-    app.add_api_route(
+    app.router.add_api_route(
         route.path,
         route.handler,
         methods=[route.method, "HEAD"] if route.method == "GET" and route.kind != "api" else [route.method],
-        dependencies=[Depends(guard(route))],
+        route_class_override=_guarded(route),
         status_code=route.status,
-        max_body_size=route.body_limit,
+        max_body_size=route.body_limit(settings) if callable(route.body_limit) else route.body_limit,
         summary=route.summary,
         operation_id=f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
         tags=[route.path.split("/")[3]] if route.path.startswith("/api/v1/") else None,

@@ -10,13 +10,17 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Token, _TokenType
 from pygments.util import ClassNotFound
 
-LONGEST_HIGHLIGHTED = 20_000
+LONGEST_HIGHLIGHTED = 5000
 """Characters of a block of code; a longer one is shown in one colour."""
 
+MOST_IN_A_TEXT = 15_000
+"""Characters of all blocks of a text together; what follows is shown in one colour."""
+
 _LONGEST_LINE = 2000
+# Those of C#, Java and make are not among them: on what is not their language their lexers take seconds.
 _LANGUAGE_NAMES = (
-    "bash c c++ cpp c# cs csharp css diff docker dockerfile elixir erlang go golang graphql haskell html http ini java "
-    "javascript js json julia jsx kotlin latex lisp lua make makefile matlab objective-c ocaml octave perl php powershell "
+    "bash c c++ cpp css diff docker dockerfile elixir erlang go golang graphql haskell html http ini "
+    "javascript js json julia jsx kotlin latex lisp lua matlab objective-c ocaml octave perl php powershell "
     "proto protobuf py python python3 pycon r rb ruby rs rust scala scheme sh shell sql swift tex toml ts tsx typescript "
     "xml yaml yml zig zsh"
 )

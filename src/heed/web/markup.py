@@ -21,10 +21,13 @@ from markupsafe import Markup, escape
 
 from heed.texts import spelled, visible
 from heed.web.formulas import MATHML_ATTRIBUTES, MATHML_TAGS, formulas_plugin
-from heed.web.highlight import CLASSES, highlighted
+from heed.web.highlight import CLASSES, MOST_IN_A_TEXT, highlighted
 
 LONGEST_RENDERED = 40_000
 """Characters of a text that are rendered; a longer one is shown as it stands, which is always quick."""
+
+_MOST_BRACKETS = 2_000_000
+"""Opening brackets times the characters they may span: the parser looks for the end of a link from each of them."""
 
 _LINK = re.compile(r"(?:https?://|mailto:)[^\s]+\Z", re.IGNORECASE)
 _MEDIA = re.compile(r"media:([0-9a-f]{32}\.(?:png|jpg|gif|webp|mp4|webm))\Z")
@@ -67,7 +70,7 @@ def render(text: str, *, heading: int = 3, note: str = "") -> Markup:
         heading: level of its highest heading, 2 to 6, so that it fits into the page around it.
         note: shown above a text that is too long to be rendered, as :data:`LONGEST_RENDERED` says; "" for nothing.
     """
-    if len(text) > LONGEST_RENDERED:
+    if is_long(text):
         remark = Markup('<p class="help">{}</p>').format(note) if note else Markup("")
         return remark + plain(text)
     try:
@@ -75,6 +78,11 @@ def render(text: str, *, heading: int = 3, note: str = "") -> Markup:
     except (_TooDeepError, RecursionError):
         return plain(text)
     return Markup(_cleaner().clean(f'<div class="prose">{made}</div>'))
+
+
+def is_long(text: str) -> bool:
+    """Whether ``text`` would take too long to be rendered, and so is shown as it stands."""
+    return len(text) > LONGEST_RENDERED or text.count("[") * len(text) > _MOST_BRACKETS
 
 
 def plain(text: str) -> Markup:
@@ -176,7 +184,9 @@ def _code(
 ) -> str:
     token = tokens[index]
     language = token.info.strip().split(maxsplit=1)[0] if token.info.strip() else ""
-    return f'<pre tabindex="0" dir="ltr"><code>{highlighted(token.content, language)}</code></pre>\n'
+    environment["code"] = environment.get("code", 0) + len(token.content)
+    shown = highlighted(token.content, language if environment["code"] <= MOST_IN_A_TEXT else "")
+    return f'<pre tabindex="0" dir="ltr"><code>{shown}</code></pre>\n'
 
 
 def _table_open(*_: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from heed.config import ServeSettings
 from heed.web.permissions import Permission, Scope
 
 Kind = Literal["api", "page", "stream", "file"]
@@ -28,7 +29,7 @@ class Route:
         scope: which API tokens may use it; None for none, only sessions.
         model: what an API route answers, for the reference.
         status: of success.
-        body_limit: largest body (bytes).
+        body_limit: largest body (bytes), or how the project's settings say it.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -40,7 +41,7 @@ class Route:
     scope: Scope | None = None
     model: Any = None
     status: int = 200
-    body_limit: int = DEFAULT_BODY_LIMIT
+    body_limit: int | Callable[[ServeSettings], int] = DEFAULT_BODY_LIMIT
 
     @property
     def tokens(self) -> str:

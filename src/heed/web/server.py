@@ -32,6 +32,7 @@ from heed.people.invitations import first_invitation
 from heed.people.secrets import load_secrets
 from heed.project import Project
 from heed.web.app import create_app
+from heed.web.protocol import BoundedHttp
 from heed.web.security import Address
 
 Say = Callable[[str], None]
@@ -227,7 +228,7 @@ def _config(app: Any, address: Address, **more: Any) -> uvicorn.Config:
         forwarded_allow_ips="127.0.0.1,::1",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         **more,
     )

@@ -5,6 +5,7 @@ The form works without scripts. Completions stand in the item's own order, so "l
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -52,9 +53,18 @@ def _read_one(field: Any, name: str, given: FormData) -> Any:
     if field.kind == "critique":
         defects = [str(defect) for defect in given.getlist(f"{name}.defects")]
         note = _text(given, f"{name}.note")
-        judged = bool(defects or note or _text(given, f"{name}.judged"))
-        return {"defects": defects, "spans": [], "note": note} if judged else None
+        spans = _spans(_text(given, f"{name}.spans"))
+        judged = bool(defects or note or spans or _text(given, f"{name}.judged"))
+        return {"defects": defects, "spans": spans, "note": note} if judged else None
     return _text(given, name) or None
+
+
+def _spans(text: str) -> Any:
+    """The marked parts that go along with a box; whether they are any is for whoever checks the answer."""
+    try:
+        return json.loads(text) if text else []
+    except ValueError:
+        raise DataError("the marked parts", "they are not what the page sent.", "Load the page anew.") from None
 
 
 def _text(given: FormData, name: str) -> str:
@@ -86,9 +96,9 @@ def filled(form: Form, expected: Mapping[str, Any] | None) -> dict[str, Any]:
         name = f"answer.{field.name}"
         if field.kind == "comparison":
             values[f"{name}.choice"] = {"a": "left", "b": "right"}.get(value["choice"], value["choice"])
-            values[f"{name}.strength"] = value.get("strength")
+            values[f"{name}.strength"] = str(value.get("strength") or "")
         elif field.kind == "ranking":
-            values |= {f"{name}.{place}": rank for rank, group in enumerate(value["groups"], 1) for place in group}
+            values |= {f"{name}.{place}": str(rank) for rank, group in enumerate(value["groups"], 1) for place in group}
         elif field.kind == "demonstration":
             values[name] = value
         else:
@@ -101,12 +111,19 @@ def _filled_one(field: Any, name: str, entry: Any) -> dict[str, Any]:
     if entry is None:
         return {}
     if field.kind == "rating":
-        return {f"{name}.{attribute}": score for attribute, score in entry.items()}
+        return {f"{name}.{attribute}": f"{score:.10g}" for attribute, score in entry.items()}
     if field.kind == "thumb":
         return {name: "up" if entry else "down"}
     if field.kind == "critique":
-        return {f"{name}.defects": entry["defects"], f"{name}.note": entry["note"], f"{name}.judged": True}
+        marked = {f"{name}.spans": json.dumps(entry["spans"])} if entry["spans"] else {}
+        return marked | {f"{name}.defects": entry["defects"], f"{name}.note": entry["note"], f"{name}.judged": "on"}
     return {name: entry}
+
+
+def typed(given: FormData) -> dict[str, Any]:
+    """What was sent, to stand in the inputs as it is; the same as :func:`filled` makes of an answer."""
+    lists = {key: [str(one) for one in given.getlist(key)] for key in given if key.endswith(".defects")}
+    return {key: _text(given, key) for key in given} | lists
 
 
 _TO_ITEM = {"left": "a", "right": "b"}

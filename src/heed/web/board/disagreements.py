@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Query
 from starlette.responses import HTMLResponse, JSONResponse
 
+from heed.errors import DataError
 from heed.feedback import asked, explorer
 from heed.statistics import Record
 from heed.web.board.common import Choice, Done, Limit, board_page, numbers
-from heed.web.board.items import detail, shown_text
-from heed.web.call import Called
+from heed.web.board.items import beginning, detail, shown_text
+from heed.web.board.words import Words
+from heed.web.call import Call, Called
+from heed.web.errors import status_of
 
 IN_THE_QUEUE = 20
 
@@ -62,9 +66,24 @@ async def disagreements(
 
 
 async def disagreements_page(
-    call: Called, question: Choice = None, item: Choice = None, start: Start = 0, done: Done = None
+    call: Called, question: Choice = None, item: Choice = None, start: Start = 0, take: Choice = None, done: Done = None
 ) -> HTMLResponse:
     """The most disputed item, or the one asked for, with the queue below it."""
+    return await page_of_disputed(call, question, item, start=start, take=take, done=done)
+
+
+async def page_of_disputed(
+    call: Call,
+    question: str | None,
+    item: str | None,
+    *,
+    start: int = 0,
+    take: str | None = None,
+    typed: Mapping[str, Any] | None = None,
+    fault: DataError | None = None,
+    done: str | None = None,
+) -> HTMLResponse:
+    """The page of the queue; ``take``, ``typed`` and ``fault`` are as those of the page of an item."""
     counted = await numbers(call, fresh=done is not None)
     wanted = [one for one in counted.disputed if question in (None, one.question)]
     part = wanted[start : start + IN_THE_QUEUE]
@@ -77,10 +96,13 @@ async def disagreements_page(
             detail(connection, chosen) if chosen else None,
         )
     )
+    if found and typed is None:
+        typed = beginning(found[1].form, found[2], found[0], take)
     return await board_page(
         call,
         "disagreements",
         "disagreements",
+        200 if fault is None else status_of(fault)[0],
         queue=[(one, summaries[one.item]) for one in part if one.item in summaries],
         total=len(wanted),
         start=start,
@@ -90,6 +112,9 @@ async def disagreements_page(
         question=found and found[1],
         forms=found and found[2],
         show=(lambda text: shown_text(found[1].form, text)) if found else None,
+        decided=typed,
+        take_from=found and Words.query(item=chosen, question=question, start=start or None) + "&take=",
+        fault=fault,
         questions=questions,
         wanted=question,
         done=done,

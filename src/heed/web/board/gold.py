@@ -10,7 +10,7 @@ from heed.feedback import asked, explorer
 from heed.feedback.explorer import ItemFilter, ItemSummary
 from heed.raters.agreement import Measured, measured, undefined
 from heed.raters.progress import agreed_items
-from heed.raters.statistics import agreement_with_others
+from heed.raters.statistics import agreement_by_field, agreement_with_others
 from heed.statistics import Record, wilson_interval
 from heed.web.board.common import PAGE_SIZE, Before, Choice, Done, ItemId, Purpose, board_page, numbers
 from heed.web.board.items import Changed, ItemChange, as_json, change
@@ -52,7 +52,8 @@ async def gold_page(
     """Items with a known answer, and agreed items that could be made gold."""
     counted = await numbers(call, fresh=done is not None)
     purpose = "gold" if purpose in (None, "work") else purpose
-    agreed = agreed_items(counted.answers, agreement_with_others(counted.answers, counted.excluded))
+    shares = agreement_by_field(counted.answers, counted.excluded)
+    agreed = agreed_items(counted.answers, agreement_with_others(counted.answers, counted.excluded), shares)
     ids = [one.item for one in agreed if question in (None, one.question)][: 5 * SUGGESTED]
     found, suggested, questions = await call.read(
         lambda connection: (

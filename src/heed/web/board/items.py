@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 from sqlalchemy import Connection
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from heed.errors import MissingError
+from heed.errors import DataError, MissingError
 from heed.feedback import adjudication, asked, explorer, items
 from heed.feedback.asked import Question
 from heed.feedback.blindness import model_names, tells_its_author
@@ -22,7 +23,7 @@ from heed.people import audit
 from heed.project import Project
 from heed.statistics import Record
 from heed.texts import shown
-from heed.web.board import answer_form
+from heed.web.board import answer_form, suggestions
 from heed.web.board.common import (
     PAGE_SIZE,
     Before,
@@ -34,10 +35,10 @@ from heed.web.board.common import (
     Purpose,
     SearchText,
     board_page,
-    checked,
     numbers,
 )
 from heed.web.call import Call, Called
+from heed.web.errors import status_of
 from heed.web.markup import plain, render
 
 State = Annotated[
@@ -175,47 +176,73 @@ def shown_text(form: Form, text: str) -> Any:
     return plain(text) if form.reading == "plain" else render(text, heading=4)
 
 
-async def item_page(call: Called, item_id: ItemId, done: Done = None) -> HTMLResponse:
+async def item_page(call: Called, item_id: ItemId, done: Done = None, take: Choice = None) -> HTMLResponse:
     """One item with its whole history."""
     if done:
         await numbers(call, fresh=True)
+    return await page_of_item(call, item_id, take=take, done=done)
+
+
+async def page_of_item(
+    call: Call,
+    item_id: str,
+    *,
+    take: str | None = None,
+    typed: Mapping[str, Any] | None = None,
+    typed_gold: Mapping[str, Any] | None = None,
+    fault: DataError | None = None,
+    done: str | None = None,
+) -> HTMLResponse:
+    """The page of an item.
+
+    Args:
+        take: id of the answer that the decision begins with; None: the decision, or what most answers say.
+        typed: what stands in the form of the decision instead.
+        typed_gold: what stands in the form of the known answer, instead of what it is or what the answers agree in.
+        fault: why what was typed is refused.
+        done: what has just been done.
+    """
     found, question, forms = await call.read(lambda connection: detail(connection, item_id))
+    form = question.form
     return await board_page(
         call,
         "item",
         "items",
+        200 if fault is None else status_of(fault)[0],
         item=found,
         question=question,
         forms=forms,
-        show=lambda text: shown_text(question.form, text),
+        show=lambda text: shown_text(form, text),
         telling=telling(call.project, found),
-        decided=answer_form.filled(question.form, decision_of(found)),
-        expected=answer_form.filled(question.form, found.expected or agreed_answer(found)),
+        decided=beginning(form, forms, found, take) if typed is None else typed,
+        expected=_known_answer(form, forms, found) if typed_gold is None else typed_gold,
+        deciding=take is not None or typed is not None,
+        knowing=typed_gold is not None,
+        take_from=f"/board/items/{item_id}?take=",
+        fault=fault,
         done=done,
     )
+
+
+def _known_answer(form: Form, forms: dict[int, Form], found: ItemDetail) -> dict[str, Any]:
+    filled = answer_form.filled(form, found.expected or suggestions.agreed_answer(form, forms, found))
+    return filled | {"explanation": found.explanation, "purpose": found.summary.purpose}
+
+
+def beginning(form: Form, forms: dict[int, Form], found: ItemDetail, take: str | None) -> dict[str, Any]:
+    """What stands in the form of a decision at first: the answer ``take``, else the decision, else what most answers say."""
+    for one in found.answers:
+        if one.id == take:
+            return answer_form.filled(form, suggestions.taken(form, forms, one))
+    decided = suggestions.decision_of(found)
+    usual = suggestions.usual_answer(form, forms, suggestions.standing(found))
+    return answer_form.filled(form, usual if decided is None else decided)
 
 
 def telling(project: Project, found: ItemDetail) -> list[str]:
     """The words by which completions of an item tell who wrote them."""
     own = model_names(project.settings)
     return list(filter(None, (tells_its_author(completion.text, own) for completion in found.completions)))
-
-
-def decision_of(found: ItemDetail) -> dict[str, Any] | None:
-    """What was decided about an item, if anything was."""
-    decisions = [one.answer for one in found.answers if one.purpose == "adjudication" and one.superseded_by is None]
-    return decisions[-1] if decisions else None
-
-
-def agreed_answer(found: ItemDetail) -> dict[str, Any] | None:
-    """What an item's known answer would be: the decision, else what most answers say in each field."""
-    decided = decision_of(found)
-    if decided is not None:
-        return decided
-    standing = [one.answer for one in found.answers if one.purpose == "work" and one.superseded_by is None]
-    fields = {name for answer in standing for name in answer}
-    said = {name: [answer[name] for answer in standing if name in answer] for name in fields}
-    return {name: max(values, key=values.count) for name, values in said.items()} or None
 
 
 # Changing
@@ -283,46 +310,3 @@ async def make_item_gold(call: Called, item_id: ItemId, body: KnownAnswer) -> Re
 async def change_item(call: Called, item_id: ItemId, body: ItemChange) -> Response:
     """Set an item's priority, withdraw it, or restore it."""
     return await call.reply(lambda c: change(call, c, item_id, body))
-
-
-# By forms
-
-
-async def _filled(call: Call, item_id: str) -> tuple[Any, dict[str, Any]]:
-    """The form that was sent, and the answer in it in item order."""
-    given = await call.request.form()
-    found, question, _ = await call.read(lambda connection: detail(connection, item_id))
-    answer = answer_form.read_answer(question.form, len(found.completions), given)
-    return given, answer_form.in_item_words(question.form, answer)
-
-
-async def decide_by_form(call: Called, item_id: ItemId) -> Response:
-    """Decide, and go on to the next disputed item or back to this one."""
-    given, answer = await _filled(call, item_id)
-    texts = {name: str(given.get(name, "")) for name in ("note", "explanation")}
-    said = checked(Decision, texts | {"answer": answer, "make_gold": bool(given.get("gold"))})
-    explanation = said.explanation if said.make_gold else None
-    await call.write(lambda c: decide(call, c, item_id, said.answer, said.note, explanation))
-    on = "/board/disagreements" if given.get("next") == "queue" else f"/board/items/{item_id}"
-    return call.redirect(f"{on}?done=adjudicated")
-
-
-async def gold_by_form(call: Called, item_id: ItemId) -> Response:
-    """Give the item the known answer that was filled in."""
-    given, answer = await _filled(call, item_id)
-    texts = {"explanation": str(given.get("explanation", "")), "purpose": given.get("purpose", "gold")}
-    wanted = checked(KnownAnswer, texts | {"expected": answer})
-    await call.write(lambda c: make_gold(call, c, item_id, wanted.expected, wanted.explanation, wanted.purpose))
-    return call.redirect(f"/board/items/{item_id}?done=gold")
-
-
-async def change_by_form(call: Called, item_id: ItemId) -> Response:
-    """Set priority, withdraw or restore, as the button says."""
-    given = await call.request.form()
-    values = {key: given[key] for key in ("priority", "state", "purpose") if given.get(key)}
-    wanted = checked(ItemChange, values)
-    await call.write(lambda c: change(call, c, item_id, wanted))
-    done = {"withdrawn": "withdrawn", "active": "restored", "work": "restored"}.get(
-        wanted.state or wanted.purpose or "", "priority"
-    )
-    return call.redirect(f"/board/items/{item_id}?done={done}")

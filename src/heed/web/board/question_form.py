@@ -15,6 +15,7 @@ from heed.feedback.forms import Form
 KINDS = ("comparison", "rating", "ranking", "thumb", "edit", "demonstration", "critique")
 _FLAGS = {
     "comparison": ("tie", "both_bad", "strength"),
+    "ranking": ("partial",),
     "critique": ("spans", "note"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from heed.web.board import (
     audit_log,
+    decisions,
     disagreements,
     flags,
     gold,
@@ -48,10 +49,10 @@ _FORMS = (
     Route("POST", "/board/acts/invite", people_acts.invite, leads, "page"),
     Route("POST", "/board/acts/revoke", people_acts.revoke, leads, "page"),
     Route("POST", "/board/acts/reset", people_acts.reset, leads, "page"),
-    Route("POST", f"/board{_ONE}/decision", items.decide_by_form, leads, "page"),
-    Route("POST", f"/board{_ONE}/gold", items.gold_by_form, leads, "page"),
+    Route("POST", f"/board{_ONE}/decision", decisions.decide_by_form, leads, "page"),
+    Route("POST", f"/board{_ONE}/gold", decisions.gold_by_form, leads, "page"),
     Route("POST", f"/board{_ONE}/retirement", gold.retire_by_form, leads, "page"),
-    Route("POST", f"/board{_ONE}", items.change_by_form, leads, "page"),
+    Route("POST", f"/board{_ONE}", decisions.change_by_form, leads, "page"),
     Route("POST", f"/board{_QUESTION}", questions.edit, leads, "page"),
     Route("POST", f"/board{_QUESTION}/state", questions.state_by_form, leads, "page"),
     Route("POST", "/board/guidelines", guidelines.edit, leads, "page"),

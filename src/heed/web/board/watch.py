@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from pydantic import Field
 from sqlalchemy import Connection, Integer, cast, func, or_, select
 
-from heed.feedback.studio_schema import flags, items, qualifications, showings
+from heed.feedback.studio_schema import accounts, flags, items, qualifications, showings
 from heed.people.exclusions import excluded
 from heed.raters import progress, reading, statistics
 from heed.raters.columns import Answers
@@ -57,7 +57,9 @@ class Overview(Record):
     questions: tuple[Progress, ...]
     agreement: tuple[FieldAgreement, ...]
     gates: tuple[Gate, ...]
-    active: tuple[str, ...] = Field(description="who answered or was given something in the last ten minutes")
+    active: tuple[str, ...] = Field(
+        description="who answered or was given something in the last ten minutes, and may work"
+    )
     open_flags: int
     disputed: int = Field(description="items whose answers differ and that nobody has decided (count)")
     warnings: dict[str, tuple[Concern, ...]]
@@ -89,6 +91,7 @@ class _Counts:
     flags: dict[str, int]
     excluded: frozenset[str]
     leasing: tuple[str, ...]
+    away: frozenset[str]
     open_flags: int
     qualifications: dict[str, int]
     showings: dict[str, int]
@@ -155,6 +158,7 @@ def _count(connection: Connection, now: datetime) -> _Counts:
         flags=reading.flags_by_rater(connection),
         excluded=frozenset(excluded(connection)),
         leasing=tuple(sorted(connection.scalars(leasing))),
+        away=frozenset(connection.scalars(select(accounts.c.name).where(accounts.c.state != "active"))),
         open_flags=connection.scalar(open_flags) or 0,
         qualifications={row[0]: row[1] for row in connection.execute(tried)},
         showings={row[0]: row[1] for row in connection.execute(shown)},
@@ -177,7 +181,7 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
         questions=tuple(progress.progress_of(counts.items, answers, now)),
         agreement=tuple(progress.live_agreement(answers, counts.excluded, draws=_DRAWS)),
         gates=_gates(answers, counts),
-        active=tuple(sorted(recent | set(counts.leasing))),
+        active=tuple(sorted((recent | set(counts.leasing)) - counts.away)),
         open_flags=counts.open_flags,
         disputed=len(disputed),
         warnings={name: tuple(warnings) for name, warnings in concerns_of(people).items()},

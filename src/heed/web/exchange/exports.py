@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, get_args
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from heed.errors import DataError
-from heed.feedback import schema
 from heed.feedback.answer_files import (
     AnswerFormat,
     answer_pages,
@@ -22,7 +23,7 @@ from heed.feedback.answer_files import (
 )
 from heed.feedback.formats import ExportReport, FileFormat, RowWriter
 from heed.feedback.store import Store
-from heed.feedback.transfer import stored_pages
+from heed.feedback.transfer import count_feedback, stored_pages
 from heed.files import file_errors, sync_folder
 from heed.web.exchange import jobs
 from heed.web.exchange.webhooks import announce
@@ -32,6 +33,7 @@ MEDIA_TYPES = {"csv": "text/csv; charset=utf-8"}
 LINES_TYPE = "application/x-ndjson"
 
 _MOST_REASONS = 50
+_LONGEST_QUESTION = 40
 _NOTHING_YET: dict[str, Any] = {"after": 0, "bytes": 0, "written": 0, "left_out": {}, "dropped_fields": {}}
 
 
@@ -58,11 +60,11 @@ def _one_of(format: str, known: tuple[str, ...], what: str) -> None:
         raise DataError(f"format '{format[:40]}'", f"{what} are not written in it.", f"Use {', '.join(known)}.")
 
 
-def feedback_bytes(store: Store, format: FileFormat) -> Iterator[bytes]:
-    """All feedback as a stream of pages, as a whole file of this format; heed's own lines have corrected answers too."""
+def feedback_bytes(store: Store, format: FileFormat, question_id: str | None) -> Iterator[bytes]:
+    """The feedback as a stream of pages, as a whole file of this format; heed's own lines have corrected answers too."""
     writer = RowWriter(format)
     yield writer.header
-    for _, page in stored_pages(store, format == "heed"):
+    for _, page in stored_pages(store, format == "heed", question_id=question_id):
         yield b"".join(map(writer.encode, page))
 
 
@@ -100,18 +102,14 @@ def run_export(work: Work) -> None:
 
 
 def _begun(work: Work) -> dict[str, Any]:
-    store = work.project.store
-    report = dict(_NOTHING_YET)
+    store, parameters = work.project.store, work.job.parameters
+    report, question_id = dict(_NOTHING_YET), parameters.get("question_id")
     if work.job.kind == "export_answers":
         report["until"] = newest_answer(store)
-        total = count_answers(store, work.job.parameters.get("question_id"), report["until"])
+        total = count_answers(store, question_id, report["until"])
     else:
         report["until"] = store.newest_feedback()
-        table = schema.feedback
-        with store.reading() as connection:
-            total = connection.scalar(select(func.count()).where(table.c.number <= report["until"])) or 0
-            if work.job.parameters["format"] != "heed":
-                total -= connection.scalar(select(func.count(table.c.supersedes))) or 0
+        total = count_feedback(store, parameters["format"] == "heed", report["until"], question_id)
     work.note(total=total, report=report)
     return report
 
@@ -147,7 +145,8 @@ def _feedback_pages(
     writer = RowWriter(format, before)
     if not report["bytes"]:
         yield writer.header, {}
-    for after, page in stored_pages(store, format == "heed", report["after"], report["until"]):
+    of_question = parameters.get("question_id")
+    for after, page in stored_pages(store, format == "heed", report["after"], report["until"], of_question):
         data = b"".join(map(writer.encode, page))
         counts = {
             "written": writer.report.written,
@@ -174,5 +173,12 @@ def _finish(work: Work, partial: Path, report: dict[str, Any]) -> None:
 def file_name(job: jobs.Job) -> str:
     """What a browser is to call the file of a job."""
     what = "answers" if job.kind == "export_answers" else "feedback"
-    ending = "csv" if job.parameters["format"] == "csv" else "jsonl"
-    return f"heed-{what}-{job.created:%Y-%m-%d}.{ending}"
+    return name_of(what, job.parameters["format"], job.parameters.get("question", ""), job.created)
+
+
+def name_of(what: str, format: str, question: str, day: datetime) -> str:
+    """The name of a file of feedback or answers: what, how, about which question if not about all, when."""
+    safe = re.sub(r"\W+", "-", question).strip("-")[:_LONGEST_QUESTION].rstrip("-")
+    ending = "csv" if format == "csv" else "jsonl"
+    parts = ["heed", what, format, *filter(None, [safe]), f"{day:%Y-%m-%d}"]
+    return f"{'-'.join(parts)}.{ending}"

@@ -166,10 +166,9 @@ class _ItemAdder:
     def __call__(self, connection: Connection, piece: Sequence[ItemRow | BrokenRow], tally: Tally) -> Tally:
         done = add_item_rows(connection, self._question, piece, self._clock())
         items = [row for row in piece if isinstance(row, ItemRow)]
-        ignored = Counter(name for row in items for name in row.ignored)
         told = [(row.line, tells_its_author("\n".join(row.completions), self._own_names)) for row in items]
         telling = [(line, words[:_LONGEST_NAME]) for line, words in told if words]
-        return tally.plus(done.added, done.duplicates, done.broken, ignored, telling)
+        return tally.plus(done.added, done.duplicates, done.broken, passed_over(items), telling)
 
 
 @dataclass(frozen=True)
@@ -190,6 +189,11 @@ def parse_items(values: Sequence[dict[str, Any]], source: str) -> list[ItemRow |
         except RowError as error:
             rows.append(BrokenRow(place, str(error)))
     return rows
+
+
+def passed_over(rows: Sequence[ItemRow | BrokenRow]) -> Counter[str]:
+    """How often fields were named that an item has no place for."""
+    return Counter(name[:_LONGEST_NAME] for row in rows if isinstance(row, ItemRow) for name in row.ignored)
 
 
 def add_item_rows(

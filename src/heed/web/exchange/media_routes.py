@@ -9,6 +9,7 @@ from fastapi import File, UploadFile
 from pydantic import BaseModel
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from heed.config import ServeSettings
 from heed.people import audit
 from heed.web import media
 from heed.web.board.common import frame_values
@@ -19,8 +20,10 @@ from heed.web.routing import Route
 
 PLACE = "/board/media"
 
-_LARGEST_UPLOAD = 1025 * MEGABYTE
-"""A little more than ``serve.media_megabytes`` can be set to; what the project allows is checked in the handler."""
+
+def _largest_upload(settings: ServeSettings) -> int:
+    """A little more than the project allows for a file: the form around it."""
+    return (settings.media_megabytes + 1) * MEGABYTE
 
 
 class MediumFacts(BaseModel):
@@ -122,7 +125,7 @@ async def show(call: Called, medium_id: str) -> Response:
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", PLACE, gallery, leads, "page", "Pictures and videos"),
-    Route("POST", PLACE, add_by_form, leads, "page", "Add a picture or video", body_limit=_LARGEST_UPLOAD),
+    Route("POST", PLACE, add_by_form, leads, "page", "Add a picture or video", body_limit=_largest_upload),
     Route("POST", PLACE + "/{medium_id}", remove_by_form, leads, "page", "Delete a picture or video"),
     Route("GET", "/media/{medium_id}", show, signed_in, "file", "Picture or video", "read"),
     Route("GET", "/api/v1/media", everything, leads, summary="Pictures and videos", scope="read", model=AllMedia),
@@ -135,7 +138,7 @@ ROUTES: tuple[Route, ...] = (
         scope="manage",
         model=MediumFacts,
         status=201,
-        body_limit=_LARGEST_UPLOAD,
+        body_limit=_largest_upload,
     ),
     Route(
         "DELETE",

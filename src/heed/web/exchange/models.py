@@ -48,7 +48,7 @@ class JobList(BaseModel):
 
 
 class ExportAsked(Given):
-    """An export to a file: all feedback, or all answers of the studio, if need be of one question."""
+    """An export to a file: all feedback, or all answers of the studio; with ``question_id`` what one question led to."""
 
     what: Literal["feedback", "answers"]
     format: Short
@@ -69,11 +69,12 @@ class BrokenItem(BaseModel):
 
 
 class ItemsAdded(BaseModel):
-    """What became of the items: new, there already, and broken."""
+    """What became of the items: new, there already, broken, and fields passed over, by name and how often."""
 
     added: int
     duplicates: int
     broken: list[BrokenItem]
+    ignored: dict[str, int] = {}
 
 
 class WebhookShown(BaseModel):

@@ -95,7 +95,7 @@ async def export(call: Called) -> Response:
     what, _, format = str(form.get("what", "")).partition(".")
     if f"{what}.{format}" not in EXPORTS:
         raise DataError("the export", "nothing of this kind is written.", "Choose one of the list.")
-    question_id = str(form.get("question_id", "")) if what == "answers" else ""
+    question_id = str(form.get("question_id", ""))
     chosen: Literal["answers", "feedback"] = "answers" if what == "answers" else "feedback"
     given = ExportAsked(what=chosen, format=format, question_id=question_id[:200] or None)
     await call.write(lambda connection: transfers.ask_export(connection, call, given))

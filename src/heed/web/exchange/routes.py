@@ -34,7 +34,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Add items to a question",
         scope="manage",
         model=m.ItemsAdded,
-        body_limit=64 << 20,
+        body_limit=8 << 20,
     ),
     Route(
         "POST",

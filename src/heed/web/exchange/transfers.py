@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import Query
 from sqlalchemy import Connection
@@ -115,7 +116,8 @@ async def add_items(call: Called, question_id: str, given: ItemsGiven) -> Respon
         broken = [BrokenItem(place=row.line, reason=row.reason) for row in done.broken]
         details = {"added": done.added, "duplicates": done.duplicates, "broken": len(broken)}
         audit.record(connection, call.account.name, "items.add", question_id, details, call.now)
-        return ItemsAdded(added=done.added, duplicates=done.duplicates, broken=broken)
+        ignored = imports.passed_over(rows)
+        return ItemsAdded(added=done.added, duplicates=done.duplicates, broken=broken, ignored=ignored)
 
     return await call.reply(work)
 
@@ -161,12 +163,11 @@ def ask_export(connection: Connection, call: Call, given: ExportAsked) -> jobs.J
     parameters: dict[str, Any] = {"format": given.format}
     if given.what == "answers":
         exports.check_answer_format(given.format)
-        if given.question_id:
-            parameters["question_id"] = asked.question(connection, given.question_id).id
     else:
         exports.check_feedback_format(given.format)
-        if given.question_id:
-            raise DataError("an export of feedback", "it is of all questions.", "Leave question_id out.")
+    if given.question_id:
+        question = asked.question(connection, given.question_id)
+        parameters |= {"question_id": question.id, "question": question.name}
     kind: jobs.JobKind = "export_answers" if given.what == "answers" else "export_feedback"
     return jobs.create(connection, jobs.new_id(), kind, parameters, call.account.name, call.now)
 
@@ -187,19 +188,18 @@ async def fetch_file(call: Called, job_id: str) -> Response:
 async def export_now(
     call: Called, what: Literal["feedback", "answers"] = "feedback", format: Text = "", question_id: Text = ""
 ) -> Response:
-    """Feedback or answers as a stream, made while it is sent."""
-    store = call.project.store
+    """Feedback or answers, of one question or of all, as a stream that is made while it is sent."""
+    store, about = call.project.store, question_id or None
     if what == "answers":
         exports.check_answer_format(chosen := format or "lines")
-        if question_id:
-            await call.read(lambda connection: asked.question(connection, question_id))
-        pages = exports.answers_bytes(store, chosen, question_id or None)  # type: ignore[arg-type]
+        pages = exports.answers_bytes(store, chosen, about)  # type: ignore[arg-type]
     else:
         exports.check_feedback_format(chosen := format or "heed")
-        pages = exports.feedback_bytes(store, chosen)  # type: ignore[arg-type]
-    ending = "csv" if chosen == "csv" else "jsonl"
-    name = f'attachment; filename="heed-{what}-{call.now:%Y-%m-%d}.{ending}"'
-    return StreamingResponse(pages, media_type=_media_type(chosen), headers={"content-disposition": name})
+        pages = exports.feedback_bytes(store, chosen, about)  # type: ignore[arg-type]
+    question = "" if about is None else (await call.read(lambda connection: asked.question(connection, about))).name
+    name = quote(exports.name_of(what, chosen, question, call.now))
+    headers = {"content-disposition": f"attachment; filename*=utf-8''{name}"}
+    return StreamingResponse(pages, media_type=_media_type(chosen), headers=headers)
 
 
 def _media_type(format: str) -> str:

@@ -17,7 +17,7 @@ export function announce(text) {
  * @param {"" | "good" | "bad"} [kind]
  * @param {number} [seconds]
  */
-export function toast(text, kind = "", seconds = 6) {
+export function toast(text, kind = "", seconds = 5) {
   const room = document.getElementById("toasts");
   if (!room) return;
   const box = document.createElement("div");
@@ -33,8 +33,12 @@ export function toast(text, kind = "", seconds = 6) {
   box.append(words, close);
   room.append(box);
   announce(text);
+  // A pointer that lay there before the message came does not hold it: only one that moves onto it.
+  let held = false;
+  box.addEventListener("pointermove", (event) => { held ||= Boolean(event.movementX || event.movementY); });
+  box.addEventListener("pointerleave", () => { held = false; });
   const leave = () => {
-    if (box.matches(":hover, :focus-within")) setTimeout(leave, 1000);
+    if (held || box.matches(":focus-within")) setTimeout(leave, 1000);
     else box.remove();
   };
   setTimeout(leave, seconds * 1000);

@@ -33,6 +33,21 @@ _STANDING = select(
 ).where(questions.c.id == bindparam("question"))
 
 
+_trained = (
+    select(func.count(), func.count().filter(_done.exists()))
+    .select_from(items)
+    .where(items.c.question_id == bindparam("question"), items.c.purpose == "training", items.c.state == "active")
+)
+
+
+def known_progress(connection: Connection, rater: str, question_id: str, stage: Stage) -> tuple[int, int]:
+    """(done, all) of the items of the training or, in that stage, of the test."""
+    if stage == "qualification":
+        return qualification.progress(connection, rater, question_id)
+    count, done = connection.execute(_trained, {"rater": rater, "question": question_id}).one()
+    return done, count
+
+
 @dataclass(frozen=True)
 class Admission:
     """What a rater may do with a question, or what is needed first."""

@@ -11,26 +11,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from starlette.responses import JSONResponse, Response
 
 from heed.feedback import answers, asked, drafts, forms, leases, queue
 from heed.feedback.census import Census
 from heed.feedback.drafts import Draft
 from heed.feedback.forms import Form
-from heed.feedback.showings import Rater, Showing, form_of, showing_of
-from heed.feedback.studio_schema import items, showings
+from heed.feedback.showings import Rater, Showing, answered_by, form_of, showing_of
+from heed.feedback.studio_schema import items
 from heed.people import qualification
 from heed.web import markup
 from heed.web.call import Call, Called
 from heed.web.permissions import rates
 from heed.web.routing import Route
 from heed.web.studio import models as m
-from heed.web.studio.admission import admission, admitted
+from heed.web.studio.admission import admission, admitted, known_progress
 from heed.web.studio.content import Contents, Gathered
 
-AHEAD = 2
-"""Items that a rater holds: the one on the screen and the one after it."""
+AHEAD = 3
+"""Items that a rater holds: the one on the screen and two after it, with which one can go on without a network."""
 _RAW_TEXT_FOR = {"edit", "critique"}
 _ALL_RIGHT = 1 - 1e-9
 
@@ -54,12 +54,14 @@ class _Shown:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a transaction found to show; ``texts`` are what is to be rendered."""
+    """What a transaction found to show; ``texts`` are what is to be rendered, ``place`` and ``of`` as in the answer."""
 
     shown: tuple[_Shown, ...]
     texts: Gathered
     answered: int
     reason: str | None = None
+    place: int | None = None
+    of: int | None = None
 
 
 async def claim(call: Called, question: str) -> Response:
@@ -72,11 +74,9 @@ async def claim(call: Called, question: str) -> Response:
             item = qualification.next_item(connection, rater.name, question) if stage == "qualification" else None
             showing = queue.claim_known(connection, rater, question, stage, call.now, _chance, item)
             if showing is not None:
-                return _found(connection, (showing,), 0)
-        claimed = queue.claim(connection, rater, question, call.now, _chance, AHEAD, _census)
-        # A rater who sits down gets two at once, everybody else one for each that was answered.
-        if isinstance(claimed, queue.Claimed) and sum(not one.reopened for one in claimed.showings) < AHEAD:
-            claimed = queue.claim(connection, rater, question, call.now, _chance, AHEAD, _census, waits=False)
+                done, of = known_progress(connection, rater.name, question, stage)
+                return _found(connection, (showing,), 0, (done + 1, of))
+        claimed = _claim_all(connection, rater, question, call.now)
         if isinstance(claimed, queue.Nothing):
             return _Found((), {}, claimed.answered, claimed.reason)
         return _found(connection, claimed.showings, claimed.answered)
@@ -84,6 +84,18 @@ async def claim(call: Called, question: str) -> Response:
     found = await call.write(work)
     nothing = None if found.reason is None else {"reason": found.reason, "answered": found.answered}
     return JSONResponse({"showings": [_sent(one, found) for one in found.shown], "nothing": nothing})
+
+
+def _claim_all(connection: Connection, rater: Rater, question: str, now: datetime) -> queue.Claimed | queue.Nothing:
+    """As many as a rater may hold: who sits down gets them at once, everybody else one for each that was answered."""
+    claimed = queue.claim(connection, rater, question, now, _chance, AHEAD, _census)
+    held = 0
+    while (
+        isinstance(claimed, queue.Claimed)
+        and held < (held := sum(not one.reopened for one in claimed.showings)) < AHEAD
+    ):
+        claimed = queue.claim(connection, rater, question, now, _chance, AHEAD, _census, waits=False)
+    return claimed
 
 
 async def answer(call: Called, showing: str, given: m.AnswerGiven) -> Response:
@@ -185,9 +197,7 @@ async def list_questions(call: Called) -> Response:
     name = call.account.name
 
     def work(connection: Connection) -> dict[str, Any]:
-        mine = (showings.c.rater == name, showings.c.state == "answered")
-        counts = select(showings.c.question_id, func.count()).where(*mine).group_by(showings.c.question_id)
-        answered = {row[0]: row[1] for row in connection.execute(counts)}
+        answered = answered_by(connection, name)
         shown = [
             {
                 "id": one.id,
@@ -210,7 +220,12 @@ def rater_of(call: Call) -> Rater:
     return Rater(call.account.name, call.account.group)
 
 
-def _found(connection: Connection, held: tuple[Showing, ...], answered: int) -> _Found:
+def _found(
+    connection: Connection,
+    held: tuple[Showing, ...],
+    answered: int,
+    at: tuple[int | None, int | None] = (None, None),
+) -> _Found:
     kept = drafts.drafts_of(connection, [showing.id for showing in held])
     shown = []
     for showing in held:
@@ -220,7 +235,7 @@ def _found(connection: Connection, held: tuple[Showing, ...], answered: int) -> 
         confidence, note = (None, "") if before is None else (before.confidence, before.note)
         shown.append(_Shown(showing, form, kept.get(showing.id), wire, confidence, note))
     texts = _contents.gather(connection, held, [one.form.reading == "plain" for one in shown])
-    return _Found(tuple(shown), texts, answered)
+    return _Found(tuple(shown), texts, answered, None, *at)
 
 
 def _sent(one: _Shown, found: _Found) -> dict[str, Any]:
@@ -243,7 +258,7 @@ def _sent(one: _Shown, found: _Found) -> dict[str, Any]:
         "answer": one.answer,
         "confidence": one.confidence,
         "note": one.note,
-        "progress": {"answered": found.answered},
+        "progress": {"answered": found.answered, "place": found.place, "of": found.of},
     }
 
 

@@ -77,7 +77,11 @@ class DraftShown(BaseModel):
 
 
 class ProgressShown(BaseModel):
-    answered: int
+    answered: int = Field(description="items of this question that the rater has answered as work (count)")
+    place: int | None = Field(
+        description="which of the items of the training or the test this is, from 1; null for work"
+    )
+    of: int | None = Field(description="how many these are (count); null for work")
 
 
 class FormShown(BaseModel):

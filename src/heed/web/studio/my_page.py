@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from starlette.responses import Response
 
 from heed.contributions import Contribution, contributions_of
+from heed.feedback.showings import WORKED
 from heed.feedback.studio_schema import answers, questions, showings
 from heed.raters.agreement import Measured
 from heed.raters.reading import answers_near
@@ -60,7 +61,7 @@ class Used(BaseModel):
 class MyPage(BaseModel):
     """What somebody's page shows; of others it holds nothing but how often they agreed."""
 
-    answered: int = Field(description="items answered (count)")
+    answered: int = Field(description="items answered as work: training and tests do not count (count)")
     skipped: int = Field(description="items skipped (count)")
     active_seconds: float = Field(description="time spent on answers (seconds)")
     questions: list[AnsweredQuestion]
@@ -90,13 +91,14 @@ async def my_page(call: Called) -> Response:
 def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]) -> MyPage:
     table = showings
     shown = select(table.c.question_id, table.c.state, func.count(), func.sum(table.c.active_seconds))
-    rows = connection.execute(shown.where(table.c.rater == rater).group_by(table.c.question_id, table.c.state)).all()
+    mine = (table.c.rater == rater, table.c.purpose.in_(WORKED))
+    rows = connection.execute(shown.where(*mine).group_by(table.c.question_id, table.c.state)).all()
     answered = {question: count for question, state, count, _ in rows if state == "answered"}
     names = {row.id: row.name for row in connection.execute(select(questions.c.id, questions.c.name))}
     said = connection.scalar(select(func.count()).select_from(answers).where(answers.c.rater == rater)) or 0
     near = answers_near(connection, rater, _NEWEST, without=said % _TOGETHER)
     # Somebody who has done nothing yet has the same statistics, each saying why it is undefined.
-    mine = rater_statistics(near, {rater: 1}, {})[rater]
+    stands = rater_statistics(near, {rater: 1}, {})[rater]
     return MyPage(
         answered=sum(answered.values()),
         skipped=sum(count for _, state, count, _ in rows if state == "skipped"),
@@ -106,8 +108,8 @@ def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]
             for question, count in sorted(answered.items(), key=lambda entry: (-entry[1], names[entry[0]]))
         ],
         days=_by_day(connection, rater, now),
-        agreement=mine.agreement,
-        speed=mine.speed,
+        agreement=stands.agreement,
+        speed=stands.speed,
         newest=_NEWEST,
         used=used,
     )
@@ -116,7 +118,8 @@ def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]
 def _by_day(connection: Connection, rater: str, now: datetime) -> list[int]:
     """Answers on each of the last days (UTC), today last."""
     first = datetime.combine(now.date() - timedelta(days=_DAYS - 1), time(tzinfo=UTC))
-    mine = (answers.c.rater == rater, answers.c.created >= first, answers.c.supersedes.is_(None))
+    work = (answers.c.purpose.in_(WORKED), answers.c.supersedes.is_(None))
+    mine = (answers.c.rater == rater, answers.c.created >= first, *work)
     counts = Counter((created - first).days for created in connection.scalars(select(answers.c.created).where(*mine)))
     return [counts[day] for day in range(_DAYS)]
 

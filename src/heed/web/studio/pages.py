@@ -7,13 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import Query
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from heed.errors import MissingError
 from heed.feedback import asked
 from heed.feedback.asked import Question
-from heed.feedback.studio_schema import showings
+from heed.feedback.showings import answered_by
 from heed.people.shortcuts import DEFAULT_KEYS
 from heed.web.call import Call, Called
 from heed.web.markup import render
@@ -31,7 +31,7 @@ class _Desk:
     Attributes:
         questions: all that are not closed.
         admissions: what the rater may do with each, by the question's id.
-        answered: how many items of each the rater has answered, by the question's id.
+        answered: how many items of each the rater has answered as work, by the question's id.
     """
 
     questions: tuple[Question, ...]
@@ -54,13 +54,11 @@ async def work(call: Called, question: str = QuestionId, choose: str | None = No
 
 
 def _desk(connection: Connection, rater: str) -> _Desk:
-    mine = (showings.c.rater == rater, showings.c.state == "answered")
-    counts = select(showings.c.question_id, func.count().label("n")).where(*mine).group_by(showings.c.question_id)
     found = tuple(one for one in asked.questions_asked(connection) if one.state != "closed")
     return _Desk(
         found,
         {one.id: admission(connection, rater, one.id) for one in found},
-        {row.question_id: row.n for row in connection.execute(counts)},
+        answered_by(connection, rater),
     )
 
 

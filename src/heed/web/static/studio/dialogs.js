@@ -3,6 +3,7 @@
 import { ApiError, request } from "./api.js";
 import { make, t } from "./dom.js";
 import { actionName, keyOf, signOf } from "./keys.js";
+import { problemText } from "./problems.js";
 
 /** @typedef {import("./keys.js").Keys} Keys */
 /** @typedef {import("./storage.js").Drawer} Drawer */
@@ -22,6 +23,12 @@ export function askIn(id, done) {
   const dialog = dialogOf(id);
   const form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
   form.reset();
+  form.onkeydown = (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing || event.repeat) return;
+    // Not also for the item beneath, once the dialog is closed.
+    event.preventDefault();
+    form.requestSubmit();
+  };
   form.onsubmit = (event) => {
     event.preventDefault();
     const values = new FormData(form);
@@ -130,7 +137,7 @@ export class KeySettings {
       }
       this.keys.apply(before);
       this.show();
-      this.say(error.message);
+      this.say(problemText(error));
     }
   }
 

@@ -8,7 +8,7 @@ import { LETTERS, make, t } from "./dom.js";
  * @typedef {{
  *   id: string, expires: string, form: any, form_version: number, prompt: Turn[], completions: Completion[],
  *   draft: {draft: any, revision: number} | null, training: boolean, reopened: boolean, answer: any, confidence: number | null, note: string,
- *   progress: {answered: number},
+ *   progress: {answered: number, place: number | null, of: number | null},
  * }} Showing
  */
 

@@ -1,4 +1,4 @@
-/** The items that this rater holds: the one on the screen and the one after it, fetched before it is wanted. */
+/** The items that this rater holds: the one on the screen and the next ones, fetched before they are wanted. */
 
 import { request } from "./api.js";
 

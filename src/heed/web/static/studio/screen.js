@@ -8,10 +8,13 @@ export const byId = (id) => document.getElementById(id);
 const BUTTONS = ["submit", "undo", "skip", "flag"];
 
 export class Screen {
-  /** @param {() => void} again looks for an item once more @param {boolean} test whether answers are no work yet */
-  constructor(again, test) {
+  /** @param {() => void} again looks for an item once more */
+  constructor(again) {
     this.again = again;
-    byId("progress").hidden = test;
+    // Messages keep clear of the bar, however many lines it has.
+    new ResizeObserver(([{ target }]) => {
+      document.documentElement.style.setProperty("--bar", `${/** @type {HTMLElement} */ (target).offsetHeight}px`);
+    }).observe(byId("bar"));
   }
 
   /** Show an item, from its beginning. @param {HTMLElement} item @param {string[]} tags names of texts */
@@ -48,9 +51,9 @@ export class Screen {
     for (const name of BUTTONS) byId(name).disabled = !names.includes(name);
   }
 
-  /** @param {number} answered */
-  progress(answered) {
-    byId("progress").textContent = t("answered", { n: answered });
+  /** @param {string} text how far one is */
+  progress(text) {
+    byId("progress").textContent = text;
   }
 
   toTop() {

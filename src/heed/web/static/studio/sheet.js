@@ -31,6 +31,8 @@ export class Sheet {
   /** @param {Showing} showing @param {Item} item @param {Keys} keys @param {() => void} changed by the person */
   constructor(showing, item, keys, changed) {
     this.current = 0;
+    /** Parts that say what they need. @type {Part[]} */
+    this.wrong = [];
     /** @type {Context} */
     const context = {
       showing, keys, bodies: item.bodies, slots: item.slots, changed: () => this.changed(changed),
@@ -63,7 +65,7 @@ export class Sheet {
 
   /** @param {() => void} tell */
   changed(tell) {
-    for (const part of this.parts ?? []) part.complain("");
+    if (this.wrong.length) this.mark(this.gaps().filter(({ part }) => this.wrong.includes(part)));
     tell();
   }
 
@@ -93,14 +95,24 @@ export class Sheet {
 
   /** @param {string} key @param {string} action @returns {boolean} whether it meant anything to a part */
   press(key, action) {
-    const here = this.parts[this.current];
-    // A named key finds its part from anywhere; a digit belongs to where one is.
-    const others = action ? this.parts.filter((part) => part !== here) : [];
-    for (const part of here ? [here, ...others] : []) {
-      const result = part.press(key, action);
+    const result = this.parts[this.current]?.press(key, action) ?? "no";
+    if (result === "next") this.move(1);
+    return result !== "no" || this.fill(key, action);
+  }
+
+  /**
+   * A key that means nothing to the marked part may fill a gap elsewhere: before it, the nearest first, then after it.
+   * @param {string} key @param {string} action @returns {boolean} whether it did
+   */
+  fill(key, action) {
+    const others = [...this.parts.slice(0, this.current).reverse(), ...this.parts.slice(this.current + 1)];
+    for (const part of others) {
+      const result = part.fill(key, action);
       if (result === "no") continue;
-      if (part !== here) this.point(this.parts.indexOf(part));
-      if (result === "next") this.move(1);
+      if (result === "next") {
+        this.point(this.parts.indexOf(part));
+        this.move(1);
+      }
       return true;
     }
     return false;
@@ -120,6 +132,7 @@ export class Sheet {
 
   /** @param {Partial<State> | null} state */
   restore(state) {
+    this.mark([]);
     for (const [name, field] of this.fields) {
       try {
         field.restore(state?.fields?.[name] ?? null);
@@ -132,15 +145,30 @@ export class Sheet {
     this.noteBox.open = Boolean(this.note.value);
   }
 
-  /** @returns {boolean} whether it can be sent; if not, the first gap says what it needs and has the focus */
+  /** @returns {boolean} whether it can be sent; if not, every gap says what it needs, and the first has the focus */
   complete() {
-    const gap = this.fields.map(([, field]) => field.missing()).filter(Boolean)
-      .sort((one, other) => inDocument(one.part, other.part))[0];
-    if (!gap && this.state && Object.keys(this.state.fields).length) return true;
-    const part = gap?.part ?? this.parts[0];
-    part.complain(gap?.message ?? t("need_something"));
-    this.go(part);
+    const gaps = this.gaps();
+    if (!gaps.length && Object.keys(this.state?.fields ?? {}).length) return true;
+    this.mark(gaps.length ? gaps : [{ part: this.parts[0], message: t("need_something") }]);
+    this.go(this.wrong[0]);
     return false;
+  }
+
+  /** @returns {import("./fields/part.js").Missing[]} in the order of the screen */
+  gaps() {
+    return this.fields.flatMap(([, field]) => field.missing()).sort((one, other) => inDocument(one.part, other.part));
+  }
+
+  /** Let these parts say what they need, and no others. @param {import("./fields/part.js").Missing[]} gaps */
+  mark(gaps) {
+    for (const part of this.wrong) part.complain("");
+    for (const { part, message } of gaps) part.complain(message);
+    this.wrong = gaps.map(({ part }) => part);
+  }
+
+  /** What the rater is asked about before this is sent; "" for nothing. @returns {string} */
+  doubt() {
+    return this.fields.map(([, field]) => field.doubt?.() ?? "").filter(Boolean).join(" ");
   }
 
   close() {

@@ -11,6 +11,8 @@ export class Status {
     this.draft = draft;
     this.outbox = outbox;
     this.before = "";
+    /** What is asked before an answer is sent; "" for nothing. */
+    this.doubt = "";
     this.sent = false;
     outbox.addEventListener("change", () => this.show());
     outbox.addEventListener("sent", () => { this.sent = true; });
@@ -27,14 +29,21 @@ export class Status {
       else text = t(trouble.status === 0 ? "waiting_offline" : "waiting_server", { n: waiting });
       if (!this.outbox.kept) text += ` ${t("not_kept")}`;
     } else if (waiting) [kind, text] = ["", t("saving")];
+    if (this.doubt) [kind, text] = ["warn", this.doubt];
     if (text === this.before) return;
     this.before = text;
     this.place.className = `work-state ${kind}`;
     this.place.replaceChildren(text);
-    if (waiting && trouble?.status === 401) {
+    if (waiting && trouble?.status === 401 && !this.doubt) {
       const link = make("a", { href: `/sign-in?next=${encodeURIComponent(location.pathname)}` }, t("sign_in"));
       this.place.append(" ", link);
     }
+  }
+
+  /** Ask about an answer before it is sent; "" takes it back. @param {string} doubt */
+  ask(doubt) {
+    this.doubt = doubt;
+    this.show();
   }
 
   /** @param {"saving" | "saved" | "local" | ""} state of the draft */

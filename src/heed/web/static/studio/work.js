@@ -13,6 +13,7 @@ import { listenToKeys } from "./keyboard.js";
 import { Keys } from "./keys.js";
 import { Lease } from "./lease.js";
 import { Outbox } from "./outbox.js";
+import { problemText } from "./problems.js";
 import { Queue } from "./queue.js";
 import { Screen, byId, rememberInstructions } from "./screen.js";
 import { Sheet } from "./sheet.js";
@@ -26,6 +27,7 @@ const DATA = JSON.parse(document.getElementById("work-data")?.textContent || "{}
 const UNDONE_LOCALLY = 5;
 const RETRY = 15_000;
 const TEST = `/qualification/${DATA.question}`;
+const TESTED = DATA.stage === "qualification";
 
 class Work {
   constructor() {
@@ -35,7 +37,7 @@ class Work {
     this.keys = new Keys(Object.fromEntries(DATA.default_keys), this.drawer.get("keys") ?? DATA.keys);
     this.keySettings = new KeySettings(this.keys, this.drawer);
     this.clock = new WorkClock();
-    this.screen = new Screen(() => this.next(), DATA.stage === "qualification");
+    this.screen = new Screen(() => this.next());
     this.banners = new Banners(byId("banners"));
     this.status = new Status(byId("work-state"), byId("draft-state"), this.outbox);
     /** Answered here, though the server may not know yet. @type {Set<string>} */
@@ -109,7 +111,7 @@ class Work {
     this.seeking = true;
     try {
       await this.outbox.flush();
-      if (DATA.stage === "qualification" && (await this.testIsOver())) return;
+      if (TESTED && (await this.testIsOver())) return;
       await this.queue.load();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -159,9 +161,11 @@ class Work {
     if (this.draft.older) this.offerOlder(this.draft.older);
     this.screen.put(item.element, [
       ...(showing.training ? ["training"] : []),
-      ...(DATA.stage === "qualification" ? ["test"] : []),
+      ...(TESTED ? ["test"] : []),
       ...(showing.reopened ? ["reopened"] : []),
     ]);
+    // A test needs an answer to each of its items.
+    if (TESTED) this.screen.enable(["submit", "undo", "flag"]);
     this.clock.start(this.draft.before);
     this.lease.hold(showing.id, entry.deadline, showing.form.lease_minutes);
     announce(t("new_item"));
@@ -175,13 +179,17 @@ class Work {
     this.entry = this.sheet = this.draft = null;
     this.explaining = "";
     this.status.showDraft("");
+    this.status.ask("");
     this.banners.hide("older");
     byId("submit-text").textContent = t("submit");
   }
 
   showProgress() {
+    const { place, of } = this.entry?.showing.progress ?? { place: null, of: null };
     const waiting = this.outbox.letters.filter((letter) => letter.kind === "answer").length;
-    this.screen.progress(this.queue.answered + waiting);
+    if (place) this.screen.progress(t(TESTED ? "test_progress" : "training_progress", { place, of: of ?? place }));
+    // Neither the items of a test nor those that train count as answered.
+    else this.screen.progress(TESTED ? "" : t("answered", { n: this.queue.answered + waiting }));
   }
 
   showNothing() {
@@ -195,7 +203,7 @@ class Work {
     const here = encodeURIComponent(`/work?question=${DATA.question}`);
     const before = { sign_in: `/sign-in?next=${here}`, guidelines: `/guidelines?next=${here}`, qualification: TEST };
     if (Object.hasOwn(before, error.code)) location.assign(before[error.code]);
-    else this.screen.empty(t(offline ? "offline_title" : "fault_title"), offline ? t("offline_text") : error.message);
+    else this.screen.empty(t(offline ? "offline_title" : "fault_title"), offline ? t("offline_text") : problemText(error));
     if (error.passing) setTimeout(() => this.tryAgain(), RETRY);
   }
 
@@ -214,6 +222,7 @@ class Work {
   // What is said of it
 
   changed() {
+    this.status.ask("");
     this.draft?.change(this.sheet?.state ?? { fields: {}, confidence: null, note: "" }, this.clock.time);
   }
 
@@ -223,6 +232,11 @@ class Work {
       return;
     }
     if (!this.entry || !this.sheet?.complete()) return;
+    const doubt = this.sheet.doubt();
+    if (doubt && this.status.doubt !== doubt) {
+      this.status.ask(doubt);
+      return;
+    }
     const { entry } = this;
     const state = /** @type {State} */ (this.sheet.state);
     const { seconds, active } = this.clock.time;
@@ -248,7 +262,7 @@ class Work {
   sent({ letter, data }) {
     Draft.forget(this.drawer, letter.showing);
     const explaining = this.explaining === letter.showing;
-    if (letter.kind === "answer" && !explaining) this.queue.answered += 1;
+    if (letter.kind === "answer" && !explaining && !TESTED) this.queue.answered += 1;
     this.showProgress();
     if (explaining) this.explain(data?.feedback);
     else if (this.outbox.letters.length) return;
@@ -279,7 +293,7 @@ class Work {
       const { answer, confidence, note } = letter.body;
       Draft.rescue(this.drawer, letter.showing, { fields: answer, confidence, note });
     }
-    this.banners.show("refused", `${t("refused")} ${error.message}`, {
+    this.banners.show("refused", `${t("refused")} ${problemText(error)}`, {
       kind: "bad", buttons: [{ text: t("understood"), do: () => this.banners.hide("refused") }],
     });
     if (this.explaining === letter.showing || error.status === 422) this.next();
@@ -304,8 +318,8 @@ class Work {
       this.reopen({ showing: data.showing, deadline: moment.until(data.showing.expires) }, null);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      const text = error.status === 404 ? t("nothing_to_undo") : error.status === 0 ? t("undo_offline") : error.message;
-      toast(text, error.status === 404 ? "" : "bad");
+      const own = /** @type {Record<number, string>} */ ({ 0: "undo_offline", 404: "nothing_to_undo", 409: "undo_too_many" });
+      toast(own[error.status] ? t(own[error.status]) : problemText(error), error.status === 404 ? "" : "bad");
     }
   }
 
@@ -322,7 +336,7 @@ class Work {
 
   skip() {
     const { entry } = this;
-    if (!entry || this.explaining) return;
+    if (!entry || this.explaining || TESTED) return;
     askIn("skip-dialog", (values) => {
       const reason = [values.get("reason"), String(values.get("words") ?? "").trim()].filter(Boolean).join(": ");
       this.draft?.end();
@@ -342,7 +356,7 @@ class Work {
         toast(t("flagged"), "good");
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        toast(error.status === 0 ? t("flag_offline") : error.message, "bad");
+        toast(error.status === 0 ? t("flag_offline") : problemText(error), "bad");
       }
     });
   }

@@ -30,6 +30,7 @@ export class Comparison {
     const words = { label: field.label, help: field.help, optional: !field.required };
     this.part = new Part(words, this.choice.element, ...(field.strength ? [steps] : []));
     this.part.press = (_, action) => this.press(action);
+    this.part.fill = (_, action) => this.fill(action);
     this.parts = [this.part];
     this.show();
   }
@@ -38,12 +39,18 @@ export class Comparison {
   press(action) {
     if (this.choice.inputs.has(action)) {
       this.choice.press(action);
-      return this.winner && this.field.strength ? "done" : "next";
+      return this.choice.value === null ? "done" : "next";
     }
     const step = STRENGTHS.indexOf(/** @type {any} */ (action));
     if (step < 0 || !this.field.strength || !this.winner) return "no";
     this.strength.press(String(step + 1));
     return "next";
+  }
+
+  /** By how much is said when the mark has moved on already. @param {string} action @returns {"no" | "done" | "next"} */
+  fill(action) {
+    if (this.choice.inputs.has(action)) return this.choice.value === null ? this.press(action) : "no";
+    return this.strength.value === null && this.press(action) !== "no" ? "done" : "no";
   }
 
   get winner() {
@@ -76,6 +83,6 @@ export class Comparison {
   }
 
   missing() {
-    return this.field.required && !this.choice.value ? { part: this.part, message: t("need_choice") } : null;
+    return this.field.required && !this.choice.value ? [{ part: this.part, message: t("need_choice") }] : [];
   }
 }

@@ -41,6 +41,6 @@ export class Confidence {
   }
 
   missing() {
-    return null;
+    return [];
   }
 }

@@ -34,8 +34,8 @@ export class Critique {
   }
 
   missing() {
-    const open = this.field.required ? this.reviews.find((review) => review.value === null) : null;
-    return open ? { part: open.part, message: t("need_critique") } : null;
+    const open = this.field.required ? this.reviews.filter((review) => review.value === null) : [];
+    return open.map(({ part }) => ({ part, message: t("need_critique") }));
   }
 
   close() {
@@ -66,6 +66,7 @@ class Review {
     this.part = new Part({ label: field.label, help, optional: !field.required, about },
       ...(field.spans ? [this.marker, this.list] : []), ticks, this.noneLabel, ...(field.note ? [noteBox] : []));
     this.part.press = (key, action) => this.press(key, action);
+    this.part.fill = (_, action) => (action === "write" ? this.press("", action) : "no");
   }
 
   /** @param {number} place @param {string} name */

@@ -15,7 +15,7 @@ export class Demonstration {
       make("div", { class: "writing-box" }, this.area, context.keys.sign("write")),
     );
     this.area.setAttribute("aria-labelledby", this.part.labelId);
-    this.part.press = (_, action) => {
+    this.part.press = this.part.fill = (_, action) => {
       if (action !== "write") return "no";
       this.area.focus();
       return "done";
@@ -33,6 +33,6 @@ export class Demonstration {
   }
 
   missing() {
-    return this.field.required && !this.area.value.trim() ? { part: this.part, message: t("need_text") } : null;
+    return this.field.required && !this.area.value.trim() ? [{ part: this.part, message: t("need_text") }] : [];
   }
 }

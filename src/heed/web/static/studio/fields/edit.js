@@ -31,11 +31,10 @@ export class Edit {
   }
 
   missing() {
-    for (const editor of this.editors) {
-      if (!editor.text.trim()) return { part: editor.part, message: t("need_text") };
-      if (this.field.required && editor.value === null) return { part: editor.part, message: t("need_edit") };
-    }
-    return null;
+    return this.editors.flatMap(({ part, text, value }) => {
+      if (!text.trim()) return [{ part, message: t("need_text") }];
+      return this.field.required && value === null ? [{ part, message: t("need_edit") }] : [];
+    });
   }
 }
 
@@ -61,7 +60,7 @@ class Editor {
       make("div", { class: "row spread" }, this.count, this.reset),
     );
     this.area.setAttribute("aria-labelledby", this.part.labelId);
-    this.part.press = (_, action) => {
+    this.part.press = this.part.fill = (_, action) => {
       if (action !== "write") return "no";
       this.area.focus();
       return "done";

@@ -2,7 +2,8 @@
  * One stop on the way through an item: something to choose, tick or write, about the item or about one completion.
  *
  * A field is a class with `parts` (in the order of the screen), `state()` (what is there, complete or not; null for nothing)
- * and `restore(state)` (also of an answer that stands), and `missing()` (what is still needed, at which part, or null).
+ * and `restore(state)` (also of an answer that stands), and `missing()` (all that is still needed, each at its part).
+ * `doubt()`, where there is one, is what a rater is asked about before the answer is sent.
  */
 
 import { freshId, make, t } from "../dom.js";
@@ -44,6 +45,11 @@ export class Part {
      * "next": this part has its answer, on to the next
      */
     this.press = () => "no";
+    /**
+     * What a key does here while another part is marked: it may fill a gap, and never changes what was answered.
+     * @type {(key: string, action: string) => "no" | "done" | "next"} "done": the mark stays where it is; "next": it comes here
+     */
+    this.fill = () => "no";
     /** What has the focus when one comes here; null for the part itself. @type {HTMLElement | null} */
     this.landing = null;
   }

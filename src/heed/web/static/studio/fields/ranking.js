@@ -120,8 +120,15 @@ export class Ranking {
 
   missing() {
     const ranked = this.groups.flat().length;
-    if (ranked >= 2 || (ranked === 0 && !this.field.required)) return null;
-    const open = this.ranks.findIndex((rank) => rank === null);
-    return { part: this.parts[open], message: t("need_rank") };
+    const enough = this.field.partial === false ? this.count : Math.min(2, this.count);
+    if (ranked >= enough || (ranked === 0 && !this.field.required)) return [];
+    const message = t(enough === 2 ? "need_rank" : "need_ranks");
+    return this.parts.filter((_, place) => this.ranks[place] === null).map((part) => ({ part, message }));
+  }
+
+  /** What was left out without a word: who presses "–" has said it. @returns {string} "" for nothing */
+  doubt() {
+    const left = this.choices.filter(({ value }) => value === null).length;
+    return left && left < this.count ? t("rank_doubt", { n: left }) : "";
   }
 }

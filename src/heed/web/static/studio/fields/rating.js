@@ -50,9 +50,8 @@ export class Rating {
   }
 
   missing() {
-    if (!this.field.required) return null;
-    const open = this.scales.flat().find((scale) => scale.get() === null);
-    return open ? { part: open.part, message: t("need_score") } : null;
+    const open = this.field.required ? this.scales.flat().filter((scale) => scale.get() === null) : [];
+    return open.map(({ part }) => ({ part, message: t("need_score") }));
   }
 }
 

@@ -33,6 +33,7 @@ export class Thumb {
         choices.press(action);
         return choices.value === null ? "done" : "next";
       };
+      part.fill = (key, action) => (choices.value === null ? part.press(key, action) : "no");
       context.slots[place].append(make("div", { class: "judgement" }, part.element));
       return part;
     });
@@ -52,7 +53,7 @@ export class Thumb {
   }
 
   missing() {
-    const open = this.field.required ? this.choices.findIndex((choices) => choices.value === null) : -1;
-    return open < 0 ? null : { part: this.parts[open], message: t("need_choice") };
+    const open = this.parts.filter((_, place) => this.field.required && this.choices[place].value === null);
+    return open.map((part) => ({ part, message: t("need_choice") }));
   }
 }
