@@ -112,22 +112,45 @@ def load(size: Size, rows: Report) -> None:
     with _folder() as folder:
         site = make_site(folder, size.items, _RATERS)
         imported = size.items / site.import_seconds
-        rows.add(Row("import", imported, "items/s", target=5000, seconds=site.import_seconds))
+        rows.add(Row("import by Python", imported, "items/s", target=5000, seconds=site.import_seconds))
         with serving(folder) as server:
             steady = end_load(begin_load(site, server, every=1.0, seconds=size.seconds))
             _latency_rows("50 raters", steady, (60.0, 100.0), rows)
             fast = end_load(begin_load(site, server, every=0.0, seconds=size.seconds))
             _rate_rows("50 raters at full speed", fast, 200.0, rows)
             _while_importing(size, site, server, rows)
+            _import_alone(size, site, server, rows)
             rows.add(Row("memory after load", server.memory(), "MB"))
 
 
-def _while_importing(size: Size, site: Site, server: Server, rows: Report) -> None:
-    lines = (json.dumps(_as_line(size.items + number)) for number in range(size.items))
-    body = ("\n".join(lines) + "\n").encode()
+def _send_items(site: Site, server: Server, first: int, count: int) -> str:
+    """Begin an import of a file of items by HTTP; the job's id."""
+    lines = (json.dumps(_as_line(number)) for number in range(first, first + count))
     path = f"/api/v1/imports?kind=items&format=lines&question_id={site.question}&name=items.jsonl"
+    identity: str = server.post(path, ("\n".join(lines) + "\n").encode(), site.lead)["id"]
+    return identity
+
+
+def _import_alone(size: Size, site: Site, server: Server, rows: Report) -> None:
+    """A file by HTTP while nobody works: how quickly a lead's items are there."""
+    count = max(1, size.items // 4)
     begun = time.perf_counter()
-    job = server.post(path, body, site.lead)["id"]
+    job = _send_items(site, server, 2 * size.items, count)
+    while True:
+        with server.get(f"/api/v1/jobs/{job}", site.lead) as answer:
+            found = json.loads(answer.read())
+        if found["state"] == "failed":
+            raise RuntimeError(f"the import failed: {found['error']}")
+        if found["state"] == "done":
+            break
+        time.sleep(0.1)
+    seconds = time.perf_counter() - begun
+    rows.add(Row("import of a file through the server", count / seconds, "items/s", target=5000, seconds=seconds))
+
+
+def _while_importing(size: Size, site: Site, server: Server, rows: Report) -> None:
+    begun = time.perf_counter()
+    job = _send_items(site, server, size.items, size.items)
     raters = begin_load(site, server, every=1.0, seconds=size.seconds)
     done, ended = 0, 0.0
     while raters.poll() is None or not ended:

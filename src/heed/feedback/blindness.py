@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from pathlib import PurePath
 
-from heed.config import ProjectSettings
+from heed.config import NO_MODEL, ProjectSettings
 
 NAMES = (
     *("Alibaba", "Alpaca", "Anthropic", "Baichuan", "Bard", "ChatGLM", "ChatGPT", "Claude", "Cohere", "Copilot"),
@@ -25,15 +25,15 @@ _INTRODUCTION = re.compile(
     r"\b(?:language model|AI model|AI assistant|chat\s?bot|LLM)\b|我是[^。，\n]{0,20}(?:语言模型|人工智能助手|大模型)",
     re.IGNORECASE,
 )
-_SIGNS = (
-    *(name.lower() for name in NAMES),
-    *("language model", "ai model", "ai assistant", "chatbot", "chat bot", "llm", "我是"),
-)
+_LETTERS = re.compile(r"[a-z]+")
+_WORDS = frozenset(word for name in NAMES if name.isascii() for word in _LETTERS.findall(name.lower())[:1])
+_INTRODUCING = frozenset(("model", "assistant", "chatbot", "bot", "llm"))
+_OTHER_LETTERS = (*(name.lower() for name in NAMES if not name.isascii()), "我是")
 
 
 def model_names(settings: ProjectSettings) -> list[str]:
     """The name of a project's own model, without its folder or its owner on a hub."""
-    return [PurePath(settings.model).name]
+    return [] if settings.model == NO_MODEL else [PurePath(settings.model).name]
 
 
 def tells_its_author(text: str, own_names: Collection[str] = ()) -> str | None:
@@ -43,9 +43,16 @@ def tells_its_author(text: str, own_names: Collection[str] = ()) -> str | None:
         text: a completion.
         own_names: further names, such as that of the project's own model.
     """
-    found = _pattern(tuple(sorted(name for name in own_names if name.strip()))).search(text) or _INTRODUCTION.search(
-        text
-    )
+    names = tuple(sorted(name for name in own_names if name.strip()))
+    lowered = text.lower()
+    words = set(_LETTERS.findall(lowered))
+    if (
+        words.isdisjoint(_WORDS)
+        and words.isdisjoint(_INTRODUCING)
+        and not any(sign in lowered for sign in (*_OTHER_LETTERS, *(name.lower() for name in names)))
+    ):
+        return None  # nearly every text: ten times quicker than the patterns, and imports read every text
+    found = _pattern(names).search(text) or _INTRODUCTION.search(text)
     return None if found is None else " ".join(found[0].split())
 
 
