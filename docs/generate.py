@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from heed.client import Client, ItemsAdded, Showing
 from heed.config import ProjectSettings, SimulatedRaterSettings
 from heed.evaluate.report import ReportData
 from heed.web.permissions import Permission, administers, anyone, leads, rates, signed_in
@@ -45,16 +50,32 @@ An error has its status (401 nobody is signed in, 403 not allowed, 404 no such t
 ```
 
 With the header `Idempotency-Key` (1 to 128 printable characters, new for each request) a request that changes something is
-done once, however often it is sent: the same request again gets the same answer.
+done once, however often it is sent: the same request again gets the same answer, for a week. An upload is the same when its
+content is. The header does nothing for `POST /api/v1/questions/{question}/showings`, which asked again gives the same items
+by itself; for `DELETE /api/v1/media/{medium_id}`, which says 404 the second time; and for `PUT /api/v1/me/password`, which
+says 401 once the password that it names is the old one.
 
 Items come in as `POST /api/v1/questions/{question_id}/items`, or as a file by `POST /api/v1/imports`; their fields stand in
-[formats.md](formats.md#items). Answers in `POST /api/v1/showings/{showing}/answer` name places on the screen: 0 is the left
-or first one.
+[formats.md](formats.md#items). Rating goes by three calls: `GET /api/v1/questions` for the id of a question,
+`POST /api/v1/questions/{question}/showings` for what to judge (the first of `showings`; `form.fields` says what is asked), and
+`POST /api/v1/showings/{showing}/answer`.
 
 A webhook gets `{"id", "event", "created", "data"}` by POST, at least once, with the headers `Heed-Event`, `Heed-Delivery` and
 `Heed-Signature: t=TIME,v1=HEX`. `HEX` is the HMAC-SHA256 of `TIME.BODY` under the webhook's secret; refuse what is older than
 some minutes, and what `Heed-Delivery` says you have seen. Whatever is not answered with 2xx is tried again, 8 times in about
 15 hours."""
+
+ANSWERS_INTRODUCTION = """\
+`answer` is an object with an entry for each field of the form, under the field's `name`. What a rater sends is in the order of the
+screen: place 0 is the left or first completion of the showing, place 1 the next. An item's `expected`, and what exports tell, is in
+the item's own order: completion 0, or `a`, is the first one of `completions`. The server turns one into the other by
+the `shown_order` of the showing (place `k` showed completion `shown_order[k]`), which raters are not told. The answer that a
+reopened showing holds, and the `expected` of training feedback, are in the order of the screen too."""
+
+CLIENT_INTRODUCTION = """\
+`heed.client.Client(url, token)` is the API in Python; it comes with heed. A call that the network has lost is sent again with the
+same idempotency key. Errors are those of `heed.errors`: `SignInError` (401), `RefusedError` (403), `MissingError` (404),
+`ConflictError` (409), `LimitError` (429), `DataError` (what was sent is not usable), `ProjectError` (the server cannot be reached)."""
 
 REPORT_INTRODUCTION = """\
 `heed report` and `heed demo` write `report.json`; `report.html` shows the same numbers. What could not be computed is an
@@ -240,9 +261,68 @@ def route_lines(route: Route) -> Iterator[str]:
         yield body_table(route.model)
 
 
+def examples() -> ModuleType:
+    """docs/api_examples.py."""
+    spec = importlib.util.spec_from_file_location("api_examples", HERE / "api_examples.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(HERE / "api_examples.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["api_examples"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def answer_lines() -> Iterator[str]:
+    """An answer to each kind of field, on the screen and in an item."""
+    for example in examples().ANSWERS:
+        sent, kept = ({example.field["name"]: value} for value in (example.sent, example.kept))
+        order = f", where shown_order is {list(example.shown_order)}" if len(example.shown_order) > 1 else ""
+        yield f"### {example.kind}"
+        yield f"{example.shape[0].upper()}{example.shape[1:]}."
+        yield "\n".join(
+            (
+                "```text",
+                f"field:    {json.dumps(example.field)}",
+                f"answer:   {json.dumps(sent)}",
+                f"in item:  {json.dumps(kept)}{order}",
+                "```",
+            )
+        )
+
+
+def client_lines() -> Iterator[str]:
+    """The Python client: an example, its methods, and what they return."""
+    yield CLIENT_INTRODUCTION
+    yield f"```text\nfrom heed.client import Client\n\n\n{inspect.getsource(examples().judge_all)}```"
+    yield table(
+        ("call", "what it does"),
+        (
+            (f"`{name}{_parameters(method)}`", cell(_first_line(method)))
+            for name, method in vars(Client).items()
+            if inspect.isfunction(method) and not name.startswith("_")
+        ),
+    )
+    for kind in (Showing, ItemsAdded):
+        yield f"`{kind.__name__}`: {_first_line(kind)[:1].lower()}{_first_line(kind)[1:]}"
+        attributes = (inspect.getdoc(kind) or "").partition("Attributes:")[2]
+        described = re.findall(r"^    (\w+): (.*)$", attributes, re.MULTILINE)
+        yield table(("attribute", "meaning"), ((f"`{name}`", cell(told)) for name, told in described))
+
+
+def _first_line(what: Any) -> str:
+    return (inspect.getdoc(what) or "").partition("\n")[0]
+
+
+def _parameters(method: Any) -> str:
+    given = list(inspect.signature(method).parameters.values())[1:]
+    return f"({', '.join(one.name if one.default is one.empty else f'{one.name}=...' for one in given)})"
+
+
 def api_page() -> str:
     """docs/api.md."""
     parts = ["# The API", NOTICE, API_INTRODUCTION]
+    parts += ["## Answers by kind of field", ANSWERS_INTRODUCTION, *answer_lines()]
+    parts += ["## The Python client", *client_lines()]
     area = ""
     for route in sorted(all_routes(), key=lambda route: (route.path, route.method)):
         if not route.path.startswith("/api/"):

@@ -8,12 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from heed.config import ProjectSettings, load_settings
 from heed.feedback.schema import HEAD
+from heed.people import exclusions
 from heed.project import Cost, Project
 from heed.terminal import doctor
 
@@ -191,6 +193,24 @@ def test_export_and_import_lose_nothing(project: Path, tmp_path: Path) -> None:
         assert {c.text for c in one.store.completions()} == {c.text for c in other.store.completions()}
 
 
+def test_exports_say_what_became_of_people_excluded_from_training(project: Path) -> None:
+    given = [comparison(number, rater) for number in range(3) for rater in ("ann", "bob")]
+    heed(project, "feedback", "import", str(lines(project / "in.jsonl", *given)))
+    with Project.open(project) as opened:
+        now = datetime(2026, 3, 1, tzinfo=UTC)
+        opened.store.write(lambda connection: exclusions.exclude(connection, "ann", "in a hurry", "lead", now))
+    for arguments, count, words in (
+        (["a.jsonl"], 6, "3 of them are of people excluded from training"),
+        (["b.jsonl", "--excluded", "leave"], 3, "left out 3 judgments: of people excluded from training"),
+        (["c.csv"], 3, "left out 3 judgments: of people excluded from training"),
+        (["d.csv", "--excluded", "keep"], 6, "3 of them are of people excluded from training"),
+        (["e.jsonl", "--format", "trl"], 3, "left out 3 judgments: of people excluded from training"),
+    ):
+        done = heed(project, "feedback", "export", *arguments)
+        assert done.stdout == f"{count} judgments in {arguments[0]}\n"
+        assert words in done.stderr
+
+
 def test_an_id_that_belongs_to_another_text_is_refused(project: Path) -> None:
     ids = ["c0000000000000001", "c0000000000000002"]
     row = comparison(1) | {"completion_ids": ids}
@@ -319,3 +339,32 @@ def test_a_broken_pipe_is_no_traceback(project: Path) -> None:
     done = subprocess.run(["sh", "-c", command], cwd=project, capture_output=True, text=True, timeout=60)
     assert done.stdout == "[\n"
     assert "Traceback" not in done.stderr
+
+
+def test_a_project_to_collect_feedback_in_needs_no_model_until_one_is_trained(tmp_path: Path) -> None:
+    made = heed(tmp_path, "init", "ours", "--studio")
+    assert made.returncode == 0, made.stderr
+    assert "no model has been chosen yet" in made.stdout
+    assert "heed serve" in made.stdout
+    folder = tmp_path / "ours"
+    lines(tmp_path / "in.jsonl", *(comparison(number) for number in range(3)))
+    assert heed(folder, "feedback", "import", "../in.jsonl").stdout.startswith("3 judgments imported")
+    assert heed(folder, "feedback", "export", "out.jsonl").returncode == 0
+    assert len((folder / "out.jsonl").read_text().splitlines()) == 3
+    for command in (["sample"], ["loop"], ["chat"], ["train", "reward"]):
+        done = heed(folder, *command)
+        assert done.returncode == 2, command
+        assert "no model has been chosen" in done.stderr, (command, done.stderr)
+        assert "Set 'model' in heed.yaml" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert heed(folder, "runs").returncode == 0
+    checks = {check["name"]: check["state"] for check in json.loads(heed(folder, "doctor", "--json").stdout)}
+    assert (checks["base model"], checks["prompts"]) == ("missing", "missing")
+
+
+@pytest.mark.parametrize("more", [["--model", "m"], ["--prompts", "p"], ["--sandbox"]])
+def test_a_project_without_a_model_is_given_none(tmp_path: Path, more: list[str]) -> None:
+    done = heed(tmp_path, "init", "ours", "--studio", *more)
+    assert done.returncode == 2
+    assert "Leave --studio out" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ from heed.errors import (
     SignInError,
 )
 from heed.feedback import asked
-from heed.feedback.forms import default_form
+from heed.feedback.forms import check_answer, default_form, parse_form, to_item_order
 from heed.feedback.studio_schema import answers, items
 from heed.people import accounts, tokens
 from heed.project import Project
@@ -138,6 +140,56 @@ def test_a_rater_can_do_everything_by_program(served: Served) -> None:
             rater.answer(rater.next(served.question) or "", {"better": {"choice": "best"}})
 
 
+def test_what_a_showing_holds_is_told_by_name(served: Served) -> None:
+    with served.client() as lead, served.client("rio", "rater", "rate") as rater:
+        lead.add_items(served.question, pairs(20, 2))
+        first = rater.next(served.question)
+        assert first is not None
+        assert (first.reopened, first.answer, first.draft) == (False, None, None)
+        draft = {"better": {"choice": "right"}}
+        rater.send("PUT", f"/api/v1/showings/{first.id}/draft", {"draft": draft, "revision": 0})
+        again = rater.next(served.question)
+        assert again is not None
+        assert again.draft == {"draft": draft, "revision": 1}
+        said = {"better": {"choice": "right", "strength": 1}}
+        rater.answer(first, said)
+        reopened = rater.undo(served.question)
+        assert (reopened.reopened, reopened.answer) == (True, said)
+
+
+def test_the_example_of_the_documents_judges_what_there_is(served: Served, tmp_path: Path) -> None:
+    examples = api_examples()
+    judged = examples.judge_all(served.url, served.token("exa", "lead", "rate", "read", "manage"), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    own = [row for row in rows if row["rater"] == "exa"]
+    assert judged == len(own) > 0
+    (parcel,) = [row for row in own if row["external_id"] == "parcel-1"]
+    assert parcel["answer"] == {"better": {"choice": "a", "strength": 1}}
+    assert len((tmp_path / "feedback.jsonl").read_text().splitlines()) >= judged
+
+
+@pytest.mark.parametrize("kind", ["comparison", "rating", "ranking", "thumb", "edit", "demonstration", "critique"])
+def test_the_answers_of_the_documents_are_taken_and_kept_as_they_say(kind: str) -> None:
+    (example,) = [one for one in api_examples().ANSWERS if one.kind == kind]
+    name = example.field["name"]
+    form = parse_form({"title": "T", "fields": [example.field]})
+    sent = check_answer(form, {name: example.sent}, len(example.shown_order))
+    assert sent == {name: example.sent}
+    assert to_item_order(form, sent, example.shown_order) == {name: example.kept}
+
+
+def api_examples() -> Any:
+    """docs/api_examples.py."""
+    path = Path(__file__).parents[1] / "docs" / "api_examples.py"
+    spec = importlib.util.spec_from_file_location("api_examples", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["api_examples"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_an_answer_whose_receipt_was_lost_is_there_once(served: Served) -> None:
     with served.client() as lead, served.client("ria", "rater", "rate") as rater:
         lead.add_items(served.question, pairs(10, 2))
@@ -158,8 +210,10 @@ def test_items_go_in_once_whatever_is_lost_and_broken_ones_are_named(
     rows = [*pairs(100, 25), {"prompt": ""}, *pairs(100, 1)]
     told: list[int] = []
     served.lose[:] = ["answer", "request", "busy"]
+    rows[3]["metadata"] = {}
     with served.client() as lead:
         done = lead.add_items(served.question, iter(rows), told.append)
+    assert dict(done.ignored) == {"metadata": 1}
     assert (done.added, done.duplicates, [place for place, _ in done.broken]) == (25, 1, [25])
     assert told == [10, 20, 27]
     assert served.count(items) == before + 25

@@ -168,7 +168,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "report.md"])
+@pytest.mark.parametrize("name", ["settings.md", "report.md", "api.md"])
 def test_generated_pages_are_up_to_date(name: str) -> None:
     assert generator().PAGES[name]() == read(f"docs/{name}"), "run: make docs"
 

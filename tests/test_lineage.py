@@ -148,6 +148,28 @@ def test_full_lists_every_judgment_and_completion(loop):
     assert {leaf.id for rater in behind for leaf in rater.children} == {entry.id for entry in loop.said[1]}
 
 
+def test_a_run_without_parents_came_from_the_people_whose_imported_judgments_it_learned_from(tmp_path):
+    with make_project(tmp_path / "mine") as project:
+        prompt = project.store.add_prompts([("p", "train", "")])[0]
+        said = [Demonstration(rater=name, prompt_id=prompt, text=name, created=NOON) for name in ("ann", "bob")]
+        project.store.add_feedback(said)
+        run = project.begin_run("reward", {}, 0, [], [entry.id for entry in said])
+        run.finish({}, Cost())
+        lines = project.trace("reward-1").lines()
+        assert lines[1:] == [
+            "came from:",
+            "  human rater ann: 1 demonstration",
+            "  human rater bob: 1 demonstration",
+            "led to: nothing",
+        ]
+
+
+def test_a_run_led_to_what_it_sampled_before_what_was_made_from_that(loop):
+    trace = loop.project.trace("sample-3")
+    assert trace.results[0].label == "one of 20 by sample-3"
+    assert run_ids(trace.results) == ["reward-3", "policy-3"]
+
+
 def test_a_judgment_leads_to_its_rater_its_completions_and_what_learned_from_it(loop):
     said = loop.said[2][4]
     trace = loop.project.trace(said.id)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from heed.errors import ConfigError, HeedError, ProjectError
+from heed.errors import HeedError, ProjectError
 from heed.terminal import feedback, serve, stages
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
@@ -90,20 +90,25 @@ def init(
         Path | None, typer.Option(metavar="FILE", help='JSON lines with "prompt" and "completion".')
     ] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="The built-in world: nothing is downloaded.")] = False,
+    studio: Annotated[
+        bool, typer.Option("--studio", help="To collect feedback first: no model and no prompts yet.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the built-in world.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Make a project folder with a commented heed.yaml."""
-    from heed.terminal.init import init_from_files, init_sandbox, missing_options
+    from heed.terminal.init import check_alone, init_from_files, init_sandbox, init_studio, missing_options
     from heed.terminal.watcher import watching
 
+    check_alone(sandbox, studio, given=any(one is not None for one in (model, prompts, demonstrations)))
+    next_commands = "heed sample, then heed ask, then heed train reward; or heed loop"
     if sandbox:
-        if model is not None or prompts is not None or demonstrations is not None:
-            raise ConfigError(
-                "heed init --sandbox with a model or files", "the built-in world brings its own.", "Leave them out."
-            )
+        next_commands = "heed loop --rounds 1"
         with watching(quiet) as watcher:
             told = init_sandbox(name, seed, watcher)
+    elif studio:
+        next_commands = "heed serve"
+        told = init_studio(name)
     else:
         if model is None or prompts is None:
             raise missing_options(model, prompts)
@@ -111,10 +116,7 @@ def init(
     screen = console()
     screen.print(safe(f"project {name}: {'; '.join(told)}"), soft_wrap=True)
     if not quiet:
-        asked = (
-            "heed loop --rounds 1" if sandbox else "heed sample, then heed ask, then heed train reward; or heed loop"
-        )
-        screen.print(safe(f"next: cd {name}, look through heed.yaml, and give: {asked}"), soft_wrap=True)
+        screen.print(safe(f"next: cd {name}, look through heed.yaml, and give: {next_commands}"), soft_wrap=True)
 
 
 @app.command(rich_help_panel=_START)

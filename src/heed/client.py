@@ -18,8 +18,9 @@ import ipaddress
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -65,6 +66,9 @@ class Showing:
         prompt: the turns of the prompt, each with ``role`` and ``html``.
         completions: in the order shown, each with ``html`` and, where the form needs it, ``text``.
         training: whether the answer is explained at once.
+        reopened: whether it was answered before and is open for a change.
+        answer: the answer that stands where it is reopened, in the order shown; None otherwise.
+        draft: what was saved of an answer and not sent yet: ``{"draft": ..., "revision": ...}``; None where nothing was.
         raw: everything that the server sent.
     """
 
@@ -73,22 +77,32 @@ class Showing:
     prompt: list[dict[str, Any]]
     completions: list[dict[str, Any]]
     training: bool
+    reopened: bool
+    answer: dict[str, Any] | None
+    draft: dict[str, Any] | None
     raw: dict[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Showing:
         """A showing as the API tells it."""
-        parts = {name: values[name] for name in ("id", "form", "prompt", "completions", "training")}
-        return cls(**parts, raw=values)
+        return cls(raw=values, **{part.name: values[part.name] for part in fields(cls) if part.name != "raw"})
 
 
 @dataclass
 class ItemsAdded:
-    """What became of items: how many are new, how many were there, and broken ones by place (from 0) and reason."""
+    """What became of items.
+
+    Attributes:
+        added: how many are new.
+        duplicates: how many were there already.
+        broken: those that could not be used, by place (from 0) and reason.
+        ignored: fields that an item has no place for and that were passed over, by name and how often.
+    """
 
     added: int = 0
     duplicates: int = 0
     broken: list[tuple[int, str]] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
 class Client:
@@ -228,6 +242,7 @@ class Client:
             done.added += answer["added"]
             done.duplicates += answer["duplicates"]
             done.broken += [(sent + one["place"], one["reason"]) for one in answer["broken"]]
+            done.ignored.update(answer.get("ignored", {}))
             sent += len(chunk)
             progress(sent)
         return done
@@ -275,6 +290,7 @@ class Client:
         what: Literal["feedback", "answers"] = "feedback",
         format: str = "",
         question_id: str = "",
+        excluded: Literal["", "keep", "leave"] = "",
     ) -> int:
         """Write all feedback, or all answers of the studio, to a file: whole or not at all. How many bytes that is.
 
@@ -282,11 +298,14 @@ class Client:
             path: where to.
             what: judgments, or answers with how they were shown.
             format: heed (the default), csv, trl or hh for feedback; lines or csv for answers.
-            question_id: answers to this question alone.
+            question_id: of this question alone.
+            excluded: what people said who are excluded from training; "" keeps it in heed's own lines and leaves it out of
+                the other formats. For feedback only.
         """
         target = Path(path)
         partial = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:12]}.partial")
         query = {"what": what, "format": format, "question_id": question_id}
+        query |= {"excluded": excluded} if excluded else {}
         try:
             size = self._repeat(lambda: self._download("/api/v1/export", query, partial))
             os.replace(partial, target)

@@ -24,6 +24,9 @@ LARGEST_SEED = 2**31 - 1
 LARGEST_COUNT = 10**12
 """No machine does as much of anything: a count beyond it is a slip of the finger."""
 
+NO_MODEL = "none-chosen-yet"
+"""Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
+
 _LARGEST_NUMBER = 1e38  # float32, in which models compute, ends a little above
 _COLDEST = 1e-4  # below, logits divided by the temperature leave what float32 tells apart
 
@@ -292,7 +295,10 @@ class ProjectSettings(Settings):
     """The whole of ``heed.yaml``."""
 
     name: str = Field(description="name of the project")
-    model: str = Field(min_length=1, description="base model: a folder or a Hugging Face hub id")
+    model: str = Field(
+        min_length=1,
+        description=f"base model: a folder or a Hugging Face hub id; {NO_MODEL} where feedback comes first",
+    )
     prompts: str = Field(
         "prompts.jsonl",
         min_length=1,

@@ -135,8 +135,10 @@ class _Tracer:
 
     def _of_run(self, identity: str) -> Trace:
         run = self._runs[identity]
-        own = self._run_node(run)
-        return Trace(own, self._ancestors(run.parents), self._descendants(self._successors[identity]))
+        # What it learned from and sampled itself is the nearest of what it came from and led to.
+        origins = (*self._teachers(run), *self._ancestors(run.parents))
+        results = (*self._samples_of(run), *self._descendants(self._successors[identity]))
+        return Trace(self._run_node(run), origins, results)
 
     def _of_completion(self, identity: str) -> Trace:
         row = self._connection.execute(select(completions).where(completions.c.id == identity)).one()
@@ -217,11 +219,16 @@ class _Tracer:
             parts.append(f"round {run.round}")
         if run.parents:
             parts.append("from " + ", ".join(run.parents))
+        return TraceNode(run.id, "run", " · ".join(parts), run.parents, (*self._teachers(run), *self._samples_of(run)))
+
+    def _teachers(self, run: RunRecord) -> tuple[TraceNode, ...]:
+        """The raters whose judgments a run learned from."""
         learned = select(run_feedback.c.feedback_id).where(run_feedback.c.run_id == run.id)
-        children = self._by_rater(feedback.c.id.in_(learned)) if run.feedback else ()
-        return TraceNode(
-            run.id, "run", " · ".join(parts), run.parents, (*children, *self._samples(completions.c.run_id == run.id))
-        )
+        return self._by_rater(feedback.c.id.in_(learned)) if run.feedback else ()
+
+    def _samples_of(self, run: RunRecord) -> tuple[TraceNode, ...]:
+        """The completions that a run sampled."""
+        return self._samples(completions.c.run_id == run.id)
 
     # What people said, and of what
 

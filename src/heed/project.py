@@ -97,7 +97,7 @@ class Project:
         raise ProjectError(
             f"folder {start}",
             f"neither it nor a folder above it holds a {SETTINGS_FILE}.",
-            "Go into a project, or make one: heed init NAME --model MODEL --prompts FILE",
+            "Go into a project, or make one: heed init NAME --model MODEL --prompts FILE; or heed init NAME --studio",
         )
 
     def close(self) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heed.errors import DataError, ProjectError
+from heed.config import NO_MODEL
+from heed.errors import ConfigError, DataError, ProjectError
 from heed.feedback.store import PromptRecord
+from heed.folder import SETTINGS_FILE
 from heed.preflight import base_identity, check_prompts, check_raters
 from heed.project import Project
 from heed.questions import unique
@@ -63,7 +65,18 @@ class Sources:
         return self._model_of(tuned) if tuned is not None else (self._base_model(), "base")
 
     def _base_model(self) -> str:
-        """The model of ``heed.yaml``; a relative path that lies in the project starts there."""
+        """The model of ``heed.yaml``; a relative path that lies in the project starts there.
+
+        Raises:
+            ConfigError: none has been chosen.
+        """
+        if self.settings.model == NO_MODEL:
+            raise ConfigError(
+                f"{SETTINGS_FILE}: no model has been chosen",
+                f"this project was made to collect feedback first, and says 'model: {NO_MODEL}'.",
+                f"Set 'model' in {SETTINGS_FILE} to a model folder or a hub id; to sample, also write "
+                f"{self.settings.prompts}.",
+            )
         inside = self.project.folder / self.settings.model
         return str(inside if inside.is_dir() else self.settings.model)
 

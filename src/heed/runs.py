@@ -35,7 +35,7 @@ _STAGE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run has used: labels (judgments bought), tokens (processed by models) and wall-clock seconds."""
+    """What a run has used: labels (judgments given in it, not those that it learned from), tokens (processed by models) and wall-clock seconds."""
 
     labels: int = 0
     tokens: int = 0

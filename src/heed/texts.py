@@ -10,6 +10,7 @@ LONGEST_NAME = 200
 """Characters of a rater's or a group's name: the database keeps 255, and an id of another program fits as well."""
 
 _SHOWN = 80
+_LARGEST = 2**53
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 # Bidirectional controls could make text read otherwise than it stands, or leak into the page around it.
@@ -24,6 +25,35 @@ def text_fault(text: str) -> str | None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         return f"character {error.start} is a lone surrogate (U+{ord(text[error.start]):04X}), which has no UTF-8 form"
+    return None
+
+
+def json_fault(value: Any, deepest: int = 20, most: int = 20_000) -> str | None:
+    """Why ``value``, as a reader of JSON made it, cannot be kept and sent again as JSON, or None.
+
+    Args:
+        value: lists, dictionaries, texts, numbers, true, false and null.
+        deepest: levels of lists and dictionaries.
+        most: values in all.
+    """
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    seen = 0
+    while waiting:
+        one, depth = waiting.pop()
+        seen += 1
+        if seen > most:
+            return f"it holds more than {most:,} values"
+        if depth > deepest:
+            return f"it is nested more than {deepest} levels deep"
+        if isinstance(one, dict):
+            waiting += [(part, depth + 1) for pair in one.items() for part in pair]
+        elif isinstance(one, list):
+            waiting += [(part, depth + 1) for part in one]
+        elif isinstance(one, str):
+            if fault := text_fault(one):
+                return fault
+        elif isinstance(one, int | float) and not abs(one) <= _LARGEST:
+            return "a number is not finite, or larger than JSON keeps exactly"
     return None
 
 

@@ -16,6 +16,7 @@ from heed.feedback.item_files import ItemRow
 from heed.feedback.queue import Claimed, Nothing
 from heed.feedback.showings import Rater, Showing
 from heed.feedback.store import Store
+from heed.feedback.studio_schema import exclusions
 from heed.feedback.studio_schema import items as items_table
 from heed.feedback.studio_schema import showings as showings_table
 
@@ -118,13 +119,20 @@ def check_invariants(connection: Connection) -> None:
     """Levels are what showings say, overlap is kept, nobody saw an item twice, and nobody's judgments stand twice."""
     shown = connection.execute(select(showings_table)).all()
     said = connection.execute(select(answers.answers)).all()
-    taken = Counter(s.item_id for s in shown if s.purpose == "work" and s.state in ("leased", "answered"))
-    answered = {s.id: s.item_id for s in shown if s.purpose == "work" and s.ended is not None and s.state != "skipped"}
+    decided = connection.execute(select(exclusions).order_by(exclusions.c.number))
+    left_out = {name for name, out in {d.rater: d.excluded for d in decided}.items() if out}
+    work = [s for s in shown if s.purpose == "work" and s.state != "skipped"]
+    answered = {s.id: s.item_id for s in work if s.ended is not None and s.rater not in left_out}
+    held = [s.item_id for s in work if s.ended is None and s.state == "leased"]
+    taken = Counter([*held, *answered.values()])
     for item in connection.execute(select(items_table)):
         assert item.level == taken[item.id], f"item {item.id}: level {item.level}, places taken {taken[item.id]}"
         assert item.answers == Counter(answered.values())[item.id]
-        # Answers given elsewhere may be more than were asked for here.
-        assert item.level <= item.overlap or any(s.selector == "elsewhere" for s in shown if s.item_id == item.id)
+        # Answers given elsewhere may be more than were asked for here, and so may those of a rater who is included again.
+        more = any(s.selector == "elsewhere" for s in shown if s.item_id == item.id) or connection.scalar(
+            select(exclusions.c.number).limit(1)
+        )
+        assert item.level <= item.overlap or more
         open_to_work = item.state == "active" and item.purpose == "work" and not item.adjudicated
         assert item.available == (open_to_work and item.level < item.overlap)
     seen = Counter((s.item_id, s.rater) for s in shown if s.purpose in ("work", "gold"))

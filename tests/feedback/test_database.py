@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from heed.errors import ProjectError
@@ -210,3 +211,32 @@ def test_what_the_store_asks_sqlite_is_plain_sql(store):
     for statement in statements:
         for only_sqlite in ("INSERT OR", "ON CONFLICT", "ROWID", "PRAGMA", "JSON_EXTRACT", "STRFTIME", "GLOB"):
             assert only_sqlite not in statement
+
+
+def test_a_database_is_there_until_its_file_is_moved_or_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "heed.db"
+    engine = database.open_database(f"sqlite:///{path}")
+    assert database.database_is_there(engine)
+    path.rename(tmp_path / "elsewhere.db")
+    assert not database.database_is_there(engine)
+    path.write_bytes(b"")
+    assert not database.database_is_there(engine)
+    (tmp_path / "elsewhere.db").rename(path)
+    assert database.database_is_there(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "terminating connection due to administrator command",
+        "the connection is closed",
+        "consuming input failed: server closed the connection unexpectedly",
+        'connection to server at "10.0.0.5", port 5432 failed: FATAL:  the database system is shutting down',
+    ],
+)
+def test_a_server_that_goes_away_is_told_as_one_that_cannot_be_reached(tmp_path: Path, message: str) -> None:
+    engine = database.open_database(f"sqlite:///{tmp_path / 'heed.db'}")
+    with pytest.raises(ProjectError, match="cannot be reached"), database.database_errors(engine):
+        raise OperationalError("SELECT 1", {}, Exception(message))
+    engine.dispose()

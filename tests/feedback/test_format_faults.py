@@ -72,6 +72,11 @@ HEED_FAULTS = [
     (dumps({name: VOTE[name] for name in VOTE if name != "choice"}), "'choice' is missing"),
     (dumps({name: VOTE[name] for name in VOTE if name != "kind"}), "'kind' is missing"),
     (dumps({**VOTE, "prompt_id": "p1"}), "'prompt_id' follows"),
+    (
+        dumps({**VOTE, "id": "f0123456789abcdef"}),
+        "id 'f0123456789abcdef' does not fit: by its content this judgment is f",
+    ),
+    (dumps({**VOTE, "id": 7}), "id is a number, not text"),
     (dumps({**VOTE, "rater": None}), "rater"),
     (dumps({**RATING, "scores": {"polite": 9}}), "polite 9 is off its scale 1 to 5"),
     (dumps({**VOTE, "kind": "edit", "completions": ["x"], "edited": "x"}), "unknown field 'choice'"),

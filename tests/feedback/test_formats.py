@@ -18,7 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heed.errors import DataError
-from heed.feedback.formats import MAX_ROW_BYTES, UNKNOWN_TIME, BrokenRow, Row, detect_format, read_rows, write_rows
+from heed.feedback.formats import (
+    MAX_ROW_BYTES,
+    UNKNOWN_TIME,
+    BrokenRow,
+    Row,
+    detect_format,
+    read_rows,
+    table,
+    write_rows,
+)
 from heed.feedback.kinds import KINDS, Demonstration, Message, completion_id, parse_feedback, prompt_id
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -224,6 +233,31 @@ def test_every_type_and_form_that_trl_documents(
     assert feedback["kind"] == kind
     assert feedback[{"comparison": "choice", "thumb": "up", "demonstration": "text"}[kind]] == answer
     assert (row.feedback.rater, row.feedback.created, row.feedback.source) == ("ann", UNKNOWN_TIME, "x.jsonl:1")
+
+
+def test_heed_lines_name_each_judgment_so_that_a_correction_points_to_one(tmp_path: Path) -> None:
+    first = Demonstration(rater="r", prompt_id=prompt_id("p"), text="one", created=UNKNOWN_TIME)
+    second = first.model_copy(update={"text": "two", "supersedes": first.id})
+    write_rows([Row("p", (), first), Row("p", (), second)], tmp_path / "x", "heed")
+    written = [json.loads(line) for line in (tmp_path / "x").read_text().splitlines()]
+    assert [line["id"] for line in written] == [first.id, second.id]
+    assert written[1]["supersedes"] == written[0]["id"]
+    # Lines without ids, and with none told, are the same judgments.
+    without = [{name: value for name, value in line.items() if name != "id"} for line in written]
+    for told in (written, without, [{**line, "id": None} for line in written]):
+        read = [row.feedback.id for row in read_rows(lines(tmp_path / "y", *told))]
+        assert read == [first.id, second.id]
+
+
+def test_a_line_that_was_changed_under_its_id_is_broken_and_says_why(tmp_path: Path) -> None:
+    said = Demonstration(rater="r", prompt_id=prompt_id("p"), text="one", created=UNKNOWN_TIME)
+    write_rows([Row("p", (), said)], tmp_path / "x", "heed")
+    changed = {**json.loads((tmp_path / "x").read_text()), "text": "two"}
+    (broken,) = read_rows(lines(tmp_path / "y", changed))
+    meant = said.model_copy(update={"text": "two"}).id
+    assert isinstance(broken, BrokenRow)
+    assert said.id in broken.reason
+    assert meant in broken.reason
 
 
 def test_columns_that_heed_does_not_know_are_named(tmp_path: Path) -> None:
@@ -484,3 +518,12 @@ def test_a_cell_that_somebody_else_wrote_with_an_apostrophe_keeps_it(tmp_path: P
     (row,) = read_rows(tmp_path / "x.csv", "csv")
     assert isinstance(row, Row)
     assert (row.prompt, row.feedback.text) == ("'tis so?", "'Tis.")
+
+
+@pytest.mark.parametrize(
+    "cell", [" =1+1", "  @SUM(A1)", "\u00a0+1", "\u3000-1", "\n =1", "' =1", " a", "''  =x", "' a"]
+)
+def test_no_cell_is_a_formula_behind_blanks_either_and_all_are_read_as_they_were(cell: str) -> None:
+    written = table.harmless(cell)
+    assert written.lstrip()[:1] not in "=+-@"
+    assert table.as_written(written) == cell

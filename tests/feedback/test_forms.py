@@ -530,3 +530,13 @@ def test_the_units_that_raters_can_agree_on() -> None:
         "wrong.rude@0": ("nominal", "yes"),
         "wrong.false@0": ("nominal", "no"),
     }
+
+
+def test_a_ranking_may_want_every_completion_placed_but_not_of_what_is_known() -> None:
+    partial = {"order": {"groups": [[0], [2]]}}
+    whole = form("ranking", partial=False)
+    assert check_answer(form("ranking"), partial, 3) == partial
+    with pytest.raises(DataError, match="1 of 3 completions are not ranked"):
+        check_answer(whole, partial, 3)
+    assert check_answer(whole, {"order": {"groups": [[1, 0], [2]]}}, 3) == {"order": {"groups": [[0, 1], [2]]}}
+    assert check_expected(whole, partial, 3) == partial

@@ -61,6 +61,18 @@ def test_json_lines_carry_every_field(tmp_path: Path) -> None:
     )
 
 
+def test_an_id_has_two_names_that_must_not_differ(tmp_path: Path) -> None:
+    rows = ({"prompt": "p", "id": 7}, {"prompt": "p", "id": "7", "external_id": 7, "metadata": {"x": 1}, "split": "a"})
+    found = list(read_items(lines_file(tmp_path / "x.jsonl", *rows)))
+    assert [(row.external_id, row.ignored) for row in found] == [("7", ()), ("7", ("metadata", "split"))]
+    (tmp_path / "x.csv").write_text("prompt,id,external_id\np,e1,\nq,,e2\n")
+    assert [row.external_id for row in read_items(tmp_path / "x.csv")] == ["e1", "e2"]
+    assert "both external_id and id" in reason(
+        lines_file(tmp_path / "y.jsonl", {"prompt": "p", "id": "1", "external_id": "2"})
+    )
+    assert "id has 256 characters" in reason(lines_file(tmp_path / "z.jsonl", {"prompt": "p", "id": "x" * 256}))
+
+
 def test_what_is_not_given_has_its_default_and_the_source_is_the_line(tmp_path: Path) -> None:
     rows = list(read_items(lines_file(tmp_path / "x.jsonl", "", {"prompt": "p", "overlap": None}, {"prompt": "q"})))
     assert rows[0] == ItemRow("p", (), source="x.jsonl:2", line=2)

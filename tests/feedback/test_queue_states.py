@@ -18,6 +18,7 @@ from heed.feedback.forms import to_shown_order
 from heed.feedback.queue import Claimed
 from heed.feedback.showings import form_of, showing_of
 from heed.feedback.store import Store
+from heed.people import exclusions
 
 RATERS = (("ann", "east"), ("bob", "east"), ("cid", "west"), ("dee", ""))
 WHO = st.sampled_from(range(len(RATERS)))
@@ -114,6 +115,11 @@ def machine(fresh) -> type[RuleBasedStateMachine]:
         @rule(who=WHO)
         def is_paused(self, who: int) -> None:
             self.store.write(lambda c: leases.release(c, self.raters[who], self.studio.now))
+
+        @rule(who=WHO, back=st.booleans())
+        def is_excluded(self, who: int, back: bool) -> None:
+            act = exclusions.include if back else exclusions.exclude
+            self.store.write(lambda c: act(c, self.raters[who].name, "as told", "lead", self.studio.now))
 
         @rule(which=st.integers(0, 4), back=st.booleans())
         def is_withdrawn(self, which: int, back: bool) -> None:

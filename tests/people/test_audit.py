@@ -9,11 +9,12 @@ import threading
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from townsfolk import NOON, later
+from townsfolk import NOON, later, person
 
 from heed.errors import DataError, ProjectError
 from heed.feedback.store import Store
 from heed.people import audit
+from heed.people.secrets import load_secrets
 
 
 def fill(store: Store, count: int = 6) -> None:
@@ -228,3 +229,22 @@ def test_pages_of_entries_are_newest_first_and_narrowed(store):
         assert [entry.actor for entry in audit.entries(connection, subject="rater 2")] == ["bob", "ann"]
         assert [entry.number for entry in audit.entries(connection, action="account.role")] == [7]
         assert len(audit.entries(connection, actor="ann")) == 6
+
+
+def test_a_log_that_vanished_as_a_whole_shows_by_the_accounts_and_secrets_that_are_left(store, tmp_path):
+    def gone() -> list[str]:
+        with store.reading() as connection:
+            return [fault.reason for fault in audit.gone(connection, tmp_path, audit.read_head(tmp_path))]
+
+    assert gone() == []
+    person(store, "ann")
+    (emptied,) = gone()
+    assert "accounts and not one entry" in emptied
+    fill(store)
+    assert gone() == []
+    load_secrets(tmp_path)
+    (headless,) = gone()
+    assert audit.HEAD_FILE in headless
+    with store.reading() as connection:
+        audit.write_head(tmp_path, audit.head(connection))
+    assert gone() == []

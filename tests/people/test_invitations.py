@@ -235,3 +235,33 @@ def test_the_log_tells_who_invited_whom_and_is_whole(store):
         assert [entry.action for entry in audit.entries(connection)] == ["account.make", "invitation.make"]
         assert audit.entries(connection)[0].details["by"] == "boss"
         assert audit.verify(connection) == []
+
+
+def test_a_reset_link_opens_nothing_once_its_owner_has_another_password(store):
+    ann = person(store, "ann", password=PASSWORD)
+    secret = store.write(lambda c: invitations.reset_link(c, ann.id, OPERATOR, NOON))
+    store.write(
+        lambda c: accounts.change_password(c, ann.id, hash_password("another one entirely", "ann"), later(hours=1))
+    )
+    with pytest.raises(MissingError):
+        accept(store, secret, now=later(hours=2))
+
+
+@pytest.mark.parametrize("act", ["close", "demote"])
+def test_links_end_with_the_right_to_make_them(store, act):
+    lea = person(store, "lea", "admin")
+    person(store, "zoe", "admin")
+
+    def made(role: str, name: str) -> str:
+        return store.write(lambda c: invitations.invite(c, role, "", name, "", lea, NOON))
+
+    rater, admin = made("rater", "rob"), made("admin", "adam")
+    if act == "close":
+        store.write(lambda c: managing.close(c, lea.id, "left", OPERATOR, later(hours=1)))
+    else:
+        store.write(lambda c: managing.set_role(c, lea.id, "lead", OPERATOR, later(hours=1)))
+    with store.reading() as connection:
+        still = [invitations.look_up(connection, secret, later(hours=2)) is not None for secret in (rater, admin)]
+        (entry,) = audit.entries(connection, action="invitation.revoke")
+    assert still == [act == "demote", False]
+    assert (entry.subject, len(entry.details["ids"])) == ("lea", 2 - still.count(True))

@@ -83,3 +83,13 @@ def test_unused_buckets_are_forgotten(store):
     tries(store, [NOON])
     assert store.write(lambda c: limits.forget(c, later(hours=23))) == 0
     assert store.write(lambda c: limits.forget(c, later(hours=25))) == 1
+
+
+def test_an_empty_bucket_fills_again_after_the_clock_was_set_back(store):
+    assert tries(store, [NOON] * 4) == [True, True, True, False]
+    assert tries(store, [later(hours=-5), later(hours=-5), later(hours=-5, seconds=11)]) == [True, False, True]
+
+
+def test_clocks_that_differ_a_little_give_nothing_away(store):
+    assert tries(store, [NOON] * 3) == [True] * 3
+    assert tries(store, [later(seconds=-3), NOON, later(seconds=-3)]) == [False] * 3

@@ -249,3 +249,37 @@ def test_the_rate_is_that_of_the_last_day_and_the_rest_follows_from_it(sheet: Sh
     assert one.hours == pytest.approx(30 / (3 / 24))
     assert one.open == 18
     assert (two.rate, two.hours) == (None, 0.0)
+
+
+def two_fields(sheet: Sheet) -> None:
+    """Four raters who always agree on an easy field; one of them goes by chance in the other."""
+    rng = random.Random(5)
+    for item in range(40):
+        for rater in ("ann", "bob", "cy", "troll"):
+            better = rng.choice("abc") if rater == "troll" else "a" if item % 2 else "b"
+            units = (Unit("better", "@", "nominal", better), Unit("polite", "0@", "nominal", "yes"))
+            sheet.add(rater, f"i{item}", better, units=units)
+
+
+def test_agreement_is_told_by_field_so_that_an_easy_one_hides_nothing(sheet: Sheet) -> None:
+    two_fields(sheet)
+    troll = sheet.statistics()["troll"]
+    shares = {one.field: one.agreement for one in troll.by_field}
+    others = [row for row in sheet.rows if row.rater != "troll"]
+    alike = [
+        mean(row.units[0].value == other.units[0].value for other in others if other.item == row.item)
+        for row in sheet.rows
+        if row.rater == "troll"
+    ]
+    assert shares["better"].estimate == pytest.approx(mean(alike))
+    assert shares["polite"].estimate == 1.0
+    assert troll.agreement.estimate == pytest.approx((mean(alike) + 1) / 2)
+    assert {one.question for one in troll.by_field} == {"q"}
+
+
+def test_who_disagrees_in_one_field_alone_is_a_concern(sheet: Sheet) -> None:
+    two_fields(sheet)
+    warning = concerns(sheet, "troll")["agreement"]
+    assert warning.field == "better"
+    assert warning.reason.startswith("better: ")
+    assert concerns(sheet, "ann") == {}

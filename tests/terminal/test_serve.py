@@ -102,6 +102,68 @@ def test_a_fresh_project_is_served_and_its_first_admin_comes_in_by_a_link_that_h
     assert actions == ["invitation.first", "account.make"]
 
 
+def test_a_database_that_others_can_read_is_told_once_and_its_mode_left_alone(project: Path) -> None:
+    project.chmod(0o755)
+    (project / "heed.db").chmod(0o644)
+    with serving(project) as (process, _):
+        told = end(process)
+    assert told.count("warning:") == 1
+    assert f"can read heed.db (mode 0644). To close the folder to them: chmod 700 {project}" in told
+    assert stat.S_IMODE((project / "heed.db").stat().st_mode) == 0o644
+    for path, mode in ((project, 0o700), (project / "heed.db", 0o600)):
+        path.chmod(mode)
+        with serving(project) as (process, _):
+            assert "warning" not in end(process)
+        project.chmod(0o755)
+
+
+def fenced(document: str, heading: str) -> list[str]:
+    """The commands of a section of a document."""
+    section = (Path(__file__).parents[2] / "docs" / document).read_text("utf-8").split(f"## {heading}\n")[1]
+    return re.findall(r"^\$ (.*)$", section.split("\n## ")[0], re.MULTILINE)
+
+
+def test_the_backup_of_the_documents_brings_back_all_that_was_there(tmp_path: Path) -> None:
+    live, copy, restored = tmp_path / "srv", tmp_path / "kept", tmp_path / "new"
+    assert heed(tmp_path, "init", "srv", "--studio").returncode == 0
+    with Project(live) as opened:
+        token, question = opened.store.write(lead_and_question)
+    headers = {"authorization": f"Bearer {token}"}
+    commands = fenced("server.md", "Backup and restore")
+    saving, restoring = commands[:3], commands[3:6]
+    assert {command.split()[0] for command in [*saving, *restoring]} == {"mkdir", "python", "tar", "cp"}
+
+    def run(command: str, folder: Path) -> None:
+        command = command.replace("/backup", str(copy)).replace("/srv/heed/new", str(restored))
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, env={"PATH": path})
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+    with serving(live) as (process, url):
+        rows = [{"prompt": f"p{k}", "completions": ["x", "y"], "id": k} for k in range(50)]
+        added = httpx.post(f"{url}/api/v1/questions/{question}/items", json={"items": rows}, headers=headers)
+        assert added.json()["added"] == 50
+        (live / "media").mkdir(exist_ok=True)
+        (live / "media" / "kept").write_text("a picture")
+        for command in saving:  # while it is served, with what was written last still in the -wal file
+            run(command, live)
+        late = {"items": [{"prompt": "late", "completions": ["x", "y"]}]}
+        assert httpx.post(f"{url}/api/v1/questions/{question}/items", json=late, headers=headers).status_code == 200
+        end(process)
+    for command in restoring:
+        run(command, tmp_path)
+    assert stat.S_IMODE((restored / ".heed-secrets").stat().st_mode) == 0o600
+    assert (restored / "media" / "kept").read_text() == "a picture"
+    with serving(restored) as (process, url):
+        assert httpx.get(f"{url}/api/v1/board/overview", headers=headers).status_code == 200
+        end(process)
+    with closing(sqlite3.connect(restored / "heed.db")) as database:
+        assert database.execute("SELECT count(*) FROM items").fetchone() == (50,)
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    verified = heed(restored, "audit", "verify")
+    assert verified.returncode == 0, verified.stdout
+
+
 def test_the_trial_has_something_on_every_screen_and_leaves_nothing(tmp_path: Path) -> None:
     room = tmp_path / "room"
     room.mkdir()

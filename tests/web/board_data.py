@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from site_of_tests import Site
 
@@ -13,6 +14,7 @@ from heed.feedback import answers, asked, items, leases, queue
 from heed.feedback.forms import Form, parse_form
 from heed.feedback.item_files import parse_item
 from heed.feedback.showings import Rater
+from heed.people import audit
 
 RATERS = ("ann", "bob", "cy")
 SAID: Mapping[str, Mapping[str, str]] = {
@@ -76,3 +78,23 @@ def known_site(site: Site) -> Known:
         site.account(name)
         ask(known, name, begun)
     return known
+
+
+def entries(known: Known) -> list[tuple[str, str, str]]:
+    """(actor, action, subject) of the log, newest first; the chain is whole."""
+
+    def read(connection: Any) -> list[tuple[str, str, str]]:
+        assert audit.verify(connection) == []
+        return [(one.actor, one.action, one.subject) for one in audit.entries(connection)]
+
+    return known.site.read(read)
+
+
+def as_inputs(form: dict[str, Any]) -> dict[str, str]:
+    """The inputs of the editor for a form with one comparison."""
+    (field,) = form["fields"]
+    texts = {f"fields.0.{name}": field[name] for name in ("kind", "name", "label", "help")}
+    flags = {f"fields.0.{name}": "on" for name in ("required", "tie", "both_bad", "strength") if field[name]}
+    shares = {name: f"{100 * form[name]:g}" for name in ("gold_rate", "repeat_rate", "chance_share")}
+    plain = {name: f"{form[name]}" for name in ("title", "overlap", "lease_minutes", "selector", "reading")}
+    return texts | flags | shares | plain | {"instructions": form["instructions"], "do": "save", "note": "n"}

@@ -48,7 +48,7 @@ ROUTES_AND_ROLES: tuple[tuple[str, str, str, str | None], ...] = (
     ("DELETE", "/api/v1/invitations/{invitation_id}", "leads", "manage"),
     # Work
     ("GET", "/", "signed_in", None),
-    ("GET", "/work", "rates", None),
+    ("GET", "/work", "signed_in", None),
     ("GET", "/me", "signed_in", None),
     ("GET", "/api/v1/me/work", "signed_in", "rate"),
     ("GET", "/api/v1/questions", "rates", "rate"),
@@ -116,7 +116,7 @@ ROUTES_AND_ROLES: tuple[tuple[str, str, str, str | None], ...] = (
     ("PATCH", "/api/v1/board/questions/{question_id}", "leads", "manage"),
     ("PUT", "/api/v1/board/guidelines", "leads", "manage"),
     ("POST", "/api/v1/board/flags/{flag_id}/resolution", "leads", "manage"),
-    # In and out, webhooks, media
+    # Import and export, webhooks, media
     ("GET", "/api/v1/openapi.json", "signed_in", "read"),
     ("POST", "/api/v1/imports", "leads", "manage"),
     ("POST", "/api/v1/questions/{question_id}/items", "leads", "manage"),

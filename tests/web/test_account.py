@@ -333,7 +333,7 @@ def test_a_new_password_needs_the_old_one_and_ends_all_other_sessions(site):
     for current, password, status in ((OTHER, OTHER, 422), (PASSWORD, "short", 422)):
         response = client.post("/settings/password", data={"current": current, "password": password})
         assert response.status_code == status
-        assert 'aria-invalid="true"' in response.text
+        assert re.search(r'aria-invalid="true"[^>]* autofocus="autofocus"', response.text)  # and so in view
     done = client.post("/settings/password", data={"username": "ann", "current": PASSWORD, "password": OTHER})
     assert done.headers["location"] == "/settings?done=password"
     assert client.get("/api/v1/me").status_code == 200

@@ -5,14 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from site_of_tests import Site
 from sqlalchemy import select
+from sqlalchemy.exc import DataError
+from starlette.requests import Request
 
+from heed import errors
 from heed.feedback import asked, studio_schema
 from heed.feedback.forms import parse_form
 from heed.people import accounts, audit, guidelines, qualification
 from heed.people.passwords import hash_password
+from heed.web.account.routes import ROUTES
+from heed.web.call import Call
+from heed.web.permissions import Caller
 
 PASSWORD = "seven green bottles"
 OTHER = "nine yellow buckets"
@@ -394,3 +401,31 @@ def test_a_lead_lets_somebody_in_without_the_test_and_no_rater_does(site):
     assert lead.post(path, json={"rater": "ann"}).json()["may_work"] is True
     assert ann.get(f"/api/v1/qualification/{made}").json()["state"] == "granted"
     assert lead.post(path, json={"rater": "nobody at all"}).status_code == 404
+
+
+def test_numbers_and_texts_that_no_database_holds_are_refused(site: Site) -> None:
+    ann, lead = site.client("ann"), site.client("lea", "lead")
+    for revision in (2**70, 2**31, -1):
+        assert ann.patch("/api/v1/me", json={"revision": revision}).status_code == 422
+    account = site.account("ann").id
+    assert lead.post(f"/api/v1/people/{account}/pause", json={"reason": "a\0b"}).status_code == 422
+    form = {"name": "a\0b", "password": "x"}
+    assert site.anonymous.post("/sign-in", data=form).status_code == 422
+
+
+def test_what_only_the_database_refuses_is_no_fault_of_the_server(site: Site) -> None:
+    async def store(call: Call, value: Exception) -> None:
+        def work(_: Any) -> None:
+            raise value
+
+        await call.write(work)
+
+    call = Call(Request({"type": "http"}), site.app.state.studio, ROUTES[0], Caller())
+    nul = psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    for value in (
+        DataError("INSERT", {}, nul),
+        OverflowError("too large"),
+        UnicodeEncodeError("utf-8", "x", 0, 1, "s"),
+    ):
+        with pytest.raises(errors.DataError, match="cannot keep"):
+            site.anonymous.portal.call(store, call, value)

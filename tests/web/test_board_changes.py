@@ -7,14 +7,14 @@ import re
 from typing import Any
 
 import pytest
-from board_data import Known, comparison_form, known_site
+from board_data import Known, as_inputs, comparison_form, entries, known_site
 from site_of_tests import Site
 from sqlalchemy import select
 
 from heed.feedback import leases, queue
 from heed.feedback.showings import Rater
 from heed.feedback.studio_schema import items
-from heed.people import audit, invitations
+from heed.people import invitations
 
 
 @pytest.fixture
@@ -25,16 +25,6 @@ def known(site: Site) -> Known:
 @pytest.fixture
 def lead(known: Known) -> Any:
     return known.site.client("lea", "lead")
-
-
-def entries(known: Known) -> list[tuple[str, str, str]]:
-    """(actor, action, subject) of the log, newest first; the chain is whole."""
-
-    def read(connection: Any) -> list[tuple[str, str, str]]:
-        assert audit.verify(connection) == []
-        return [(one.actor, one.action, one.subject) for one in audit.entries(connection)]
-
-    return known.site.read(read)
 
 
 def item_row(known: Known, prompt: str) -> Any:
@@ -160,16 +150,6 @@ def test_a_stale_question_is_a_conflict_that_names_what_the_other_changed(known:
     assert lead.get(path).json()["form"]["title"] == "Mine"
 
 
-def as_inputs(form: dict[str, Any]) -> dict[str, str]:
-    """The inputs of the editor for a form with one comparison."""
-    (field,) = form["fields"]
-    texts = {f"fields.0.{name}": field[name] for name in ("kind", "name", "label", "help")}
-    flags = {f"fields.0.{name}": "on" for name in ("required", "tie", "both_bad", "strength") if field[name]}
-    shares = {name: f"{100 * form[name]:g}" for name in ("gold_rate", "repeat_rate", "chance_share")}
-    plain = {name: f"{form[name]}" for name in ("title", "overlap", "lease_minutes", "selector", "reading")}
-    return texts | flags | shares | plain | {"instructions": form["instructions"], "do": "save", "note": "n"}
-
-
 def test_the_editor_keeps_a_form_as_it_is(known: Known, lead: Any) -> None:
     form = comparison_form(gold_rate=0.05, repeat_rate=0.02, instructions="a\nb").model_dump(mode="json")
     made = lead.post("/board/questions/new", data=as_inputs(form) | {"question_name": "Another"})
@@ -210,6 +190,15 @@ def test_a_form_that_is_not_sound_is_shown_again_with_what_is_wrong(known: Known
     assert "overlap" in page.text
     assert "&lt;b&gt;kept&lt;/b&gt;" in page.text
     assert "<b>kept</b>" not in page.text
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_the_editor_says_whether_a_ranking_may_leave_some_out(known: Known, lead: Any, partial: bool) -> None:
+    field = {"kind": "ranking", "name": "order", "label": "Order", "help": ""}
+    data = {"do": "up.0", "title": "t", **{f"fields.0.{name}": value for name, value in field.items()}}
+    page = lead.post("/board/questions/new", data=data | ({"fields.0.partial": "on"} if partial else {}))
+    (box,) = re.findall(r'<input[^>]*name="fields\.0\.partial"[^>]*>', page.text)
+    assert ("checked" in box) is partial
 
 
 def test_pausing_a_question_stops_the_queue(known: Known, lead: Any) -> None:

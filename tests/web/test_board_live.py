@@ -12,9 +12,11 @@ import pytest
 from board_data import Known, known_site
 from site_of_tests import Site
 
-from heed.people import exclusions
+from heed.people import exclusions, managing
+from heed.people.accounts import OPERATOR
 from heed.web.board import overview, watch
 from heed.web.desk import Desk
+from heed.web.identity import Identities
 
 
 @pytest.fixture
@@ -41,6 +43,20 @@ def test_a_stream_begins_with_what_stands_and_says_nothing_while_nothing_changes
 
 def test_a_rater_gets_no_stream(known: Known) -> None:
     assert known.site.client("ann").get("/api/v1/board/events").status_code == 403
+
+
+def test_who_is_paused_is_not_at_work_now(known: Known) -> None:
+    def active() -> list[str]:
+        desk = Desk(known.site.project.store)
+        try:
+            return list(asyncio.run(watch.Watch(desk).numbers(known.begun)).overview.active)
+        finally:
+            desk.close()
+
+    before = active()
+    assert {"ann", "bob"} <= set(before)
+    known.site.pause("ann")
+    assert active() == [name for name in before if name != "ann"]
 
 
 class CountingDesk(Desk):
@@ -77,3 +93,25 @@ def test_many_who_watch_cost_one_look_and_a_change_a_new_revision(
         asyncio.run(watching())
     finally:
         desk.close()
+
+
+def test_a_stream_ends_with_the_account_that_opened_it(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = known.site.client("lea", "lead")
+    account = known.site.account("lea")
+    looks = []
+    caller = Identities.caller
+
+    async def closing(self: Identities, *given: Any) -> Any:
+        looks.append(given)
+        if len(looks) == 4:  # while the stream goes on
+            close = managing.close
+            known.site.write(lambda c: close(c, account.id, "left", OPERATOR, known.begun))
+            self.forget()
+        return await caller(self, *given)
+
+    monkeypatch.setattr(Identities, "caller", closing)
+    monkeypatch.setattr(overview, "POLL_SECONDS", 0.01)
+    # It comes back at all, long before a stream is over by itself.
+    monkeypatch.setattr(overview, "STREAM_SECONDS", 3600.0)
+    assert lead.get("/api/v1/board/events").text.count("event: overview") == 1
+    assert len(looks) == 4

@@ -8,12 +8,14 @@ import io
 import json
 import os
 import random
+import re
 import stat
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from site_of_tests import Site
@@ -23,11 +25,13 @@ from starlette.testclient import TestClient
 from heed.config import ServeSettings
 from heed.feedback import answers as answering
 from heed.feedback import asked, queue, schema
+from heed.feedback.formats import OF_EXCLUDED
 from heed.feedback.forms import default_form
 from heed.feedback.item_files import ItemRow
 from heed.feedback.items import add_items
 from heed.feedback.showings import Rater
 from heed.feedback.studio_schema import items
+from heed.people import exclusions
 from heed.people.audit import entries
 from heed.web.exchange import jobs
 from heed.web.exchange.service import JobWorker
@@ -214,11 +218,24 @@ def test_items_over_the_api_are_answered_once(site: Site, question: str) -> None
     assert first.status_code == 200
     assert (first.json()["added"], first.json()["duplicates"]) == (2, 1)
     assert [one["place"] for one in first.json()["broken"]] == [2]
+    assert first.json()["ignored"] == {}
     assert program.post(address, json=body, headers={"idempotency-key": "k"}).json() == first.json()
     assert count(site, items) == 2
     assert [e.details for e in site.read(lambda connection: entries(connection, action="items.add"))] == [
         {"added": 2, "duplicates": 1, "broken": 1}
     ]
+
+
+def test_fields_that_an_item_has_no_place_for_are_named_with_their_rows(site: Site, question: str) -> None:
+    lead = site.client("lea", "lead")
+    rows = [pair | {"id": f"e{k}", "metadata": {"k": k}} for k, pair in enumerate(pairs(3))]
+    ended(lead, send(lead, lines(*rows, pairs(4)[3]), kind="items", question_id=question).json()["id"])
+    assert "metadata (3)" in lead.get("/board/exchange").text
+    kept = site.read(lambda connection: set(connection.scalars(select(items.c.external_id))))
+    assert kept == {"e0", "e1", "e2", None}
+    body = {"items": [pair | {"metadata": 1, "lang": "x"} for pair in pairs(2)]}
+    told = lead.post(f"/api/v1/questions/{question}/items", json=body).json()
+    assert told["ignored"] == {"metadata": 2, "lang": 2}
 
 
 # Jobs
@@ -311,6 +328,45 @@ def judged(site: Site, question: str) -> str:
     return question
 
 
+def _exclude(site: Site, name: str, out: bool = True) -> None:
+    act = exclusions.exclude if out else exclusions.include
+    site.write(lambda connection: act(connection, name, "as told", "lea", NOW))
+
+
+@pytest.mark.parametrize("format", ["heed", "csv", "trl"])
+@pytest.mark.parametrize("excluded", ["", "keep", "leave"])
+def test_exports_keep_or_leave_out_people_excluded_from_training_and_count_them(
+    site: Site, judged: str, format: str, excluded: str
+) -> None:
+    _exclude(site, "ann")
+    lead = site.client("lea", "lead")
+    asked_for = {"what": "feedback", "format": format} | ({"excluded": excluded} if excluded else {})
+    job = ended(lead, lead.post("/api/v1/exports", json=asked_for).json()["id"])
+    kept = (excluded or {"heed": "keep"}.get(format, "leave")) == "keep"
+    assert job["report"]["written"] == (50 if kept else 25)
+    assert job["report"]["left_out"] == ({} if kept else {OF_EXCLUDED: 25})
+    assert job["report"]["of_excluded"] == (25 if kept else 0)
+    file = lead.get(f"/api/v1/jobs/{job['id']}/file").content
+    assert lead.get("/api/v1/export", params=asked_for).content == file
+    if format == "heed":
+        assert {json.loads(line)["rater"] for line in file.splitlines()} == ({"ann", "bob"} if kept else {"bob"})
+    shown = lead.get("/board/exchange").text
+    assert ("25 of people excluded from training; nothing in the file marks them." in shown) == kept
+
+
+def test_the_form_of_the_page_says_what_becomes_of_excluded_people(site: Site, judged: str) -> None:
+    _exclude(site, "ann")
+    lead = site.client("lea", "lead")
+    lead.post("/board/exchange/exports", data={"what": "feedback.heed", "question_id": "", "excluded": "leave"})
+    (job,) = lead.get("/api/v1/jobs").json()["jobs"]
+    assert ended(lead, job["id"])["report"]["left_out"] == {OF_EXCLUDED: 25}
+    # Of the record of all answers nobody is left out, and the form may be sent with whatever was chosen before.
+    lead.post("/board/exchange/exports", data={"what": "answers.lines", "question_id": "", "excluded": "leave"})
+    assert ended(lead, lead.get("/api/v1/jobs").json()["jobs"][0]["id"])["report"]["written"] == 50
+    refused = lead.post("/api/v1/exports", json={"what": "answers", "format": "lines", "excluded": "leave"})
+    assert refused.status_code == 422
+
+
 @pytest.mark.parametrize("format", ["heed", "csv", "trl", "hh"])
 def test_feedback_comes_back_into_another_project(site: Site, judged: str, format: str) -> None:
     lead = site.client("lea", "lead")
@@ -330,6 +386,66 @@ def test_feedback_comes_back_into_another_project(site: Site, judged: str, forma
     else:
         (job, *_) = lead.get("/api/v1/jobs").json()["jobs"]
         assert len(data.splitlines()) == job["report"]["written"] == feedback - sum(job["report"]["left_out"].values())
+
+
+def test_an_export_that_nothing_fits_says_so_and_why(site: Site, judged: str) -> None:
+    lead = site.client("lea", "lead")
+    assert "where a prompt is plain text, its judgments are left out" in lead.get("/board/exchange").text
+    assert export(lead, what="feedback", format="hh") == b""
+    (job, *_) = lead.get("/api/v1/jobs").json()["jobs"]
+    reasons = job["report"]["left_out"]
+    assert job["report"]["written"] == 0
+    assert "HH-RLHF has no place for a prompt that is plain text, not a conversation" in reasons
+    for page in (lead.get("/board/exchange").text, lead.get("/board/exchange/jobs").text):
+        assert f"{sum(reasons.values())} left out:" in page
+        assert "The file is empty: this format has no place for any of them." in page
+
+
+@pytest.fixture
+def second(site: Site, judged: str) -> str:
+    """Another question, whose name is no file name, with three answers."""
+    made = site.write(lambda connection: asked.create_question(connection, "../如何? a", default_form(), "lea", NOW)).id
+    rows = [ItemRow(f"else {k}", (f"x {k}", f"y {k}")) for k in range(3)]
+    site.write(lambda connection: add_items(connection, made, rows, NOW, random.Random(1)))
+    judge(site, made, "cem", 3)
+    return made
+
+
+@pytest.mark.parametrize("format", ["heed", "csv", "trl"])
+def test_feedback_of_one_question_is_what_its_answers_became(site: Site, judged: str, second: str, format: str) -> None:
+    lead = site.client("lea", "lead")
+    whole, one = (export(lead, what="feedback", format=format, **more) for more in ({}, {"question_id": second}))
+    (job, *_) = lead.get("/api/v1/jobs").json()["jobs"]
+    assert (job["done"], job["total"]) == (3, 3)
+    head = 1 if format == "csv" else 0
+    assert (len(whole.splitlines()) - head, len(one.splitlines()) - head) == (53, 3)
+    assert all(b"else " in line for line in one.splitlines()[head:])
+    assert lead.get("/api/v1/export", params={"format": format, "question_id": second}).content == one
+    assert lead.get("/api/v1/export", params={"format": format, "question_id": "q0"}).status_code == 404
+
+
+def test_a_file_is_named_by_what_how_about_which_question_and_when(site: Site, second: str) -> None:
+    lead = site.client("lea", "lead")
+    lead.post("/board/exchange/exports", data={"what": "feedback.trl", "question_id": second})
+    (job, *_) = lead.get("/api/v1/jobs").json()["jobs"]
+    assert ended(lead, job["id"])["report"]["written"] == 3
+    day = job["created"][:10]
+    stored = lead.get(f"/api/v1/jobs/{job['id']}/file").headers["content-disposition"]
+    assert unquote(stored) == f"attachment; filename*=utf-8''heed-feedback-trl-如何-a-{day}.jsonl"
+    streamed = lead.get("/api/v1/export", params={"what": "answers", "format": "csv"}).headers["content-disposition"]
+    assert re.fullmatch(r"attachment; filename\*=utf-8''heed-answers-csv-\d{4}-\d\d-\d\d\.csv", streamed)
+
+
+def test_all_rows_of_an_answer_say_what_it_was_about(site: Site, judged: str) -> None:
+    rows = [
+        json.loads(line) for line in export(site.client("lea", "lead"), what="answers", format="lines").splitlines()
+    ]
+    with site.project.store.reading() as connection:
+        ids = {item.external_id: item.id for item in connection.execute(select(items))}
+    assert len({row["answer_id"] for row in rows}) == len(rows) == 50
+    for row in rows:
+        assert row["item_id"] == ids[row["external_id"]]
+        assert (row["question_id"], row["question"], row["form_version"]) == (judged, "Which?", 1)
 
 
 def test_answers_come_with_how_they_were_shown(site: Site, judged: str) -> None:
@@ -405,3 +521,15 @@ def test_the_page_escapes_what_came_from_outside(site: Site, question: str) -> N
         assert page.status_code == 200
         assert "<img" not in page.text
         assert "&lt;img" in page.text
+
+
+def test_an_upload_that_is_repeated_with_its_key_is_one_job(site: Site, question: str) -> None:
+    program = site.program("lea", "lead", ("manage", "read"))
+    address = f"/api/v1/imports?kind=items&question_id={question}"
+    key = {"idempotency-key": "k", "content-type": "application/octet-stream"}
+    first, again = (program.post(address, content=lines(*pairs(3)), headers=key) for _ in range(2))
+    assert first.status_code == 202, first.text
+    assert again.json()["id"] == first.json()["id"]
+    ended(program, first.json()["id"])
+    assert len(program.get("/api/v1/jobs").json()["jobs"]) == 1
+    assert program.post(address, content=lines(*pairs(2)), headers=key).status_code == 409

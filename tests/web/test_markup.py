@@ -333,3 +333,26 @@ def test_many_threads_get_what_one_gets() -> None:
     alone = [render(text) for text in texts]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(render, texts)) == alone
+
+
+@pytest.mark.parametrize("run", ["![", "[", "[![", "![a "])
+def test_runs_of_brackets_that_would_hold_up_everybody_are_shown_as_they_stand(run: str) -> None:
+    text = (run * LONGEST_RENDERED)[:39_990]
+    assert render(text) == plain(text)
+
+
+def test_brackets_as_people_write_them_are_rendered() -> None:
+    text = "see [this](https://a.example) and ![that](https://b.example), x[0]\n\n" * 200
+    assert render(text).count("<a ") == 400
+
+
+@pytest.mark.parametrize("language", ["java", "c#", "makefile"])
+def test_languages_whose_lexers_are_slow_have_one_colour(language: str) -> None:
+    assert "<span" not in render(f"```{language}\npublic class A {{ return 1; }}\n```")
+
+
+def test_only_so_much_code_of_a_text_is_in_colours() -> None:
+    block = "```python\n" + "x = 1\n" * 800 + "```\n\n"
+    coloured = ["<span" in part for part in str(render(block * 5)).split("</pre>")[:-1]]
+    assert coloured == [True, True, True, False, False]
+    assert "<span" not in render("```python\n" + "x = 1\n" * 1000 + "```")

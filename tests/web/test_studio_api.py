@@ -58,11 +58,11 @@ def desk(site: Site) -> Iterator[Desk]:
     return Desk(site)
 
 
-def test_a_claim_gives_two_items_rendered_in_shown_order_and_the_same_again(desk: Desk) -> None:
+def test_a_claim_gives_three_items_rendered_in_shown_order_and_the_same_again(desk: Desk) -> None:
     desk.add({}, {}, {})
     ann = desk.site.client("ann")
     first = desk.claim(ann)
-    assert len(first["showings"]) == 2
+    assert len(first["showings"]) == 3
     assert first["nothing"] is None
     assert desk.claim(ann) == first
     by_id = {showing.id: showing for showing in desk.rows(showings)}
@@ -74,7 +74,7 @@ def test_a_claim_gives_two_items_rendered_in_shown_order_and_the_same_again(desk
         assert [completion["text"] for completion in shown["completions"]] == [None, None]
         assert shown["prompt"][0]["role"] == "user"
         assert (shown["training"], shown["reopened"], shown["answer"], shown["draft"]) == (False, False, None, None)
-        assert shown["progress"] == {"answered": 0}
+        assert shown["progress"] == {"answered": 0, "place": None, "of": None}
 
 
 def test_an_answer_is_taken_once_and_undo_changes_it(desk: Desk) -> None:
@@ -140,6 +140,7 @@ def test_training_explains_and_the_test_comes_before_the_work_and_tells_nothing_
     ann = desk.site.client("ann")
     (trained,) = desk.claim(ann, question)["showings"]
     assert trained["training"]
+    assert trained["progress"] == {"answered": 0, "place": 1, "of": 1}
     body = desk_answer(trained, "yes")
     said = ann.post(f"/api/v1/showings/{trained['id']}/answer", json=body).json()["feedback"]
     assert said["correct"]
@@ -151,11 +152,21 @@ def test_training_explains_and_the_test_comes_before_the_work_and_tells_nothing_
         desk.site.write(lambda c: qualification.begin(c, "ann", question, datetime.now(UTC)))
         (asked_now,) = desk.claim(ann, question)["showings"]
         assert not asked_now["training"]
+        assert asked_now["progress"] == {"answered": 0, "place": 1, "of": 1}
         response = ann.post(f"/api/v1/showings/{asked_now['id']}/answer", json=desk_answer(asked_now, wanted))
         assert response.json() == {"accepted": True, "feedback": None}
         assert desk.site.read(lambda c: qualification.state_of(c, "ann", question)).state == state
     (work,) = desk.claim(ann, question)["showings"]
     assert "prompt 2" in work["prompt"][0]["html"]
+    # Neither training nor tests count, wherever it is told.
+    for count in (0, 1):
+        listed = ann.get("/api/v1/questions").json()["questions"]
+        assert next(one["answered"] for one in listed if one["id"] == question) == count
+        mine = ann.get("/api/v1/me/work").json()
+        assert (mine["answered"], sum(mine["days"])) == (count, count)
+        assert f"{count} answered" in ann.get("/work?choose").text
+        ann.post(f"/api/v1/showings/{work['id']}/answer", json=LEFT)
+    assert desk.claim(ann, question)["nothing"]["answered"] == 1
 
 
 def desk_answer(showing: dict[str, Any], wanted: str) -> dict[str, Any]:
@@ -251,3 +262,75 @@ def test_a_paused_rater_gets_nothing(desk: Desk) -> None:
     ann = desk.site.client("ann")
     desk.site.pause("ann")
     assert ann.post(f"/api/v1/questions/{desk.question}/showings", json={}).status_code == 403
+
+
+def test_who_is_paused_is_led_to_a_page_that_says_so_and_why(desk: Desk) -> None:
+    ann, lead = desk.site.client("ann"), desk.site.client("lea", "lead")
+    assert 'href="/work"' in desk.site.client("bob").get("/me").text
+    for name in ("ann", "lea"):
+        desk.site.pause(name)
+    for path in ("/work", f"/work?question={desk.question}"):
+        answer = ann.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/me")
+    page = ann.get("/me").text
+    assert "Your account is paused: you can read, but not answer" in page
+    assert "a test" in page  # the reason that was given
+    for client in (ann, lead):
+        page = client.get("/me").text
+        assert 'href="/work"' not in page
+        assert 'href="/board"' not in page
+
+
+def test_a_token_of_a_paused_account_is_told_so_and_others_are_not(desk: Desk) -> None:
+    program = desk.site.program("ann", scopes=["rate"])
+    path = f"/api/v1/questions/{desk.question}/showings"
+    desk.site.pause("ann")
+    refused = program.post(path, json={})
+    assert refused.status_code == 401
+    assert "its account is paused" in refused.text
+    program.headers["authorization"] += "x"
+    assert "unknown, expired or revoked" in program.post(path, json={}).text
+
+
+@pytest.mark.parametrize(
+    "draft",
+    ["NaN", '{"a": [Infinity]}', '"\\ud800"', '{"\\ud800": 1}', '"\\u0000"', "[" * 30 + "]" * 30, "1e300", "9" * 40],
+)
+def test_a_draft_that_could_not_be_sent_again_is_refused(desk: Desk, draft: str) -> None:
+    desk.add({})
+    ann = desk.site.client("ann")
+    shown = desk.claim(ann)["showings"][0]["id"]
+    body = f'{{"draft": {draft}, "revision": 0}}'
+    refused = ann.put(f"/api/v1/showings/{shown}/draft", content=body, headers={"content-type": "application/json"})
+    assert refused.status_code == 422, refused.text
+    assert desk.claim(ann)["showings"][0]["draft"] is None
+
+
+def test_more_than_can_be_rendered_in_good_time_is_shown_as_it_stands(desk: Desk) -> None:
+    turns = [{"role": ("user", "assistant")[n % 2], "content": "**a** " + "word " * 3900} for n in range(9)]
+    desk.add({"prompt": turns, "completions": ["**yes**", "**no**"]})
+    (shown,) = desk.claim(desk.site.client("ann"))["showings"]
+    rendered = ["<strong>" in turn["html"] for turn in shown["prompt"]]
+    assert rendered == [True] * 6 + [False] * 3
+    # Both alike, lest one look better than the other.
+    assert ["<strong>" in one["html"] for one in shown["completions"]] == [False, False]
+
+
+def test_a_repeated_undo_opens_one_answer(desk: Desk) -> None:
+    desk.add({}, {})
+    ann = desk.site.client("ann")
+    for one in desk.claim(ann)["showings"]:
+        assert ann.post(f"/api/v1/showings/{one['id']}/answer", json=LEFT).status_code == 200
+    address = f"/api/v1/questions/{desk.question}/undo"
+    first, again = (ann.post(address, json={}, headers={"idempotency-key": "k"}) for _ in range(2))
+    assert first.status_code == 200
+    assert again.json() == first.json()
+    assert ann.post(address, json={}).json()["showing"]["id"] != first.json()["showing"]["id"]
+
+
+def test_texts_that_no_database_holds_are_refused_everywhere(desk: Desk) -> None:
+    desk.add({})
+    ann = desk.site.client("ann")
+    shown = desk.claim(ann)["showings"][0]["id"]
+    for path, body in (("flag", {"note": "\0"}), ("skip", {"reason": "\0"}), ("answer", LEFT | {"note": "\0"})):
+        assert ann.post(f"/api/v1/showings/{shown}/{path}", json=body).status_code == 422

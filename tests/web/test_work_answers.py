@@ -127,6 +127,9 @@ def test_a_ranking_by_dragging_says_the_same_as_one_by_keys(browser: Browser, se
         assert state == ["2", "0", "1", "2"]
         drag("C", "none")
         ann.press("Enter")
+        expect(ann.page.locator("#work-state")).to_have_text("1 answer is not ranked. Submit again to send it so.")
+        assert stored(served) == []
+        ann.press("Enter")
         expect(ann.page.locator(".empty")).to_be_visible()
         sent(ann)
         (row,) = stored(served)

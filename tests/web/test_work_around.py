@@ -109,7 +109,7 @@ def test_skipping_takes_a_reason_and_flagging_leaves_the_item(browser: Browser, 
         ann.press("f")
         assert_accessible(ann.page)
         ann.page.keyboard.type("The prompt names a person")
-        ann.press("Tab", "Tab", "Enter")
+        ann.press("Control+Enter")
         expect(ann.page.locator(".toast")).to_contain_text("Flagged")
         assert prompt(ann) == first
         ann.press("s")
@@ -119,7 +119,7 @@ def test_skipping_takes_a_reason_and_flagging_leaves_the_item(browser: Browser, 
         assert prompt(ann) == first
         ann.press("s", "ArrowDown", "Tab")
         ann.page.keyboard.type("Basque")
-        ann.page.locator("#skip-dialog").get_by_role("button", name="Skip").click()
+        ann.press("Control+Enter")
         waits_for_next(ann, first)
         sent(ann)
         with served.project.store.reading() as connection:
@@ -193,6 +193,7 @@ def test_a_training_item_explains_at_once_and_waits(browser: Browser, served: Se
         expect(ann.page.locator("#tags")).to_have_text("Training")
         for number, (words, verdict) in enumerate([("this is right", "That is right"), ("this is wrong", "Not quite")]):
             expect(ann.page.locator(".prompt .turn")).to_contain_text(f"training {number}")
+            expect(ann.page.locator("#progress")).to_have_text(f"Practice {number + 1} of 2")
             choose(ann, words)
             right = "AB"[places(ann).index("this is right")]
             ann.press("Enter")
@@ -204,6 +205,7 @@ def test_a_training_item_explains_at_once_and_waits(browser: Browser, served: Se
             assert_accessible(ann.page)
             ann.press("Enter")
         expect(ann.page.locator("#tags")).to_be_empty()
+        expect(ann.page.locator("#progress")).to_have_text("0 answered")
         expect(ann.page.locator(".prompt .turn")).to_contain_text("Prompt ")
 
 
@@ -218,6 +220,8 @@ def test_the_test_before_the_work_ends_on_its_page(browser: Browser, served: Ser
         for number in range(2):
             expect(ann.page.locator(".prompt .turn")).to_contain_text(f"qualification {number}")
             expect(ann.page.locator("#tags")).to_have_text("Test")
+            expect(ann.page.locator("#progress")).to_have_text(f"{number + 1} of 2")
+            expect(ann.page.locator("#skip")).to_be_disabled()
             choose(ann, "this is right")
             ann.press("Enter")
         expect(ann.page).to_have_url(re.compile("/qualification/"))

@@ -66,9 +66,13 @@ def test_answers_wait_while_the_network_is_down_and_go_out_once(browser: Browser
         first = prompt(ann)
         ann.press("1", "Enter")
         waits_for_next(ann, first)
+        second = prompt(ann)
         ann.press("2", "Enter")
-        expect(ann.page.locator("#work-state")).to_have_text("Offline: 2 answers wait")
+        waits_for_next(ann, second)
+        ann.press("1", "Enter")
+        expect(ann.page.locator("#work-state")).to_have_text("Offline: 3 answers wait")
         expect(ann.page.locator(".empty h2")).to_have_text("No connection")
+        expect(ann.page.locator(".empty")).to_contain_text("Keep this page open")
         assert stored(served) == []
         ann.page.close()  # and the machine is switched off
         ann.context.set_offline(False)
@@ -79,6 +83,7 @@ def test_answers_wait_while_the_network_is_down_and_go_out_once(browser: Browser
         assert [row.answer["better"]["choice"] for row in rows] == [
             "ab"[rows[0].shown_order[0]],
             "ab"[rows[1].shown_order[1]],
+            "ab"[rows[2].shown_order[0]],
         ]
         assert prompt(again) != first
 

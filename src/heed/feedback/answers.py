@@ -139,7 +139,7 @@ def answer(
         )
         add_judgments(connection, identity, judgments)
         if before is None:
-            count_answer(connection, showing.item_id)
+            count_answer(connection, rater, showing.item_id)
     _close(connection, showing, given)
     return Receipt(identity, showing.purpose, correct, False)
 

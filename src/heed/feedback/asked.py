@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
-from heed.errors import ConflictError, DataError, MissingError
+from heed.errors import ConfigError, ConflictError, DataError, MissingError
+from heed.feedback import selectors
 from heed.feedback.forms import Form, parse_form
 from heed.feedback.studio_schema import items, question_versions, questions
 from heed.texts import name_fault, shown
@@ -60,20 +61,23 @@ class QuestionVersion:
 
 
 def create_question(
-    connection: Connection, name: str, form: Form, author: str, now: datetime, note: str = ""
+    connection: Connection,
+    name: str,
+    form: Form,
+    author: str,
+    now: datetime,
+    note: str = "",
+    state: QuestionState = "open",
 ) -> Question:
-    """A new question, open at once.
+    """A new question, open at once unless ``state`` says otherwise.
 
     Raises:
-        DataError: no fit name. ConflictError: another question has it.
+        DataError: no fit name, or a selector that there is not. ConflictError: another question has the name.
     """
-    fault = name_fault(name)
-    if fault:
-        raise DataError(f"question {shown(name)}", f"{fault}.", "Name it otherwise.")
-    if connection.execute(select(questions.c.id).where(questions.c.name == name)).first():
-        raise ConflictError(f"question '{name}'", "there is one of this name already.", "Choose another name.")
+    _check_name(connection, name)
+    _check_selector(form)
     identity = "q" + secrets.token_hex(8)
-    row = {"id": identity, "name": name, "state": "open", "version": 1, "created": now}
+    row = {"id": identity, "name": name, "state": state, "version": 1, "created": now}
     connection.execute(insert(questions), row)
     _add_version(connection, identity, 1, form, note, author, now)
     return question(connection, identity)
@@ -87,6 +91,7 @@ def save_question(
     author: str,
     expected_version: int,
     now: datetime,
+    name: str | None = None,
 ) -> Question:
     """A new version of a question's form, unless it says what the newest one says.
 
@@ -95,12 +100,16 @@ def save_question(
 
     Args:
         expected_version: the one that the author began from.
+        name: what the question is called from now on; None: as before.
 
     Raises:
-        MissingError: there is no such question. ConflictError: somebody saved another version meanwhile.
+        MissingError: there is no such question. ConflictError: somebody saved another version meanwhile, or another
+            question has the name. DataError: no fit name, or a selector that there is not.
     """
     row = connection.execute(
-        select(questions.c.version).where(questions.c.id == question_id).with_for_update(key_share=True)
+        select(questions.c.version, questions.c.name)
+        .where(questions.c.id == question_id)
+        .with_for_update(key_share=True)
     ).first()
     if row is None:
         raise _missing(question_id)
@@ -111,13 +120,33 @@ def save_question(
             "Look at the newest version and put your change in once more.",
         )
     old = form_of(connection, question_id, row.version)
+    if name is not None and name != row.name:
+        _check_name(connection, name)
+        connection.execute(update(questions).where(questions.c.id == question_id).values(name=name))
     if form == old:
         return question(connection, question_id)
+    _check_selector(form)
     _add_version(connection, question_id, row.version + 1, form, note, author, now)
     connection.execute(update(questions).where(questions.c.id == question_id).values(version=row.version + 1))
     if form.overlap != old.overlap:
         _change_overlap(connection, question_id, old.overlap, form.overlap)
     return question(connection, question_id)
+
+
+def _check_name(connection: Connection, name: str) -> None:
+    fault = name_fault(name)
+    if fault:
+        raise DataError(f"question {shown(name)}", f"{fault}.", "Name it otherwise.")
+    if connection.execute(select(questions.c.id).where(questions.c.name == name)).first():
+        raise ConflictError(f"question '{name}'", "there is one of this name already.", "Choose another name.")
+
+
+def _check_selector(form: Form) -> None:
+    """See that the queue will know how to choose: else every rater would run into it."""
+    try:
+        selectors.selector_named(form.selector)
+    except ConfigError as error:
+        raise DataError(error.what, error.why, error.fix) from None
 
 
 def set_state(connection: Connection, question_id: str, state: QuestionState) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
+from heed.feedback.excluded import names_excluded
 from heed.feedback.studio_schema import items, showings
 
 KEPT = timedelta(seconds=5)
@@ -61,6 +62,7 @@ def within_quota() -> ColumnElement[bool]:
         showings.c.group_name == bindparam("group"),
         showings.c.purpose == "work",
         showings.c.state.in_(("leased", "answered")),
+        showings.c.rater.not_in(names_excluded()),
     )
     return taken.scalar_subquery() < bindparam("quota")
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     URL,
@@ -25,8 +26,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import DataError as StatementDataError
 
-from heed.errors import ProjectError
+from heed.errors import DataError, ProjectError
 from heed.feedback.schema import HEAD
 
 T = TypeVar("T")
@@ -36,6 +38,9 @@ _VALUES_PER_QUERY = 500  # SQLite takes 999 in its older versions
 
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process's short transaction before it gives up."""
+
+_OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
+"""Device and number of the file that each engine was opened for."""
 
 _MIGRATION_LOCK = 0x68656564  # "heed": one process at a time migrates a PostgreSQL database
 
@@ -68,6 +73,8 @@ def open_database(url: str | URL) -> Engine:
             current = _revision(connection)
         if current != HEAD:
             _migrate(engine)
+        if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
+            _OPENED[engine] = _file_of(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -116,6 +123,32 @@ def database_errors(engine: Engine) -> Iterator[None]:
         raise mended from error
 
 
+def unkeepable(error: Exception) -> DataError | None:
+    """What is to be said of an error that comes of a value which the database cannot hold, or None for another error:
+    a NUL character, a lone surrogate or a number too large, which the kinds of values here let through nowhere else."""
+    if isinstance(error, UnicodeEncodeError | OverflowError | StatementDataError) or (
+        isinstance(error, DBAPIError) and "cannot contain nul" in str(error.orig).lower()
+    ):
+        return DataError(
+            "a value",
+            "it holds a character or a number that the database cannot keep.",
+            "Leave out NUL characters and lone surrogates, and numbers beyond 2^31.",
+        )
+    return None
+
+
+def database_is_there(engine: Engine) -> bool:
+    """Whether the file of an SQLite database is still the one that was opened; True for every other database.
+
+    Where it was renamed or deleted, SQLite goes on writing to what nobody will open again.
+    """
+    opened = _OPENED.get(engine)
+    try:
+        return opened is None or opened == _file_of(engine)
+    except OSError:
+        return False
+
+
 def worth_another_try(error: DBAPIError) -> bool:
     """Whether the same transaction may succeed the next time: another process added the same row since it looked, or the
     two waited for each other and PostgreSQL stopped this one."""
@@ -140,6 +173,12 @@ def rows_among(
 def existing(connection: Connection, key: ColumnElement[Any], values: Iterable[str]) -> set[str]:
     """Those of ``values`` that stand in the column ``key``."""
     return {row[0] for row in rows_among(connection, select(key), key, values)}
+
+
+def _file_of(engine: Engine) -> tuple[int, int]:
+    """Device and number of the file that stands at the database's path now."""
+    status = os.stat(engine.url.database or "")
+    return status.st_dev, status.st_ino
 
 
 def _parse_url(url: str | URL) -> URL:
@@ -198,7 +237,11 @@ def _explain(place: str, message: str) -> ProjectError | None:
             "Wait for it to end, or stop it, and repeat the command.",
         ),
         (
-            ("connection failed", "could not connect", "connection refused", "server closed the connection"),
+            (
+                *("connection failed", "could not connect", "connection refused", "server closed the connection"),
+                *("terminating connection", "connection is closed", "connection is lost", "consuming input failed"),
+                *("the database system is", "connection timeout"),
+            ),
             "the server cannot be reached: " + message.strip().splitlines()[0] + ".",
             "Check that it runs, its address, the user and the password.",
         ),

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from heed.errors import ConflictError
+from heed.errors import ConflictError, DataError
 from heed.feedback.leases import ended
 from heed.feedback.showings import Rater, hold
 from heed.feedback.studio_schema import drafts
+from heed.texts import json_fault
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ def save_draft(connection: Connection, rater: Rater, showing_id: str, draft: Any
 
     Raises:
         MissingError: it is not the rater's showing. ConflictError: it is answered or skipped, or another machine has saved
-            another revision.
+            another revision. DataError: it cannot be kept, or not sent again.
     """
+    if fault := json_fault(draft):
+        raise DataError("this draft", f"{fault}.", "Send plain text and finite numbers.")
     showing = hold(connection, rater, showing_id)
     if showing.state in ("answered", "skipped"):
         raise ended(showing)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from heed.errors import DataError
 from heed.feedback import asked, forms, schema
 from heed.feedback.database import existing, rows_among
+from heed.feedback.excluded import is_excluded
 from heed.feedback.fields import ComparisonField
 from heed.feedback.forms import Form
 from heed.feedback.intake import superseded
@@ -105,5 +106,8 @@ def _add(connection: Connection, question: asked.Question, item: Any, judgment: 
         | {"seconds": seconds, "active_seconds": seconds, "note": "", "supersedes": None},
     )
     connection.execute(insert(answer_feedback), {"answer_id": identity, "feedback_id": judgment.id})
+    # Asked after the showing is in, which waits for whoever decides on the rater: the decision counts it, or is seen here.
+    if is_excluded(connection, judgment.rater):
+        return
     more = {"level": items.c.level + 1, "answers": items.c.answers + 1, "available": has_place(items.c.level + 1)}
     connection.execute(update(items).where(items.c.id == item.id).values(**more))

@@ -263,6 +263,8 @@ def _checked(form: Form, answer: Any, completions: int, texts: Sequence[str] | N
             raise _refused(field, fault, "Answer it; it is required.")
         if value is None:
             continue
+        if whole and (fault := field.left_open(value, completions)):
+            raise _refused(field, fault, "Rank them all.")
         if texts is not None and (fault := field.text_fault(value, texts)):
             raise _refused(field, fault, "Mark it again.")
         checked[field.name] = value

@@ -6,7 +6,7 @@
 | messages         | instead of prompt: a list of {"role", "content"}; in CSV as JSON                      |
 | completions      | up to 8 texts to be judged; none for a demonstration; in CSV as JSON                  |
 | a, b, c ... h    | CSV: instead of completions, one text a column, none left out between                 |
-| external_id      | the id that another program knows it by; the same one again is the same item          |
+| external_id, id  | the id that another program knows it by; the same one again is the same item          |
 | priority         | whole number, higher first; 0 where it is not given                                   |
 | overlap          | how many people are to judge it, 1 to 20; the question's own where it is not given    |
 | purpose          | work (where it is not given), gold, training or qualification                         |
@@ -14,7 +14,7 @@
 | explanation      | shown with the known answer where the purpose is training                             |
 | source           | where it is from; else the file and the line                                          |
 
-Fields of other names are passed over and counted. Reading is a stream, as for feedback (see ``heed.feedback.formats``): a
+Fields of other names, such as metadata, have no place in an item: they are passed over, and counted by name. Reading is a stream, as for feedback (see ``heed.feedback.formats``): a
 file of any size takes the memory of its longest row, and a row that cannot be read is named by its line and the reason.
 """
 
@@ -39,7 +39,7 @@ MOST_COMPLETIONS = 8
 PURPOSES = ("work", "gold", "training", "qualification")
 
 _LETTERS = string.ascii_lowercase[:MOST_COMPLETIONS]
-_TEXTS = ("external_id", "purpose", "explanation", "source")
+_TEXTS = ("external_id", "id", "purpose", "explanation", "source")
 _KNOWN = frozenset({"prompt", "messages", "completions", "priority", "overlap", "expected", *_TEXTS})
 _LONGEST_ID = 255
 _LARGEST_PRIORITY = 1_000_000_000
@@ -175,12 +175,10 @@ def parse_item(values: dict[str, Any], line: int = 0, source: str = "") -> ItemR
     purpose = texts["purpose"] or "work"
     if purpose not in PURPOSES:
         raise RowError(f"purpose is {purpose[:40]!r}; it is one of {', '.join(PURPOSES)}")
-    if len(texts["external_id"]) > _LONGEST_ID:
-        raise RowError(f"external_id has {len(texts['external_id']):,} characters, and {_LONGEST_ID} is the most")
     return ItemRow(
         prompt=_prompt_of(given),
         completions=_completions_of(given),
-        external_id=texts["external_id"] or None,
+        external_id=_external_id(texts),
         priority=_whole(given, "priority", -_LARGEST_PRIORITY, _LARGEST_PRIORITY) or 0,
         overlap=_whole(given, "overlap", 1, _MOST_OVERLAP),
         purpose=purpose,
@@ -190,6 +188,17 @@ def parse_item(values: dict[str, Any], line: int = 0, source: str = "") -> ItemR
         line=line,
         ignored=tuple(sorted(set(given) - _KNOWN)),
     )
+
+
+def _external_id(texts: dict[str, str]) -> str | None:
+    """What another program calls the item, under either of its two names."""
+    names = [name for name in ("external_id", "id") if texts[name]]
+    found = {texts[name] for name in names}
+    if len(found) > 1:
+        raise RowError("it has both external_id and id, and they differ; which is meant?")
+    if found and len(texts[names[0]]) > _LONGEST_ID:
+        raise RowError(f"{names[0]} has {len(texts[names[0]]):,} characters, and {_LONGEST_ID} is the most")
+    return texts[names[0]] if names else None
 
 
 def _prompt_of(given: dict[str, Any]) -> PromptContent:
@@ -233,7 +242,7 @@ def _expected_of(given: dict[str, Any], purpose: str) -> dict[str, Any] | None:
 def _optional_text(given: dict[str, Any], name: str) -> str:
     value = given.get(name, "")
     # Ids of other programs are often numbers.
-    if name == "external_id" and type(value) is int:
+    if name in ("external_id", "id") and type(value) is int:
         value = str(value)
     return read_text(value, name, may_be_empty=True)
 

@@ -151,6 +151,7 @@ _answered = (
         showings.c.rater == bindparam("rater"),
         showings.c.question_id == bindparam("question"),
         showings.c.state == "answered",
+        showings.c.purpose.in_(WORKED),
     )
     .scalar_subquery()
 )

@@ -1,7 +1,8 @@
 """One item shown to one rater: the lease on it, what was shown how, and the place in the item's overlap that it takes.
 
 An item's ``level`` counts its places that are taken: its showings of purpose "work" that are leased or answered. Whoever
-takes or frees one does it here, so that the overlap is never exceeded whatever runs at the same time.
+takes or frees one does it here, so that the overlap is never exceeded whatever runs at the same time. An answer of a rater
+who is excluded from training takes no place, and is none of the item's ``answers``, for as long as the rater is excluded.
 """
 
 from __future__ import annotations
@@ -12,16 +13,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, update
 
 from heed.errors import ConflictError, MissingError
 from heed.feedback import asked
+from heed.feedback.excluded import is_excluded, names_excluded
 from heed.feedback.forms import Form
 from heed.feedback.schema import raters
 from heed.feedback.studio_schema import items, showings
 
 WORKED = ("work", "gold", "repeat")
 """Purposes that a rater cannot tell apart."""
+
+
+def answered_by(connection: Connection, rater: str) -> dict[str, int]:
+    """How many items of each question somebody has answered as work: training, tests and decisions do not count."""
+    mine = (showings.c.rater == rater, showings.c.state == "answered", showings.c.purpose.in_(WORKED))
+    counts = select(showings.c.question_id, func.count()).where(*mine).group_by(showings.c.question_id)
+    return {row[0]: row[1] for row in connection.execute(counts)}
 
 
 @dataclass(frozen=True)
@@ -185,6 +194,7 @@ _PLACES_OF_GROUP = select(func.count()).where(
     showings.c.group_name == bindparam("group"),
     showings.c.purpose == "work",
     showings.c.state.in_(("leased", "answered")),
+    showings.c.rater.not_in(names_excluded()),
 )
 
 
@@ -243,9 +253,35 @@ def free_places(connection: Connection, item_ids: Sequence[str]) -> None:
         connection.execute(_FREE, [{"item": item_id} for item_id in item_ids])
 
 
-def count_answer(connection: Connection, item_id: str) -> None:
-    """One of the places taken has been answered."""
-    connection.execute(_COUNT_ANSWER, {"item": item_id})
+def count_answer(connection: Connection, rater: Rater, item_id: str) -> None:
+    """The place that ``rater`` took has been answered; that of a rater who is excluded is free again."""
+    if is_excluded(connection, rater.name):
+        free_places(connection, [item_id])
+    else:
+        connection.execute(_COUNT_ANSWER, {"item": item_id})
+
+
+# Reopened ones too, whose answer stands meanwhile.
+_answered = or_(showings.c.state == "answered", and_(showings.c.state == "leased", showings.c.ended.is_not(None)))
+
+
+def count_anew(connection: Connection, rater: str) -> None:
+    """Count the answers of all items that a rater has answered, after the rater was excluded or included.
+
+    The caller holds the rater's row, so that none of the rater's answers comes in meanwhile.
+    """
+    work = showings.c.purpose == "work"
+    concerned = select(showings.c.item_id).where(showings.c.rater == rater, work, _answered)
+    if connection.dialect.name == "postgresql":
+        # Ordered as every transaction that locks several items orders them.
+        locked = select(items.c.number).where(items.c.id.in_(concerned)).order_by(items.c.id)
+        connection.execute(locked.with_for_update(key_share=True))
+    of_item = select(func.count()).where(showings.c.item_id == items.c.id, work)
+    counted = of_item.where(_answered, showings.c.rater.not_in(names_excluded())).scalar_subquery()
+    leased = of_item.where(showings.c.state == "leased", showings.c.ended.is_(None)).scalar_subquery()
+    mine = update(items).where(items.c.id.in_(concerned))
+    connection.execute(mine.values(answers=counted, level=counted + leased))
+    connection.execute(mine.values(available=has_place(items.c.level)))
 
 
 _SET = update(showings).where(showings.c.id == bindparam("showing"))

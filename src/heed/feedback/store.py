@@ -211,7 +211,11 @@ class Store:
             return connection.scalar(select(func.max(schema.feedback.c.number))) or 0
 
     def feedback_pages(
-        self, include_superseded: bool = False, after: int = 0, until: int | None = None
+        self,
+        include_superseded: bool = False,
+        after: int = 0,
+        until: int | None = None,
+        among: Select[tuple[str]] | None = None,
     ) -> Iterator[tuple[int, list[StoredFeedback]]]:
         """Judgments in the order they were given, a page at a time, each with the row number to go on from.
 
@@ -222,12 +226,15 @@ class Store:
             include_superseded: also answers that were corrected.
             after: row number behind which to begin.
             until: last row number; the newest at the first page where None.
+            among: selects the ids of those that are wanted; all where None.
         """
         table = schema.feedback
         last = self.newest_feedback() if until is None else until
         query = select(table).where(table.c.number <= last).order_by(table.c.number).limit(ROWS_PER_TRANSACTION)
         if not include_superseded:
             query = query.where(~intake.superseded(until=last))
+        if among is not None:
+            query = query.where(table.c.id.in_(among))
         while after < last:
             with self.reading() as connection:
                 rows = connection.execute(query.where(table.c.number > after)).all()

@@ -67,7 +67,8 @@ items = Table(
     Column("explanation", String, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("overlap", Integer, nullable=False),
-    # Answers and leases that are out, and answers alone: of purpose "work", whatever became of the item since.
+    # Answers and leases that are out, and answers alone: of purpose "work", whatever became of the item since, without the
+    # answers of raters who are excluded.
     Column("level", Integer, nullable=False),
     Column("answers", Integer, nullable=False),
     # Whether the queue may hand it out as work: active, of purpose "work", and level below overlap.

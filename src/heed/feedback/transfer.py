@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, func, select
 
 from heed.errors import DataError
 from heed.feedback import intake, schema
 from heed.feedback.database import batches, rows_among
 from heed.feedback.formats import BrokenRow, ImportReport, Row
 from heed.feedback.store import CompletionRecord, Store, StoredFeedback
+from heed.feedback.studio_schema import answer_feedback, answers
 
 ROWS_AT_ONCE = 1000
 
@@ -94,7 +95,11 @@ def stored_rows(store: Store, include_superseded: bool) -> Iterator[Row]:
 
 
 def stored_pages(
-    store: Store, include_superseded: bool, after: int = 0, until: int | None = None
+    store: Store,
+    include_superseded: bool,
+    after: int = 0,
+    until: int | None = None,
+    question_id: str | None = None,
 ) -> Iterator[tuple[int, list[Row]]]:
     """As :func:`stored_rows`, in pages, each with the row number behind which the next one begins.
 
@@ -103,9 +108,28 @@ def stored_pages(
         include_superseded: also answers that were corrected later.
         after: row number behind which to begin.
         until: last row number; None for the newest (see :meth:`Store.newest_feedback`).
+        question_id: what answers to this question of the studio became, alone.
     """
-    for number, page in store.feedback_pages(include_superseded, after, until):
+    among = None if question_id is None else _of_question(question_id)
+    for number, page in store.feedback_pages(include_superseded, after, until, among):
         yield number, list(_with_texts(store, page))
+
+
+def count_feedback(store: Store, include_superseded: bool, until: int, question_id: str | None = None) -> int:
+    """How many judgments :func:`stored_pages` gives."""
+    table = schema.feedback
+    query = select(func.count()).select_from(table).where(table.c.number <= until)
+    if not include_superseded:
+        query = query.where(~intake.superseded(until=until))
+    if question_id is not None:
+        query = query.where(table.c.id.in_(_of_question(question_id)))
+    with store.reading() as connection:
+        return connection.scalar(query) or 0
+
+
+def _of_question(question_id: str) -> Select[tuple[str]]:
+    both = answer_feedback.join(answers, answers.c.id == answer_feedback.c.answer_id)
+    return select(answer_feedback.c.feedback_id).select_from(both).where(answers.c.question_id == question_id)
 
 
 def _with_texts(store: Store, piece: Sequence[StoredFeedback]) -> Iterator[Row]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
 
 from heed.errors import ConflictError, DataError, MissingError
 from heed.feedback import intake
 from heed.feedback.records import RaterRecord
 from heed.feedback.schema import raters
-from heed.feedback.studio_schema import accounts, sessions, tokens
+from heed.feedback.studio_schema import accounts, invitations, sessions, tokens
 from heed.people import audit
 from heed.people.hidden import new_id
 from heed.people.passwords import HashedPassword
@@ -273,9 +273,10 @@ def set_preferences(
 def change_password(
     connection: Connection, account_id: str, password: HashedPassword, now: datetime, keep_session: str | None = None
 ) -> None:
-    """Set a password; all sessions but ``keep_session`` (an id) and all tokens end, for whoever else may have them."""
+    """Set a password; all sessions but ``keep_session`` (an id), all tokens and links to set one end, for whoever else may have them."""
     connection.execute(update(accounts).where(accounts.c.id == account_id).values(password_hash=password.text))
     shut_out(connection, account_id, now, keep_session)
+    end_links(connection, invitations.c.account_id == account_id, now)
     account = get(connection, account_id)
     audit.record(connection, account.name, "account.credentials", account.name, {}, now)
 
@@ -289,3 +290,12 @@ def shut_out(connection: Connection, account_id: str, now: datetime, keep_sessio
     connection.execute(
         update(tokens).where((tokens.c.account_id == account_id) & tokens.c.revoked.is_(None)).values(revoked=now)
     )
+
+
+def end_links(connection: Connection, condition: ColumnElement[bool], now: datetime) -> list[str]:
+    """End the links that nobody has taken and for which ``condition`` holds; their ids."""
+    still = condition & invitations.c.used.is_(None) & invitations.c.revoked.is_(None)
+    ended = list(connection.scalars(select(invitations.c.id).where(still).order_by(invitations.c.id)))
+    if ended:
+        connection.execute(update(invitations).where(still).values(revoked=now))
+    return ended

@@ -22,9 +22,10 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from heed.errors import DataError, ProjectError
-from heed.feedback.studio_schema import audit
+from heed.feedback.studio_schema import accounts, audit
 from heed.files import file_errors, write_text
 from heed.people.locks import AUDIT, take_turn
+from heed.people.secrets import SECRETS_FILE
 from heed.texts import cut
 
 FIRST = "0" * 64
@@ -143,6 +144,22 @@ def verify(connection: Connection, noted: Head | None = None) -> list[Fault]:
             )
         elif noted_hash != noted.hash:
             faults.append(Fault(0, f"entry {noted.entries:,} has another hash than was noted: the chain was made anew"))
+    return faults
+
+
+def gone(connection: Connection, folder: Path, noted: Head | None) -> list[Fault]:
+    """What has vanished as a whole, which no chain can show: the entries by which accounts came to be, or the noted head.
+
+    Args:
+        connection: a transaction that reads.
+        folder: of the project.
+        noted: what :func:`read_head` gives for it.
+    """
+    faults = []
+    if head(connection).entries == 0 and connection.scalar(select(func.count()).select_from(accounts)):
+        faults.append(Fault(0, "there are accounts and not one entry: the log was emptied"))
+    if noted is None and (folder / SECRETS_FILE).exists():
+        faults.append(Fault(0, f"{HEAD_FILE} is gone, which stands beside the database since the server first ran"))
     return faults
 
 

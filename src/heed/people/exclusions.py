@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from heed.errors import DataError, MissingError
+from heed.feedback.excluded import excluded_raters
 from heed.feedback.schema import raters
+from heed.feedback.showings import count_anew
 from heed.feedback.studio_schema import exclusions
 from heed.people import audit
 from heed.texts import shown, text_fault
@@ -30,6 +32,8 @@ class Exclusion:
 def exclude(connection: Connection, rater: str, reason: str, actor: str, now: datetime) -> None:
     """Leave what ``rater`` said, before and from now on, out of what is learned from. It stays in the store.
 
+    Nor does it count towards the overlap of items: those that ``rater`` had answered are asked of others.
+
     Raises:
         DataError: no reason is given.
         MissingError: there is no such rater.
@@ -38,7 +42,7 @@ def exclude(connection: Connection, rater: str, reason: str, actor: str, now: da
 
 
 def include(connection: Connection, rater: str, reason: str, actor: str, now: datetime) -> None:
-    """Learn again from what ``rater`` said.
+    """Learn again from what ``rater`` said, and count it towards the overlap of items.
 
     Raises:
         DataError: no reason is given.
@@ -49,9 +53,7 @@ def include(connection: Connection, rater: str, reason: str, actor: str, now: da
 
 def excluded(connection: Connection) -> set[str]:
     """Names of the raters whose judgments are left out."""
-    newest = select(func.max(exclusions.c.number)).group_by(exclusions.c.rater)
-    wanted = exclusions.c.number.in_(newest) & exclusions.c.excluded
-    return set(connection.scalars(select(exclusions.c.rater).where(wanted)))
+    return excluded_raters(connection)
 
 
 def history(connection: Connection, rater: str | None = None) -> list[Exclusion]:
@@ -76,5 +78,6 @@ def _decide(connection: Connection, rater: str, out: bool, reason: str, actor: s
         return
     values = {"rater": rater, "excluded": out, "reason": reason, "actor": actor, "created": now}
     connection.execute(insert(exclusions).values(**values))
+    count_anew(connection, rater)
     action = "rater.exclude" if out else "rater.include"
     audit.record(connection, actor, action, rater, {"reason": reason}, now)

@@ -20,6 +20,7 @@ from heed.people.accounts import (
     change_password,
     check_name,
     create_account,
+    end_links,
     get,
 )
 from heed.people.hidden import hash_of, new_id, new_secret
@@ -115,7 +116,7 @@ def reset_link(connection: Connection, account_id: str, actor: Acting, now: date
     check_may_manage(actor, account.role)
     if account.state == "closed":
         raise ConflictError(f"account '{account.name}'", "it is closed.", "Invite the person anew, under another name.")
-    _revoke_where(connection, invitations.c.account_id == account_id, now)
+    end_links(connection, invitations.c.account_id == account_id, now)
     secret, kept = _insert(
         connection, account.role, account.group, actor, now, days, name=account.name, account_id=account_id
     )
@@ -128,7 +129,7 @@ def first_invitation(connection: Connection, now: datetime) -> str | None:
     take_turn(connection, PEOPLE)
     if _admins(connection):
         return None
-    _revoke_where(connection, invitations.c.first, now)
+    end_links(connection, invitations.c.first, now)
     secret, kept = _insert(connection, "admin", "", OPERATOR, now, FIRST_DAYS, first=True)
     audit.record(connection, OPERATOR.name, "invitation.first", kept, {"id": kept}, now)
     return secret
@@ -212,7 +213,7 @@ def revoke(connection: Connection, invitation_id: str, actor: Acting, now: datet
     if row is None:
         raise MissingError(f"invitation {shown(invitation_id)}", "no open one has this id.", "Reload the list.")
     check_may_manage(actor, row.role)
-    _revoke_where(connection, invitations.c.id == invitation_id, now)
+    end_links(connection, invitations.c.id == invitation_id, now)
     audit.record(connection, actor.name, "invitation.revoke", row.name or row.id, {"id": row.id}, now)
 
 
@@ -323,11 +324,6 @@ def _insert(
 def _open(now: datetime) -> ColumnElement[bool]:
     table = invitations.c
     return table.used.is_(None) & table.revoked.is_(None) & (table.expires > now)
-
-
-def _revoke_where(connection: Connection, condition: ColumnElement[bool], now: datetime) -> None:
-    still = invitations.c.used.is_(None) & invitations.c.revoked.is_(None)
-    connection.execute(update(invitations).where(condition & still).values(revoked=now))
 
 
 def _admins(connection: Connection) -> int:

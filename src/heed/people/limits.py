@@ -18,6 +18,8 @@ from heed.errors import LimitError
 from heed.feedback.studio_schema import rate_limits
 
 _LONGEST_BUCKET = 128
+_SKEW = 60.0
+"""Seconds by which the clocks of several servers may differ."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,12 @@ def _tokens(connection: Connection, bucket: str, capacity: float, refill_per_sec
         # Two processes may come here at once on PostgreSQL: one fails at the key and its work is done again.
         connection.execute(insert(table).values(bucket=bucket, tokens=capacity, updated=now))
         return capacity
-    # A clock that was set back must not empty the bucket.
-    passed = max(0.0, (now - row.updated).total_seconds())
-    return min(capacity, row.tokens + passed * refill_per_second)
+    passed = (now - row.updated).total_seconds()
+    if passed < -_SKEW:
+        # The clock was set back. Until the time that was written the bucket would not fill, and a refused try leaves nothing
+        # behind by which it could be counted anew: one try is free, and is written down with the time that it is now.
+        return max(1.0, row.tokens)
+    return min(capacity, row.tokens + max(0.0, passed) * refill_per_second)
 
 
 def _keep(connection: Connection, bucket: str, tokens: float, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from heed.feedback.records import RaterRecord
 from heed.feedback.showings import Rater
 from heed.feedback.studio_schema import accounts, invitations
 from heed.people import audit
-from heed.people.accounts import ROLES, Account, Acting, Role, get, shut_out
+from heed.people.accounts import ROLES, Account, Acting, Role, end_links, get, shut_out
 from heed.people.locks import PEOPLE, take_turn
 from heed.texts import shown
 
@@ -22,7 +23,11 @@ _LONGEST_REASON = 2000
 
 def may_manage(actor: Acting, role: str) -> bool:
     """Whether ``actor`` may make, change and stop accounts of ``role``: admins all, leads those of raters."""
-    return actor.role == "admin" or (actor.role == "lead" and role == "rater")
+    return _role_manages(actor.role, role)
+
+
+def _role_manages(own: str, role: str) -> bool:
+    return own == "admin" or (own == "lead" and role == "rater")
 
 
 def check_may_manage(actor: Acting, role: str) -> None:
@@ -47,6 +52,9 @@ def set_role(connection: Connection, account_id: str, role: Role, actor: Acting,
         _check_admin_left(connection, account)
         _set(connection, account_id, role=role)
         audit.record(connection, actor.name, "account.role", account.name, {"from": account.role, "to": role}, now)
+        _end_links_made_by(
+            connection, account, [other for other in ROLES if not _role_manages(role, other)], actor, now
+        )
     return get(connection, account_id)
 
 
@@ -79,8 +87,8 @@ def close(connection: Connection, account_id: str, reason: str, actor: Acting, n
     account = _stop(connection, account_id, "closed", reason, actor, now)
     shut_out(connection, account_id, now)
     _set(connection, account_id, password_hash=None, subject=None)
-    links = (invitations.c.account_id == account_id) & invitations.c.used.is_(None) & invitations.c.revoked.is_(None)
-    connection.execute(update(invitations).where(links).values(revoked=now))
+    end_links(connection, invitations.c.account_id == account_id, now)
+    _end_links_made_by(connection, account, ROLES, actor, now)
     return account
 
 
@@ -108,6 +116,19 @@ def _stop(connection: Connection, account_id: str, state: str, reason: str, acto
         action = "account.pause" if state == "paused" else "account.close"
         audit.record(connection, actor.name, action, account.name, {"reason": reason}, now)
     return get(connection, account_id)
+
+
+def _end_links_made_by(
+    connection: Connection, account: Account, roles: Collection[Role], actor: Acting, now: datetime
+) -> None:
+    """End the open links that an account has made to ``roles``, which it may invite to no more: who was to be shut out may
+    have kept one."""
+    made = (invitations.c.created_by == account.name) & invitations.c.role.in_(roles)
+    ended = end_links(connection, made, now)
+    if ended:
+        audit.record(
+            connection, actor.name, "invitation.revoke", account.name, {"made_by": account.name, "ids": ended}, now
+        )
 
 
 def _for_change(connection: Connection, account_id: str, actor: Acting) -> Account:

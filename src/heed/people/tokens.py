@@ -146,6 +146,13 @@ def find(connection: Connection, secret: str, now: datetime) -> OpenToken | None
     return OpenToken(row.token_id, account, frozenset(row.scopes) & frozenset(SCOPES[account.role]), stale)
 
 
+def is_paused(connection: Connection, secret: str, now: datetime) -> bool:
+    """Whether ``secret`` is a token that would hold if its account were not paused."""
+    held = (tokens.c.hash == hash_of(secret)) & tokens.c.revoked.is_(None) & (tokens.c.expires > now)
+    paused = select(tokens.c.id).join(accounts, accounts.c.id == tokens.c.account_id)
+    return connection.execute(paused.where(held, accounts.c.state == "paused")).first() is not None
+
+
 def who(connection: Connection, secret: str, now: datetime) -> tuple[Account, frozenset[str]] | None:
     """Whose token ``secret`` is and what for, or None."""
     found = find(connection, secret, now)

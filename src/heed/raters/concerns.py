@@ -43,13 +43,14 @@ class Concern(Record):
     high: float | None = Field(description="upper end of its interval")
     n: int = Field(ge=0, description="answers behind it (count)")
     expected: float = Field(description="what it is compared with")
+    field: str | None = Field(None, description="the field that it is about; null: the answers as a whole")
     reason: str = Field(description="a sentence for people")
 
 
 def concerns_of(everybody: Mapping[str, RaterStatistics]) -> dict[str, list[Concern]]:
     """What concerns each rater of whom there is anything."""
-    usual = _usual(everybody)
-    found = {name: _of_one(one, *usual) for name, one in everybody.items()}
+    usual, by_field = _usual(everybody), _usual_by_field(everybody)
+    found = {name: _of_one(one, *usual, by_field) for name, one in everybody.items()}
     return {name: its for name, its in found.items() if its}
 
 
@@ -64,18 +65,43 @@ def _usual(everybody: Mapping[str, RaterStatistics]) -> tuple[float | None, floa
     )
 
 
-def _of_one(one: RaterStatistics, usual_agreement: float | None, usual_seconds: float | None) -> list[Concern]:
+def _usual_by_field(everybody: Mapping[str, RaterStatistics]) -> dict[tuple[str, str], float]:
+    """Median of the raters' agreement in each (question, field) that enough raters answered often enough."""
+    known: dict[tuple[str, str], list[float]] = {}
+    for one in everybody.values():
+        for its in one.by_field:
+            if _enough(its.agreement) and its.agreement.estimate is not None:
+                known.setdefault((its.question, its.field), []).append(its.agreement.estimate)
+    return {key: float(np.median(shares)) for key, shares in known.items() if len(shares) >= FEWEST_RATERS}
+
+
+def _disagreements(
+    one: RaterStatistics, usual: float | None, by_field: Mapping[tuple[str, str], float]
+) -> list[Concern]:
+    """Agreement that is low in a field, or in all together where there is only one or none stands out."""
+    does, found = "agrees with the others in", []
+    for its in one.by_field if len(one.by_field) > 1 else ():
+        expected = by_field.get((its.question, its.field))
+        if expected is not None and _enough(its.agreement) and its.agreement.below(expected - _AGREEMENT_SLACK):
+            concern = _concern("agreement", its.agreement, expected, f"{its.field}: {does}")
+            found.append(concern.model_copy(update={"field": its.field}))
+    if not found and usual is not None and _enough(one.agreement) and one.agreement.below(usual - _AGREEMENT_SLACK):
+        found.append(_concern("agreement", one.agreement, usual, does))
+    return found
+
+
+def _of_one(
+    one: RaterStatistics,
+    usual_agreement: float | None,
+    usual_seconds: float | None,
+    by_field: Mapping[tuple[str, str], float],
+) -> list[Concern]:
     found = []
     if _enough(one.left) and one.left.above(0.5 + _SIDE_SLACK):
         found.append(_concern("left", one.left, 0.5, "chooses left in"))
     if _enough(one.left) and one.left.below(0.5 - _SIDE_SLACK):
         found.append(_concern("right", _mirrored(one.left), 0.5, "chooses right in"))
-    if (
-        usual_agreement is not None
-        and _enough(one.agreement)
-        and one.agreement.below(usual_agreement - _AGREEMENT_SLACK)
-    ):
-        found.append(_concern("agreement", one.agreement, usual_agreement, "agrees with the others in"))
+    found += _disagreements(one, usual_agreement, by_field)
     if _enough(one.gold, FEWEST_KNOWN) and one.gold.below(_GOLD_MARK):
         found.append(_concern("gold", one.gold, _GOLD_MARK, "agrees with the known answers in"))
     if _enough(one.repeat, FEWEST_KNOWN) and one.repeat.below(_REPEAT_MARK):

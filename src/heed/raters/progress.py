@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, case, func, select
 from heed.feedback.studio_schema import items, questions
 from heed.raters.agreement import Level, Measured, krippendorff_alpha, percent_agreement
 from heed.raters.columns import Answers
-from heed.raters.statistics import Agreements
+from heed.raters.statistics import Agreements, FieldShares
 from heed.statistics import Record
 
 _DAY = timedelta(days=1)
@@ -160,10 +160,20 @@ def disputed_items(answers: Answers, agreement: Agreements) -> list[Disputed]:
     return sorted(found, key=lambda item: (-round(item.disagreement, 9), -item.answers))
 
 
-def agreed_items(answers: Answers, agreement: Agreements) -> list[Disputed]:
-    """Items whose answers are all the same, those with the most answers first."""
-    found = [item for item in _compared_items(answers, agreement) if item.disagreement <= 1e-9]
-    return sorted(found, key=lambda item: -item.answers)
+def agreed_items(answers: Answers, agreement: Agreements, by_field: FieldShares) -> list[Disputed]:
+    """Items with a field in which two answers or more are all the same, those with the most answers first.
+
+    Of a rating all scales have to be. Items that agree in all fields come before those that agree in some.
+    """
+    roots: dict[str, int] = {}
+    root_of = np.array([roots.setdefault(name.partition(".")[0], len(roots)) for name, _ in answers.fields], np.int64)
+    groups, group = np.unique(
+        answers.item[by_field.answer] * max(len(roots), 1) + root_of[by_field.field], return_inverse=True
+    )
+    apart = np.bincount(group, weights=by_field.share < 1 - 1e-9, minlength=groups.size)
+    agreed = {answers.items[item] for item in (groups[apart == 0] // max(len(roots), 1)).tolist()}
+    found = [item for item in _compared_items(answers, agreement) if item.item in agreed]
+    return sorted(found, key=lambda item: (item.disagreement > 1e-9, -item.answers))
 
 
 def _compared_items(answers: Answers, agreement: Agreements) -> list[Disputed]:

@@ -25,6 +25,14 @@ class Speed(Record):
     n: int = Field(ge=0, description="answers (count)")
 
 
+class FieldAgreement(Record):
+    """How far one rater agrees with the others in one field of a question."""
+
+    question: str
+    field: str = Field(description="name of the field; of a rating with the scale, as in score.helpful")
+    agreement: Measured = Field(description="as that of all fields together, of answers to this field")
+
+
 class RaterStatistics(Record):
     """One rater. Rates are shares, 0 to 1, with intervals that aim at 95 % coverage."""
 
@@ -34,6 +42,7 @@ class RaterStatistics(Record):
     last: float | None = Field(description="when the last answer was given (seconds since 1970)")
     speed: Speed
     agreement: Measured = Field(description="share of the others' judgments of the same items that are the same")
+    by_field: tuple[FieldAgreement, ...] = Field((), description="the same of each field, by question and name")
     gold: Measured = Field(description="agreement with known answers, of gold items")
     left: Measured = Field(description="how often the left one of two won, where one won; half is expected")
     tie: Measured = Field(description="how often two were called equal")
@@ -56,6 +65,15 @@ class Agreements:
         return self.compared > 0
 
 
+@dataclass(frozen=True)
+class FieldShares:
+    """Columns [rows] of how far each answer agrees with others in each of its fields, where it could be compared."""
+
+    answer: Ints
+    field: Ints
+    share: Array
+
+
 def rater_statistics(
     answers: Answers,
     skips: Mapping[str, int],
@@ -71,12 +89,14 @@ def rater_statistics(
         excluded: raters with whom nobody is compared; they themselves are compared with the others.
     """
     agreement = agreement_with_others(answers, excluded)
+    by_field = _by_field(answers, agreement_by_field(answers, excluded))
     again = agreement_with_oneself(answers)
     counted = answers.is_of("work", "gold", "repeat")
     found = {}
     for name in sorted(set(answers.raters) | set(skips) | set(flags)):
         mine = counted & (answers.rater == (answers.raters.index(name) if name in answers.raters else -1))
-        found[name] = _of_one(name, answers, mine, agreement, again, skips.get(name, 0), flags.get(name, 0))
+        one = _of_one(name, answers, mine, agreement, again, skips.get(name, 0), flags.get(name, 0))
+        found[name] = one.model_copy(update={"by_field": tuple(by_field.get(name, ()))})
     return {name: one for name, one in found.items() if one.answers or one.skips or one.flags}
 
 
@@ -128,16 +148,46 @@ def _mean_share(agreements: Agreements, chosen: Mask, why: str, reason: str) -> 
     return measured(wilson_interval(min(float(shares.sum()), shares.size), shares.size))
 
 
+def _by_field(answers: Answers, rows: FieldShares) -> dict[str, list[FieldAgreement]]:
+    """Agreement of each rater in each field of each question."""
+    found: dict[str, list[FieldAgreement]] = {}
+    columns = np.stack([answers.rater[rows.answer], answers.question[rows.answer], rows.field])
+    groups, group = np.unique(columns, axis=1, return_inverse=True)
+    group = group.reshape(-1)
+    counts, shares = np.bincount(group), np.bincount(group, weights=rows.share)
+    for (rater, question, field), n, agreed in zip(groups.T.tolist(), counts.tolist(), shares.tolist(), strict=True):
+        share = measured(wilson_interval(min(agreed, n), n))
+        one = FieldAgreement(question=answers.questions[question], field=answers.fields[field][0], agreement=share)
+        found.setdefault(answers.raters[rater], []).append(one)
+    return found
+
+
 # Who agrees with whom
 
 
 def agreement_with_others(answers: Answers, excluded: Collection[str] = ()) -> Agreements:
     """How far each answer to a work item agrees with the answers of others, who are not ``excluded``, to the same item."""
+    units, agreed, compared = _with_others(answers, excluded)
+    return _averaged(answers, units, agreed, compared)
+
+
+def agreement_by_field(answers: Answers, excluded: Collection[str] = ()) -> FieldShares:
+    """As :func:`agreement_with_others`, field by field: an easy field does not hide how it is with a hard one."""
+    units, agreed, compared = _with_others(answers, excluded)
+    known = compared > 0
+    size = max(len(answers.fields), 1)
+    rows, row = np.unique(units.answer[known] * size + units.field[known], return_inverse=True)
+    shares = np.bincount(row, weights=agreed[known] / compared[known], minlength=rows.size)
+    return FieldShares(rows // size, rows % size, shares / np.maximum(np.bincount(row, minlength=rows.size), 1))
+
+
+def _with_others(answers: Answers, excluded: Collection[str]) -> tuple[Units, Array, Ints]:
+    """The units of answers to work, with how many of others' they agree with, of how many."""
     work = answers.is_of("work")
     left_out = np.isin(answers.rater, [answers.raters.index(name) for name in excluded if name in answers.raters])
     units = answers.units.where(work[answers.units.answer])
     keys = _keys(units, answers.item[units.answer])
-    return _agreements(answers, units, keys, others=~left_out[units.answer])
+    return units, *_compared(units, keys, others=~left_out[units.answer])
 
 
 def agreement_with_oneself(answers: Answers) -> Agreements:
@@ -146,7 +196,7 @@ def agreement_with_oneself(answers: Answers) -> Agreements:
     both = answers.is_of("work", "repeat")
     units = answers.units.where(both[answers.units.answer])
     pair = answers.item[units.answer] * max(len(answers.raters), 1) + answers.rater[units.answer]
-    found = _agreements(answers, units, _keys(units, pair), others=~repeats[units.answer])
+    found = _averaged(answers, units, *_compared(units, _keys(units, pair), others=~repeats[units.answer]))
     return Agreements(found.share, np.where(repeats, found.compared, 0))
 
 
@@ -161,8 +211,8 @@ def _keys(units: Units, owner: Ints) -> Ints:
     return codes
 
 
-def _agreements(answers: Answers, units: Units, keys: Ints, others: Mask) -> Agreements:
-    """Compare each unit with those of the same key that are ``others``, and average over the units of each answer."""
+def _compared(units: Units, keys: Ints, others: Mask) -> tuple[Array, Ints]:
+    """With how many units of the same key that are ``others`` each unit agrees, and with how many it was compared."""
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
     sizes = np.diff(starts, append=keys.size)
@@ -175,6 +225,11 @@ def _agreements(answers: Answers, units: Units, keys: Ints, others: Mask) -> Agr
             same = np.abs(units.value[rows] - units.value[other]) <= units.tolerance[rows] + 1e-9
             agreed[rows] += counts & same
             compared[rows] += counts
+    return agreed, compared
+
+
+def _averaged(answers: Answers, units: Units, agreed: Array, compared: Ints) -> Agreements:
+    """The mean over the units of each answer."""
     known = compared > 0
     per_answer = np.bincount(units.answer[known], minlength=answers.size)
     shares = np.bincount(

@@ -36,12 +36,15 @@ _OPTIONAL = {
 }
 
 
+State = Literal["ok", "missing", "problem"]
+
+
 @dataclass(frozen=True)
 class Check:
     """One finding: what was looked at, how it is, the details, and what to do about it ("" is nothing)."""
 
     name: str
-    state: Literal["ok", "missing", "problem"]
+    state: State
     detail: str
     fix: str = ""
 
@@ -259,7 +262,7 @@ def _project_folder(folder: Path) -> Path | None:
 
 
 def _project(folder: Path) -> list[Check]:
-    from heed.config import load_settings
+    from heed.config import NO_MODEL, load_settings
     from heed.folder import SETTINGS_FILE, project_lock
 
     try:
@@ -269,19 +272,21 @@ def _project(folder: Path) -> list[Check]:
     checks = [Check("heed.yaml", "ok", f"project {settings.name} at {folder}"), _base_model(folder, settings.model)]
     for name, file in (("prompts", settings.prompts), ("demonstrations", settings.demonstrations)):
         if file and not (folder / file).is_file():
-            checks.append(
-                Check(
-                    name, "problem", f"{folder / file} is missing", f"Put it there, or correct '{name}' in heed.yaml."
-                )
-            )
+            state: State = "missing" if settings.model == NO_MODEL else "problem"
+            fix = f"Put it there, or correct '{name}' in heed.yaml."
+            checks.append(Check(name, state, f"{folder / file} is missing", fix))
     checks += _database(folder, settings)
     owner = project_lock(folder).owner()
-    state = "free" if owner is None else f"held by process {owner.pid} on {owner.host} since {owner.since}"
-    checks.append(Check("lock", "ok", state))
+    held = "free" if owner is None else f"held by process {owner.pid} on {owner.host} since {owner.since}"
+    checks.append(Check("lock", "ok", held))
     return checks
 
 
 def _base_model(folder: Path, model: str) -> Check:
+    from heed.config import NO_MODEL
+
+    if model == NO_MODEL:
+        return Check("base model", "missing", "none has been chosen yet", "Set 'model' in heed.yaml before training.")
     place = next((path for path in (folder / model, Path(model)) if path.is_dir()), None)
     if place is not None:
         if (place / "config.json").is_file():

@@ -84,12 +84,20 @@ def export_feedback(
         Literal["heed", "trl", "hh", "csv"] | None,
         typer.Option(help="Its format; csv for a name with .csv, else heed, which alone keeps everything."),
     ] = None,
+    excluded: Annotated[
+        Literal["keep", "leave"] | None,
+        typer.Option(
+            help="What people said who are excluded from training; heed keeps it, the other formats leave it."
+        ),
+    ] = None,
 ) -> None:
     """Write the project's feedback to a file.
 
-    heed's own lines have every judgment; the other formats the newest answers only, and say what they cannot hold.
+    heed's own lines have every judgment; the other formats the newest answers only, without those of people excluded from
+    training, and say what they cannot hold.
     """
-    from heed.feedback.formats import write_rows
+    from heed.feedback.excluded import excluded_raters
+    from heed.feedback.formats import OF_EXCLUDED, write_rows
     from heed.feedback.transfer import stored_rows
     from heed.folder import result_file
     from heed.project import Project
@@ -97,11 +105,15 @@ def export_feedback(
     chosen = format or ("csv" if ".csv" in file.suffixes else "heed")
     with Project.open() as project:
         rows = stored_rows(project.store, include_superseded=chosen == "heed")
-        report = write_rows(rows, result_file(file), chosen)
+        with project.store.reading() as connection:
+            left_out = excluded_raters(connection)
+        report = write_rows(rows, result_file(file), chosen, left_out, excluded)
     for reason, count in report.left_out.most_common():
         note(f"left out {counted(count, 'judgment')}: {reason}")
     if report.dropped_fields:
         note(f"format {chosen} has no place for, and the rows that had them: {_tally(report.dropped_fields)}")
+    if report.of_excluded:
+        note(f"{report.of_excluded:,} of them are {OF_EXCLUDED}, and nothing in the file marks them: --excluded leave")
     console().print(safe(f"{counted(report.written, 'judgment')} in {file}"), soft_wrap=True)
 
 

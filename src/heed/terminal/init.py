@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heed.config import ProjectSettings, parse_settings
+from heed.config import NO_MODEL, ProjectSettings, parse_settings
 from heed.errors import ConfigError, DataError, ModelError
 from heed.terminal.console import report_broken
 from heed.terminal.text import counted
@@ -60,6 +60,22 @@ def init_from_files(folder: Path, model: str, prompts: Path, demonstrations: Pat
     return told
 
 
+def init_studio(folder: Path) -> list[str]:
+    """Make a project to collect feedback in, before there is a model or a prompt.
+
+    Returns:
+        Lines about what is in it.
+
+    Raises:
+        ProjectError: the folder is in the way.
+    """
+    from heed.project import Project
+
+    values = {"name": folder.resolve().name, "model": NO_MODEL, "prompts": PROMPTS}
+    Project.create(folder, parse_settings(ProjectSettings, values, "heed init")).close()
+    return ["a studio to collect feedback in; no model has been chosen yet"]
+
+
 def init_sandbox(folder: Path, seed: int, watcher: Watcher) -> list[str]:
     """Make a project in the built-in world; its base model is trained at first use.
 
@@ -96,13 +112,32 @@ def checked_model(model: str) -> str:
     return model
 
 
+def check_alone(sandbox: bool, studio: bool, given: bool) -> None:
+    """See that what ``heed init`` was given goes together; ``given``: a model or a file.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if sandbox and given:
+        raise ConfigError(
+            "heed init --sandbox with a model or files", "the built-in world brings its own.", "Leave them out."
+        )
+    if studio and (given or sandbox):
+        raise ConfigError(
+            "heed init --studio with a model, files or --sandbox",
+            "it is for a project that has none of them yet.",
+            "Leave --studio out: every project has the studio.",
+        )
+
+
 def missing_options(model: str | None, prompts: Path | None) -> ConfigError:
     """The error about ``heed init`` without what it needs."""
     missing = [name for name, value in (("--model", model), ("--prompts", prompts)) if value is None]
     return ConfigError(
         f"heed init without {' and '.join(missing)}",
         "a project starts from a model and prompts.",
-        "Give both, or try heed in its built-in world: heed init NAME --sandbox",
+        "Give both. To collect feedback before there is a model: heed init NAME --studio; to try heed in its built-in "
+        "world: heed init NAME --sandbox",
     )
 
 

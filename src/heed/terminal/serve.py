@@ -84,14 +84,15 @@ def invite(
 @audit.command("verify")
 def verify_audit() -> None:
     """See that no entry was changed, removed or put in since it was written; exit code 1 where one was."""
-    from heed.people.audit import head, read_head, verify, write_head
+    from heed.people.audit import gone, head, read_head, verify, write_head
     from heed.project import Project
 
     with Project.open() as project:
         noted = read_head(project.folder)
         with project.store.reading() as connection:
-            faults, current = verify(connection, noted), head(connection)
-        if not faults:
+            broken, current = verify(connection, noted), head(connection)
+            faults = broken + gone(connection, project.folder, noted)
+        if not broken:
             write_head(project.folder, current)
     for fault in faults:
         console().print(safe(f"entry {fault.number}: {fault.reason}" if fault.number else fault.reason), soft_wrap=True)

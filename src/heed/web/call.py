@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -12,11 +13,13 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends
 from pydantic import BaseModel
 from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from heed.errors import ConflictError, DataError, RefusedError, SignInError
+from heed.errors import ConflictError, DataError, ProjectError, RefusedError, SignInError
 from heed.feedback import studio_schema
+from heed.feedback.database import unkeepable
 from heed.people.accounts import Account
 from heed.project import Project
 from heed.web.desk import Desk
@@ -43,6 +46,7 @@ class Studio:
         address: where the server is reached.
         identities: who is behind a cookie or a token.
         stopping: set when the server is about to end, for what would go on for ever.
+        database_there: False while the database's file is not the one that was opened.
     """
 
     project: Project
@@ -50,6 +54,7 @@ class Studio:
     address: Address
     identities: Identities
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    database_there: bool = True
 
 
 class Call:
@@ -120,32 +125,59 @@ class Call:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in a transaction that only reads, off the event loop."""
-        return await self.desk.read(work)
+        with self._storing():
+            return await self.desk.read(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in a transaction; what it wrote is on the disk when this returns. It may be done twice."""
-        done = await self.desk.write(work)
+        with self._storing():
+            done = await self.desk.write(work)
         if self.route.scope != "rate":
             self.studio.identities.forget()  # it may have been about accounts
         return done
 
-    async def reply(self, work: Callable[[Connection], Any], status: int = 200) -> Response:
-        """Do ``work`` in a transaction and answer with what it returns: a pydantic model or plain values.
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        if not self.studio.database_there:
+            raise ProjectError(
+                "the database",
+                "its file was moved away, deleted or replaced.",
+                "Whoever runs heed has to put it back and start the server anew.",
+            )
+        try:
+            yield
+        except (DBAPIError, UnicodeEncodeError, OverflowError) as error:
+            mended = unkeepable(error)
+            if mended is None:
+                raise
+            raise mended from error
 
-        A request with an ``Idempotency-Key`` is done once: the same one again gets the same answer, which is stored in the
-        same transaction as the work.
+    async def reply(self, work: Callable[[Connection], Any], status: int = 200) -> Response:
+        """Do ``work`` in a transaction and answer with what it returns, as :meth:`once` does it."""
+        return JSONResponse(await self.once(work), status)
+
+    async def once(self, work: Callable[[Connection], Any], content: bytes | None = None) -> Any:
+        """Do ``work`` in a transaction; what it returns, a pydantic model or plain values, as plain values.
+
+        A request with an ``Idempotency-Key`` is done once: the same one again gets the same, which is stored in the
+        transaction of the work.
+
+        Args:
+            work: what is to be done.
+            content: what makes this request the same as another beside its address; None for the body.
 
         Raises:
             ConflictError: the key came with another request before. DataError: it is no key.
         """
         key = self.request.headers.get("idempotency-key")
         if key is None:
-            return JSONResponse(_plain(await self.write(work)), status)
+            return _plain(await self.write(work))
         if not 0 < len(key) <= _LONGEST_KEY or not key.isascii() or not key.isprintable():
             raise DataError("Idempotency-Key", f"it is not 1 to {_LONGEST_KEY} printable characters.", "Send a UUID.")
         url = self.request.url
         # The body is kept by Starlette once it has been read, as every JSON body has been by now.
-        said = f"{self.route.method} {url.path}?{url.query}\n".encode() + await self.request.body()
+        body = await self.request.body() if content is None else content
+        said = f"{self.route.method} {url.path}?{url.query}\n".encode() + body
         request, account = hashlib.sha256(said).hexdigest(), self.account.id
         table = studio_schema.replays
 
@@ -165,7 +197,7 @@ class Call:
                 )
             return before.response
 
-        return JSONResponse(await self.write(once), status)
+        return await self.write(once)
 
     def page(self, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:
         """A page from the template ``name``, with what every page needs beside ``values``."""
@@ -196,7 +228,12 @@ def guard(route: Route) -> Callable[[Request], Awaitable[None]]:
 
     async def check(request: Request) -> None:
         studio: Studio = request.app.state.studio
-        caller = await studio.identities.caller(credentials_of(request), datetime.now(UTC))
+        try:
+            caller = await studio.identities.caller(credentials_of(request), datetime.now(UTC))
+        except SignInError:
+            if route.kind != "page":
+                raise
+            caller = Caller()  # the page where one signs in must open, whatever header a browser sends with it
         if caller.scopes is not None and route.scope != "any" and route.scope not in caller.scopes:
             raise RefusedError("this API token", f"{route.method} {route.path}: {route.tokens}.", "Make another token.")
         if not route.allow(caller):

@@ -57,14 +57,26 @@ def status_of(error: HeedError) -> tuple[int, str]:
     return 500, "internal"
 
 
+def told(error: HeedError) -> HeedError:
+    """An error as callers may hear it: where the database is, with its address, stands in the log only."""
+    if not isinstance(error, ProjectError) or not error.what.startswith("database "):
+        return error
+    _log.error("%s", error)
+    # What follows a colon is the database's own message, which names its address.
+    why = error.why.partition(":")[0].removesuffix(".")
+    return ProjectError("the database", f"{why}.", "Try again later; if it stays, tell who runs heed.")
+
+
 def problem(error: HeedError) -> dict[str, Any]:
     """An error as the API tells it."""
+    error = told(error)
     return {"error": {"what": error.what, "why": error.why, "fix": error.fix, "code": status_of(error)[1]}}
 
 
 def problem_response(error: HeedError, path: str) -> Response:
     """An error as an answer that needs nothing but itself, for where no page can be made yet."""
     status, _ = status_of(error)
+    error = told(error)
     if path.startswith("/api/"):
         return JSONResponse(problem(error), status)
     return Response(f"{error.what}: {error.why} {error.fix}\n", status, media_type="text/plain; charset=utf-8")

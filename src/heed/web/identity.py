@@ -43,16 +43,30 @@ class Credentials:
 def credentials_of(request: Request) -> Credentials:
     """What the request brings to say who sends it.
 
+    A header of another kind than Bearer, as a browser goes on sending to the password of a proxy before heed, is no word to
+    heed on a page, nor where a session comes with it.
+
     Raises:
-        SignInError: an Authorization header of another kind than Bearer.
+        SignInError: an Authorization header of another kind than Bearer from a program.
     """
     header = request.headers.get("authorization")
-    if header is not None:
-        kind, _, secret = header.partition(" ")
-        if kind.lower() != "bearer" or not secret.strip():
-            raise SignInError("the Authorization header", "it is not 'Bearer TOKEN'.", "Send an API token of heed.")
+    session = request.cookies.get(session_cookie(request.app.state.studio.address))
+    if header is None:
+        return Credentials(session, None)
+    kind, _, secret = header.partition(" ")
+    if kind.lower() == "bearer" and secret.strip():
         return Credentials(None, secret.strip())
-    return Credentials(request.cookies.get(session_cookie(request.app.state.studio.address)), None)
+    if kind.lower() != "bearer" and (session is not None or not request.url.path.startswith("/api/")):
+        return Credentials(session, None)
+    raise SignInError("the Authorization header", "it is not 'Bearer TOKEN'.", "Send an API token of heed.")
+
+
+def _no_token(connection: Connection, secret: str, now: datetime) -> SignInError:
+    if tokens.is_paused(connection, secret, now):
+        return SignInError(
+            "the API token", "its account is paused, and it does nothing meanwhile.", "Ask the lead of the project."
+        )
+    return SignInError("the API token", "it is unknown, expired or revoked.", "Make a new one under Settings.")
 
 
 class Identities:
@@ -70,7 +84,7 @@ class Identities:
         """Who calls; nobody where the session has ended.
 
         Raises:
-            SignInError: the token is unknown, expired or revoked.
+            SignInError: the token is unknown, expired or revoked, or its account paused.
         """
         secret = given.token or given.session
         if secret is None:
@@ -83,9 +97,7 @@ class Identities:
             if given.token is not None:
                 token = tokens.find(connection, given.token, now)
                 if token is None:
-                    raise SignInError(
-                        "the API token", "it is unknown, expired or revoked.", "Make a new one under Settings."
-                    )
+                    raise _no_token(connection, given.token, now)
                 used = partial(tokens.touch, token_id=token.id, now=now) if token.stale else None
                 return Caller(token.account, scopes=token.scopes), used
             session = sessions.find(connection, secret, now)

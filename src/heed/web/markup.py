@@ -26,8 +26,8 @@ from heed.web.highlight import CLASSES, MOST_IN_A_TEXT, highlighted
 LONGEST_RENDERED = 40_000
 """Characters of a text that are rendered; a longer one is shown as it stands, which is always quick."""
 
-_MOST_BRACKETS = 2_000_000
-"""Opening brackets times the characters they may span: the parser looks for the end of a link from each of them."""
+_MOST_LOOKED_AT = 60_000_000
+"""Characters that the parser may look at for the ends of links and pictures: from each opening bracket it searches on."""
 
 _LINK = re.compile(r"(?:https?://|mailto:)[^\s]+\Z", re.IGNORECASE)
 _MEDIA = re.compile(r"media:([0-9a-f]{32}\.(?:png|jpg|gif|webp|mp4|webm))\Z")
@@ -82,7 +82,7 @@ def render(text: str, *, heading: int = 3, note: str = "") -> Markup:
 
 def is_long(text: str) -> bool:
     """Whether ``text`` would take too long to be rendered, and so is shown as it stands."""
-    return len(text) > LONGEST_RENDERED or text.count("[") * len(text) > _MOST_BRACKETS
+    return len(text) > LONGEST_RENDERED or (text.count("[") + 3 * text.count("![")) * len(text) > _MOST_LOOKED_AT
 
 
 def plain(text: str) -> Markup:

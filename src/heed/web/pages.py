@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse
 
+from heed.web.errors import told
 from heed.web.language import LANGUAGES, texts_of, translate
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -29,6 +30,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["told"] = told
     made.globals |= {"static": static_url, "languages": LANGUAGES, "themes": THEMES}
     return made
 

@@ -6,8 +6,10 @@ import ipaddress
 import json
 import logging
 import os
+import shlex
 import signal
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -179,7 +181,7 @@ def run(serving: Serving, say: Say, open_browser: bool = False, folder: str | Pa
         load_secrets(project.folder)
         with listen(serving.host, serving.port) as sock:
             base = address.base("http", _name_of(sock, serving.host))
-            lines = [f"heed: {base}", *_first_link(project, base)]
+            lines = [f"heed: {base}", *_first_link(project, base), *_open_to_others(project)]
             if serving.workers > 1:
                 place = project.folder
                 project.close()
@@ -202,6 +204,21 @@ def _first_link(project: Project, base: str) -> list[str]:
     if secret is None:
         return []
     return [f"first admin, once, within a day: {base}/invitation/{secret}"]
+
+
+def _open_to_others(project: Project) -> list[str]:
+    """What is said where other users of this machine can read everything that was said and who is here."""
+    url = project.store.engine.url
+    if url.get_backend_name() != "sqlite" or os.name != "posix":
+        return []
+    file = Path(str(url.database))
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if not mode & 0o044 or not file.parent.stat().st_mode & 0o011:
+        return []
+    return [
+        f"warning: other users of this machine can read {file.name} (mode {mode:04o}). "
+        f"To close the folder to them: chmod 700 {shlex.quote(str(file.parent))}"
+    ]
 
 
 def _note_head(project: Project) -> None:

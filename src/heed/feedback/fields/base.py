@@ -69,6 +69,10 @@ class BaseField(FormPart):
         """What is missing of an answer that must be given, or None."""
         return "nothing was answered" if value is None else None
 
+    def left_open(self, value: Any, completions: int) -> str | None:
+        """What a whole answer must not leave open, though something was answered, or None."""
+        return None
+
     def text_fault(self, value: Any, texts: Sequence[str]) -> str | None:
         """Why ``value`` cannot be said of these completions (both in one order), or None."""
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, Literal
 
-from heed.feedback.fields.base import MOST_COMPLETIONS, BaseField, Judged, Level, index_of, inverse, keys_of
+from heed.feedback.fields.base import MOST_COMPLETIONS, BaseField, Flag, Judged, Level, index_of, inverse, keys_of
 from heed.feedback.kinds import AnyFeedback, Ranking
 from heed.texts import shown
 
@@ -15,9 +15,13 @@ class RankingField(BaseField):
     """Best first; equals share a group; what a rater cannot place stays out, as long as two are ranked.
 
     Answers: ``{"groups": [[0, 2], [1]]}``.
+
+    Attributes:
+        partial: whether completions may stay out.
     """
 
     kind: Literal["ranking"] = "ranking"
+    partial: Flag = True
 
     def item_fault(self, completions: int) -> str | None:
         if 2 <= completions <= MOST_COMPLETIONS:
@@ -44,6 +48,10 @@ class RankingField(BaseField):
             raise ValueError("one ranked completion says nothing; at least two must be ranked")
         # Equals have no order among themselves.
         return {"groups": [sorted(index_of(place) for place in group) for group in groups]}
+
+    def left_open(self, value: Any, completions: int) -> str | None:
+        left = completions - sum(len(group) for group in value["groups"])
+        return f"{left} of {completions} completions are not ranked" if left and not self.partial else None
 
     def to_item(self, value: Any, shown_order: Sequence[int]) -> Any:
         return _moved(value, shown_order)

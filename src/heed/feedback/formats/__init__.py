@@ -13,7 +13,7 @@ opinion weigh double. Where several people judged the same pair, CSV and heed's 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -37,8 +37,10 @@ from heed.texts import name_fault, shown
 
 __all__ = [
     "MAX_ROW_BYTES",
+    "OF_EXCLUDED",
     "UNKNOWN_TIME",
     "BrokenRow",
+    "ExcludedRows",
     "ExportReport",
     "FileFormat",
     "ImportReport",
@@ -50,6 +52,10 @@ __all__ = [
 ]
 
 FileFormat = Literal["heed", "trl", "hh", "csv"]
+ExcludedRows = Literal["keep", "leave"]
+"""Whether a file is to have what people said who are excluded from training. Files know nothing of exclusions: where such rows
+are kept, nothing marks them."""
+OF_EXCLUDED = "of people excluded from training"
 
 _PARSERS: dict[str, Callable[[dict[str, Any]], Parsed]] = {
     "heed": heed_lines.parse,
@@ -219,18 +225,30 @@ def _row(parse: Callable[[], Parsed], number: int, rater: str, path: Path) -> Ro
         return BrokenRow(number, str(error))
 
 
-def write_rows(rows: Iterable[Row], path: str | Path, format: FileFormat) -> ExportReport:
+def write_rows(
+    rows: Iterable[Row],
+    path: str | Path,
+    format: FileFormat,
+    excluded: Collection[str] = (),
+    excluded_rows: ExcludedRows | None = None,
+) -> ExportReport:
     """Write rows to a file, whole or not at all.
 
     heed's own lines carry everything, CSV everything but empty and very many completions. TRL and HH-RLHF hold neither
     raters nor times, and only some kinds: the report counts what stayed behind, by reason and by field.
+
+    Args:
+        rows: what to write.
+        path: where to.
+        format: how.
+        excluded, excluded_rows: as for :class:`RowWriter`.
 
     Raises:
         DataError: the place cannot be written or is full, or a row's texts do not belong to its feedback. What was at
             ``path`` before is then still there.
     """
     path = Path(path)
-    writer = RowWriter(format)
+    writer = RowWriter(format, excluded=excluded, excluded_rows=excluded_rows)
     with atomic_writer(path) as file:
         file.write(writer.header)
         for row in rows:
@@ -244,6 +262,9 @@ class RowWriter:
     Args:
         format: how.
         report: what was written to the file before, where it is gone on with.
+        excluded: names of the raters who are excluded from training.
+        excluded_rows: whether their rows are kept; None keeps them in heed's own lines, which are the backup of a project,
+            and leaves them out of the formats that others read and train on.
 
     Attributes:
         header: what the file begins with.
@@ -253,20 +274,32 @@ class RowWriter:
         DataError: heed does not write the format.
     """
 
-    def __init__(self, format: FileFormat, report: ExportReport | None = None) -> None:
+    def __init__(
+        self,
+        format: FileFormat,
+        report: ExportReport | None = None,
+        *,
+        excluded: Collection[str] = (),
+        excluded_rows: ExcludedRows | None = None,
+    ) -> None:
         self._encode = _encoder(format)
         self._format = format
+        self._excluded = frozenset(excluded)
+        self._keeps_excluded = (excluded_rows or ("keep" if format == "heed" else "leave")) == "keep"
         self.header = table.encode(table.WRITTEN_COLUMNS) if format == "csv" else b""
         self.report = report or ExportReport()
 
     def encode(self, row: Row) -> bytes:
-        """The bytes of a row; none where the format has no place for it.
+        """The bytes of a row; none where it is left out, or the format has no place for it.
 
         Raises:
             DataError: the row's texts do not belong to its feedback.
         """
         _check_belongs(row)
+        of_excluded = row.feedback.rater in self._excluded
         try:
+            if of_excluded and not self._keeps_excluded:
+                raise RowError(OF_EXCLUDED)
             data = self._encode(row)
             if len(data) > MAX_ROW_BYTES:
                 raise RowError(f"longer than {MAX_ROW_BYTES} bytes")
@@ -274,6 +307,7 @@ class RowWriter:
             self.report.left_out[str(error)] += 1
             return b""
         self.report.written += 1
+        self.report.of_excluded += of_excluded
         if self._format in ("trl", "hh"):
             self.report.dropped_fields.update(_fields_beside_the_answer(row))
         return data

@@ -4,7 +4,8 @@ Fields of a row: ``kind``, ``rater``, ``prompt`` (text or messages), ``completio
 answer's own fields as in ``heed.feedback.kinds``, and where known ``shown_order``, ``seconds``, ``confidence``,
 ``created``, ``source``, ``supersedes`` and ``completion_ids`` (of completions that heed sampled itself; imported ones
 have the ids that follow from their text). A row without ``rater`` or ``created`` takes the importing rater and
-``UNKNOWN_TIME``.
+``UNKNOWN_TIME``. Exported rows have the judgment's ``id``, to which the ``supersedes`` of others point; it follows from the
+row's content, so it may be left out, and where it is given and does not fit, the row was changed on its way.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 from heed.feedback.formats.rows import Parsed, Row, RowError, import_ids, plain_prompt, read_prompt, read_text
-
-_NEVER_IN_A_ROW = ("prompt_id", "id")
 
 
 def parse(values: dict[str, Any]) -> Parsed:
@@ -24,16 +23,16 @@ def parse(values: dict[str, Any]) -> Parsed:
     """
     if "prompt" not in values:
         raise RowError("'prompt' is missing")
-    answer = {name: value for name, value in values.items() if name not in ("prompt", "completions")}
-    for name in _NEVER_IN_A_ROW:
-        if name in answer:
-            raise RowError(f"'{name}' follows from the row's content and cannot be given")
+    if "prompt_id" in values:
+        raise RowError("'prompt_id' follows from the row's content and cannot be given")
+    answer = {name: value for name, value in values.items() if name not in ("prompt", "completions", "id")}
     completions = values.get("completions", [])
     if not isinstance(completions, list):
         raise RowError("completions is not a list of texts")
     # A model may answer nothing at all, and be judged for it.
     texts = tuple(read_text(text, f"completion {k}", may_be_empty=True) for k, text in enumerate(completions, 1))
-    return Parsed(read_prompt(values["prompt"]), texts, {"source": "", **answer})
+    identity = None if values.get("id") is None else read_text(values["id"], "id")
+    return Parsed(read_prompt(values["prompt"]), texts, {"source": "", **answer}, identity=identity)
 
 
 def render(row: Row) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def render(row: Row) -> dict[str, Any]:
     if not row.feedback.source:
         del fields["source"]
     kind, rater = fields.pop("kind"), fields.pop("rater")
-    values: dict[str, Any] = {"kind": kind, "rater": rater, "prompt": plain_prompt(row.prompt)}
+    values: dict[str, Any] = {"id": row.feedback.id, "kind": kind, "rater": rater, "prompt": plain_prompt(row.prompt)}
     if row.completions:
         values["completions"] = list(row.completions)
     if row.feedback.completion_ids != import_ids(row.prompt, row.completions):

@@ -23,7 +23,7 @@ from heed.feedback.kinds import (
     parse_feedback,
     prompt_id,
 )
-from heed.texts import text_fault
+from heed.texts import cut, shown, text_fault
 
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """``created`` of feedback from formats that carry no time. A constant, so that importing a file twice adds nothing; the
@@ -75,11 +75,13 @@ class ExportReport:
         written: rows in the file.
         left_out: rows that are not in the file, counted by reason.
         dropped_fields: rows that are in the file without a field that they had, counted by field.
+        of_excluded: rows in the file that are of people excluded from training.
     """
 
     written: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     dropped_fields: Counter[str] = field(default_factory=Counter)
+    of_excluded: int = 0
 
 
 class RowError(Exception):
@@ -95,12 +97,14 @@ class Parsed:
         completions: the texts judged.
         values: ``kind`` and the answer's fields; also ``rater``, ``created`` and the rest where the format has them.
         ignored: columns that the format does not know.
+        identity: the judgment's id as the row gives it, to be checked against its content; None where it gives none.
     """
 
     prompt: PromptContent
     completions: tuple[str, ...]
     values: dict[str, Any]
     ignored: tuple[str, ...] = ()
+    identity: str | None = None
 
 
 def read_text(value: Any, name: str, may_be_empty: bool = False) -> str:
@@ -188,6 +192,11 @@ def build_row(parsed: Parsed, line: int, rater: str, source: str) -> Row:
     if len(feedback.completion_ids) != len(parsed.completions):
         raise RowError(f"{len(feedback.completion_ids)} completion ids for {len(parsed.completions)} completions")
     _check_against_text(feedback, parsed.completions)
+    if parsed.identity is not None and parsed.identity != feedback.id:
+        raise RowError(
+            f"id {shown(cut(parsed.identity))} does not fit: by its content this judgment is {feedback.id}; "
+            "leave the id out if the row was changed on purpose"
+        )
     return Row(parsed.prompt, parsed.completions, feedback, line, parsed.ignored)
 
 

@@ -29,8 +29,8 @@ is a demonstration, and with ``label`` (true or false) a thumb.
 Only ``prompt`` or ``messages`` must be there; columns of other names are passed over and counted. An empty cell is
 nothing given, so an empty completion cannot be written.
 
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a formula and runs it. Such
-a cell is written with an apostrophe before it; reading takes that apostrophe off again, so that nothing is lost.
+A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end, some also with blanks before
+them, for a formula and runs it. Such a cell is written with an apostrophe before it; reading takes that apostrophe off again, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ WRITTEN_COLUMNS = (
     *("supersedes", "completion_ids"),
 )
 # The last four are the wide forms, which some spreadsheets take for the others.
-_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = re.compile("'*(?:[\t\r\n]|\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # else 128 KiB, less than a row may have

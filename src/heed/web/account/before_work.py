@@ -15,14 +15,15 @@ from heed.people import guidelines, qualification
 from heed.people.qualification import Marked, Standing
 from heed.web.account.models import Acknowledged, Given, Granted, GuidelinesShown, StandingShown
 from heed.web.call import Call, Called
-from heed.web.markup import render
+from heed.web.rendering import rendered
 from heed.web.security import safe_target
+from heed.web.values import Whole
 
 
 class AcknowledgedForm(Given):
     """The form below the guidelines."""
 
-    version: int
+    version: Whole
     next: Annotated[str, Form(max_length=2000)] = "/work"
 
 
@@ -65,7 +66,7 @@ async def guidelines_page(call: Called, next: Annotated[str, Query(max_length=20
     return call.page(
         "account/guidelines.html",
         guidelines=shown,
-        text=render(shown.text, heading=2),
+        text=await rendered(shown.text, 2),
         versions=versions,
         read=read,
         target=safe_target(next),
@@ -118,7 +119,7 @@ async def qualification_page(call: Called, question_id: str) -> Response:
         "account/qualification.html",
         question=found,
         standing=stands,
-        marked=[(one, render(one.explanation, heading=3)) for one in marked],
+        marked=[(one, await rendered(one.explanation, 3)) for one in marked],
         work=f"/work?question={quote(question_id)}",
     )
 

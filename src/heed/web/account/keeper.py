@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection, delete
 
@@ -31,12 +32,14 @@ async def keeper(studio: Studio) -> AsyncIterator[None]:
 
 
 async def _keep(studio: Studio) -> None:
+    work: Callable[[], Awaitable[None]] = partial(note_audit_head, studio)
     while True:
-        await asyncio.sleep(EVERY.total_seconds())
         try:
-            await keep_house(studio, datetime.now(UTC))
+            await work()
         except HeedError as error:
             _log.warning("keeping house: %s", error)
+        await asyncio.sleep(EVERY.total_seconds())
+        work = partial(keep_house, studio, datetime.now(UTC))
 
 
 async def keep_house(studio: Studio, now: datetime) -> None:
@@ -45,10 +48,19 @@ async def keep_house(studio: Studio, now: datetime) -> None:
     Raises:
         ProjectError: the database or the project folder cannot be written to.
     """
+    await note_audit_head(studio)
+    await studio.desk.write(lambda connection: forget(connection, now))
+
+
+async def note_audit_head(studio: Studio) -> None:
+    """Note the end of the audit log, from the start on: a head that is missing later was taken away.
+
+    Raises:
+        ProjectError: the project folder cannot be written to.
+    """
     whole = await studio.desk.read(lambda connection: audit.note_head(connection, studio.project.folder))
     if not whole:
         _log.warning("the audit log is not the one that was noted: run 'heed audit verify'")
-    await studio.desk.write(lambda connection: forget(connection, now))
 
 
 def forget(connection: Connection, now: datetime) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heed.feedback.kinds import Text
 from heed.people.accounts import Account, Role
 from heed.people.invitations import DAYS, LONGEST_DAYS, Invitation
 from heed.people.qualification import Standing
@@ -14,11 +15,12 @@ from heed.people.sessions import SessionRecord
 from heed.people.shortcuts import keys_of
 from heed.people.tokens import LONGEST_DAYS as LONGEST_TOKEN_DAYS
 from heed.people.tokens import TokenRecord
+from heed.web.values import Whole
 
-Name = Annotated[str, Field(max_length=255)]
-Password = Annotated[str, Field(max_length=4096)]
-Reason = Annotated[str, Field(max_length=2000)]
-Identity = Annotated[str, Field(max_length=17)]
+Name = Annotated[Text, Field(max_length=255)]
+Password = Annotated[Text, Field(max_length=4096)]
+Reason = Annotated[Text, Field(max_length=2000)]
+Identity = Annotated[Text, Field(max_length=17)]
 Scope = Literal["rate", "read", "manage"]
 
 
@@ -35,7 +37,7 @@ class Keys(Given):
     """Single-key shortcuts: whether they are on, and by action the keys that differ from the usual ones; "" is none."""
 
     enabled: bool = True
-    keys: dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=20)]] = {}
+    keys: dict[Annotated[Text, Field(max_length=40)], Annotated[Text, Field(max_length=20)]] = {}
 
 
 class Me(BaseModel):
@@ -65,7 +67,7 @@ class MeChanged(Given):
     language: Literal["en", "zh"] | None = None
     theme: Literal["auto", "light", "dark"] | None = None
     keys: Keys | None = None
-    revision: int | None = None
+    revision: Whole | None = None
 
 
 class PasswordChanged(Given):
@@ -106,7 +108,7 @@ class Ended(BaseModel):
 class TokenAsked(Given):
     """A new API token: what it is for, what it may do, and for how many days."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[Text, Field(min_length=1, max_length=200)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)]
     days: Annotated[float, Field(gt=0, le=LONGEST_TOKEN_DAYS)] = 30
 
@@ -246,7 +248,7 @@ class GuidelinesShown(BaseModel):
 class Acknowledged(Given):
     """The version of the guidelines that was read."""
 
-    version: Annotated[int, Field(ge=0)]
+    version: Whole
 
 
 class Granted(Given):

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heed.errors import ConflictError, DataError, LimitError, SignInError
+from heed.feedback.kinds import Text
 from heed.people import accounts, sessions, tokens
 from heed.people.passwords import SHORTEST, password_fault
 from heed.people.shortcuts import DEFAULT_KEYS, keys_of
@@ -17,6 +18,7 @@ from heed.web.account.me import set_password
 from heed.web.account.models import Given, Identity, Password, Scope
 from heed.web.call import Call, Called
 from heed.web.errors import status_of
+from heed.web.values import Whole
 
 Did = Literal["", "preferences", "keys", "password", "sessions", "tokens"]
 
@@ -28,14 +30,14 @@ class PreferencesForm(Given):
 
     language: Literal["en", "zh"]
     theme: Literal["auto", "light", "dark"]
-    revision: int
+    revision: Whole
 
 
 class PasswordForm(Given):
     """The password, and the one before."""
 
     # The name stands in the form for password managers.
-    username: Annotated[str, Form(max_length=255)] = ""
+    username: Annotated[Text, Form(max_length=255)] = ""
     current: Password
     password: Password
 
@@ -49,7 +51,7 @@ class SessionsForm(Given):
 class TokenForm(Given):
     """A new token."""
 
-    name: Annotated[str, Form(max_length=200)]
+    name: Annotated[Text, Form(max_length=200)]
     scopes: Annotated[list[Scope], Form(default_factory=list)]
     days: float
 

@@ -71,6 +71,7 @@ Done = Annotated[
         "gold",
         "retired",
         "saved",
+        "renamed",
         "state",
         "resolved",
         "withdrawn",

@@ -12,7 +12,7 @@ from heed.errors import DataError
 from heed.feedback import asked, explorer
 from heed.statistics import Record
 from heed.web.board.common import Choice, Done, Limit, board_page, numbers
-from heed.web.board.items import beginning, detail, shown_text
+from heed.web.board.items import beginning, detail, texts_shown
 from heed.web.board.words import Words
 from heed.web.call import Call, Called
 from heed.web.errors import status_of
@@ -111,7 +111,7 @@ async def page_of_disputed(
         item=found and found[0],
         question=found and found[1],
         forms=found and found[2],
-        show=(lambda text: shown_text(found[1].form, text)) if found else None,
+        show=await texts_shown(found[1].form, found[0]) if found else None,
         decided=typed,
         take_from=found and Words.query(item=chosen, question=question, start=start or None) + "&take=",
         fault=fault,

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from heed.feedback import explorer
 from heed.feedback.flags import LONGEST_RESOLUTION, resolve_flag
+from heed.feedback.kinds import Text
 from heed.people import audit
 from heed.statistics import Record
 from heed.web.board.common import Body, Done, ItemId, board_page, numbers
@@ -30,7 +31,7 @@ class Flags(Record):
 class Resolution(Body):
     """How a flag was settled."""
 
-    resolution: str = Field(min_length=1, max_length=LONGEST_RESOLUTION)
+    resolution: Text = Field(min_length=1, max_length=LONGEST_RESOLUTION)
 
 
 class Resolved(Record):
@@ -74,7 +75,7 @@ async def resolve(call: Called, flag_id: ItemId, body: Resolution) -> Response:
 
 
 async def resolve_by_form(
-    call: Called, flag_id: ItemId, resolution: Annotated[str, Form(max_length=LONGEST_RESOLUTION)] = ""
+    call: Called, flag_id: ItemId, resolution: Annotated[Text, Form(max_length=LONGEST_RESOLUTION)] = ""
 ) -> Response:
     """Settle a flag, and go back to the list."""
     await call.write(lambda connection: _resolve(call, connection, flag_id, resolution))

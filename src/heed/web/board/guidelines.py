@@ -11,12 +11,14 @@ from sqlalchemy import Connection
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from heed.errors import ConflictError, DataError
+from heed.feedback.kinds import Text
 from heed.people import guidelines as domain
 from heed.statistics import Record
 from heed.web.board.common import Body, Done, board_page
 from heed.web.call import Call, Called
 from heed.web.errors import status_of
-from heed.web.markup import render
+from heed.web.rendering import rendered
+from heed.web.values import LARGEST, Whole
 
 
 class GuidelineShown(Record):
@@ -39,9 +41,9 @@ class GuidelinesShown(Record):
 class ChangedGuidelines(Body):
     """Another version; ``version`` is the one that it began from, 0 for none, and another one since is a conflict."""
 
-    text: str = Field(min_length=1, max_length=domain.LONGEST_TEXT)
-    note: str = Field("", max_length=2000)
-    version: int = Field(ge=0)
+    text: Text = Field(min_length=1, max_length=domain.LONGEST_TEXT)
+    note: Text = Field("", max_length=2000)
+    version: Whole
 
 
 def _shown(one: domain.Guideline) -> GuidelineShown:
@@ -65,7 +67,7 @@ async def save(call: Called, body: ChangedGuidelines) -> Response:
 
 
 async def guidelines_page(
-    call: Called, version: Annotated[int | None, Query(ge=1)] = None, done: Done = None
+    call: Called, version: Annotated[int | None, Query(ge=1, le=LARGEST)] = None, done: Done = None
 ) -> HTMLResponse:
     """The editor with the newest version, or with an older one to be taken up again."""
     versions = await call.read(domain.versions)
@@ -78,7 +80,7 @@ async def edit(
     call: Called,
     text: Annotated[str, Form(max_length=2 * domain.LONGEST_TEXT)] = "",
     note: Annotated[str, Form(max_length=4000)] = "",
-    version: Annotated[int, Form(ge=0, le=2**31)] = 0,
+    version: Annotated[int, Form(ge=0, le=LARGEST)] = 0,
     do: Annotated[Literal["preview", "save"], Form()] = "preview",
 ) -> Response:
     """Look at the guidelines as raters will see them, or save them."""
@@ -111,7 +113,7 @@ async def _editor(
         note=note,
         version=version,
         newest=versions[0] if versions else None,
-        preview=render(text, heading=3) if text.strip() else "",
+        preview=await rendered(text, 3) if text.strip() else "",
         fault=error if isinstance(error, DataError) else None,
         conflict=error if isinstance(error, ConflictError) else None,
         done=done,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
+from markupsafe import Markup
 from pydantic import BeforeValidator, Field, TypeAdapter
 from sqlalchemy import Connection
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -39,7 +40,8 @@ from heed.web.board.common import (
 )
 from heed.web.call import Call, Called
 from heed.web.errors import status_of
-from heed.web.markup import plain, render
+from heed.web.rendering import beside_the_loop
+from heed.web.studio.content import CONTENTS
 
 State = Annotated[
     Literal["open", "done", "withdrawn", "adjudicated"] | None,
@@ -171,9 +173,18 @@ def detail(connection: Connection, item_id: str) -> tuple[ItemDetail, Question, 
     return found, question, forms
 
 
-def shown_text(form: Form, text: str) -> Any:
-    """A text as the question's raters read it."""
-    return plain(text) if form.reading == "plain" else render(text, heading=4)
+async def texts_shown(form: Form, found: ItemDetail) -> Callable[[str], Markup]:
+    """Gives each text of an item as the question's raters read it."""
+    plain = form.reading == "plain"
+    texts = {one.id: one.text for one in found.completions}
+    known = CONTENTS.known(found.prompt_id, found.prompt, texts, plain)
+
+    def make() -> dict[str, Markup]:
+        turns = CONTENTS.turns(found.prompt_id, known)
+        read = [*turns, *CONTENTS.completions(list(texts), turns, plain, known)]
+        return {one.text: Markup(one.html) for one in read}
+
+    return (await beside_the_loop(make)).__getitem__
 
 
 async def item_page(call: Called, item_id: ItemId, done: Done = None, take: Choice = None) -> HTMLResponse:
@@ -212,7 +223,7 @@ async def page_of_item(
         item=found,
         question=question,
         forms=forms,
-        show=lambda text: shown_text(form, text),
+        show=await texts_shown(form, found),
         telling=telling(call.project, found),
         decided=beginning(form, forms, found, take) if typed is None else typed,
         expected=_known_answer(form, forms, found) if typed_gold is None else typed_gold,

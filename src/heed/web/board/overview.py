@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 
+from heed.errors import SignInError
 from heed.statistics import Record
 from heed.web.board import charts
 from heed.web.board.common import board_page, numbers
 from heed.web.board.history import Day
 from heed.web.board.watch import POLL_SECONDS, Numbers, Overview, watch_of
 from heed.web.board.words import Words
-from heed.web.call import Called
+from heed.web.call import Call, Called
+from heed.web.identity import Credentials, credentials_of
 
 STREAM_SECONDS = 60.0
 """How long one stream lasts: the browser opens the next by itself, and whoever may no longer look is let in no more."""
@@ -47,12 +49,15 @@ async def overview(call: Called) -> JSONResponse:
 async def events(call: Called) -> StreamingResponse:
     """The overview whenever it changes, as server-sent events named "overview"."""
     watch, stopping = watch_of(call.desk), call.studio.stopping
+    credentials = credentials_of(call.request)
 
     async def stream() -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
         end, sent, beat = loop.time() + STREAM_SECONDS, None, 0.0
         yield f"retry: {int(1000 * POLL_SECONDS)}\n\n"
         while loop.time() < end and not stopping.is_set():
+            if not await _still_allowed(call, credentials):
+                return
             found = (await watch.numbers(datetime.now(UTC))).overview
             if found.revision != sent:
                 sent, beat = found.revision, loop.time()
@@ -66,6 +71,14 @@ async def events(call: Called) -> StreamingResponse:
                 continue
 
     return StreamingResponse(stream(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+async def _still_allowed(call: Call, credentials: Credentials) -> bool:
+    """Whether whoever opened the stream may still see it: they may have been closed, paused or signed out since."""
+    try:
+        return call.route.allow(await call.studio.identities.caller(credentials, datetime.now(UTC)))
+    except SignInError:
+        return False
 
 
 def _graphs(say: Words, counted: Numbers) -> list[tuple[str, Markup]]:

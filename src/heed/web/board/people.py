@@ -203,6 +203,7 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
         forms=forms,
         older=rows[-1][0] if len(rows) == ANSWERS_ON_A_PAGE else None,
         before=before,
+        names={one.id: one.name for one in counted.overview.questions},
         graph=_by_day(say, counted, name, call.now),
         done=done,
     )

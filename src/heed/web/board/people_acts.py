@@ -109,7 +109,7 @@ class ExclusionBody(Body):
 
     name: Text = Field(min_length=1, max_length=255)
     excluded: bool
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Text = Field(min_length=1, max_length=2000)
 
 
 class ExclusionState(Record):

@@ -8,6 +8,7 @@ from heed.feedback.explorer import ItemDetail
 from heed.feedback.forms import Form
 from heed.web.call import Call
 from heed.web.markup import plain, render
+from heed.web.rendering import MOST_RENDERED
 
 _MOST = 8
 
@@ -31,7 +32,8 @@ def showing_of(call: Call, form: Form, sample: ItemDetail | None) -> dict[str, A
     else:
         texts = completions
         turns = [{"role": "user", "content": sample.prompt}] if isinstance(sample.prompt, str) else sample.prompt
-    show = plain if form.reading == "plain" else render
+    length = sum(map(len, texts)) + sum(len(turn["content"]) for turn in turns)
+    show = plain if form.reading == "plain" or length > MOST_RENDERED else render
     return {
         "id": "preview",
         "expires": "2100-01-01T00:00:00Z",

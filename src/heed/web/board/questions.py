@@ -14,6 +14,8 @@ from heed.errors import ConflictError, DataError
 from heed.feedback import asked, explorer, forms
 from heed.feedback.asked import Question, QuestionState
 from heed.feedback.explorer import ItemFilter
+from heed.feedback.kinds import Text
+from heed.feedback.selectors import selector_names
 from heed.people import audit
 from heed.statistics import Record
 from heed.texts import text_fault
@@ -22,6 +24,8 @@ from heed.web.board.common import Body, Done, ItemId, board_page, numbers
 from heed.web.board.question_form import Definition
 from heed.web.call import Call, Called
 from heed.web.errors import status_of
+from heed.web.rendering import beside_the_loop
+from heed.web.values import LARGEST
 
 _NEW = "new"
 LONGEST_NOTE = 2000
@@ -63,18 +67,20 @@ class VersionList(Record):
 
 
 class NewQuestion(Body):
-    """A question to ask."""
+    """A question to ask, at once unless it is to be paused until somebody opens it."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: Text = Field(min_length=1, max_length=200)
     form: dict[str, Any]
+    state: Literal["open", "paused"] = "open"
 
 
 class ChangedQuestion(Body):
     """Another version of a question; ``version`` is the one that it began from, and another one since is a conflict."""
 
     form: dict[str, Any]
-    note: str = ""
-    version: int = Field(ge=1)
+    name: Text | None = Field(None, min_length=1, max_length=200, description="another name; left out: it stays")
+    note: Text = ""
+    version: int = Field(ge=1, le=LARGEST)
 
 
 class StateOfQuestion(Body):
@@ -99,21 +105,33 @@ def _shown(question: Question) -> QuestionShown:
 # Changing, for the API and the pages alike
 
 
-def _create(call: Call, connection: Connection, name: str, definition: Definition) -> QuestionShown:
-    made = asked.create_question(connection, name, forms.parse_form(definition), call.account.name, call.now)
-    details = {"name": made.name, "version": made.version}
+def _create(
+    call: Call, connection: Connection, name: str, definition: Definition, state: QuestionState
+) -> QuestionShown:
+    form, who = forms.parse_form(definition), call.account.name
+    made = asked.create_question(connection, name, form, who, call.now, state=state)
+    details = {"name": made.name, "version": made.version, "state": made.state}
     audit.record(connection, call.account.name, "question.create", made.id, details, call.now)
     return _shown(made)
 
 
 def _save(
-    call: Call, connection: Connection, question_id: str, definition: Definition, note: str, version: int
+    call: Call,
+    connection: Connection,
+    question_id: str,
+    definition: Definition,
+    note: str,
+    version: int,
+    name: str | None,
 ) -> QuestionShown:
     if len(note) > LONGEST_NOTE or (fault := text_fault(note)):
         why = f"it has more than {LONGEST_NOTE:,} characters" if len(note) > LONGEST_NOTE else fault
         raise DataError("the note", f"{why}.", "Correct it.")
     form, who = forms.parse_form(definition), call.account.name
-    saved = asked.save_question(connection, question_id, form, note, who, version, call.now)
+    before = asked.question(connection, question_id).name
+    saved = asked.save_question(connection, question_id, form, note, who, version, call.now, name)
+    if saved.name != before:
+        audit.record(connection, who, "question.rename", question_id, {"from": before, "to": saved.name}, call.now)
     if saved.version != version:
         details = {"version": saved.version, "note": note}
         audit.record(connection, who, "question.save", question_id, details, call.now)
@@ -161,12 +179,14 @@ async def versions(call: Called, question_id: ItemId) -> JSONResponse:
 
 async def create(call: Called, body: NewQuestion) -> Response:
     """Ask a new question."""
-    return await call.reply(lambda connection: _create(call, connection, body.name, body.form), 201)
+    return await call.reply(lambda connection: _create(call, connection, body.name, body.form, body.state), 201)
 
 
 async def save(call: Called, question_id: ItemId, body: ChangedQuestion) -> Response:
     """Save another version of a question."""
-    return await call.reply(lambda connection: _save(call, connection, question_id, body.form, body.note, body.version))
+    return await call.reply(
+        lambda connection: _save(call, connection, question_id, body.form, body.note, body.version, body.name)
+    )
 
 
 async def set_state(call: Called, question_id: ItemId, body: StateOfQuestion) -> Response:
@@ -194,11 +214,12 @@ async def state_by_form(call: Called, question_id: ItemId, state: Annotated[Ques
 async def new_page(call: Called) -> HTMLResponse:
     """The editor with a question to begin with."""
     form = question_form.definition_of(forms.default_form())
+    form["title"], form["fields"][0]["label"] = call.text("board.default.title"), call.text("board.default.label")
     return await _editor(call, None, form, "", "", 0)
 
 
 async def question_page(
-    call: Called, question_id: ItemId, version: Annotated[int | None, Query(ge=1)] = None, done: Done = None
+    call: Called, question_id: ItemId, version: Annotated[int | None, Query(ge=1, le=LARGEST)] = None, done: Done = None
 ) -> HTMLResponse:
     """The editor with the newest version of a question, or with an older one to be taken up again."""
     found, form = await call.read(
@@ -215,24 +236,27 @@ async def edit(call: Called, question_id: ItemId) -> Response:
     given = await call.request.form()
     button = str(given.get("do", "preview"))
     definition = question_form.read_definition(given)
-    name, note = str(given.get("question_name", "")).strip(), str(given.get("note", ""))
+    note = str(given.get("note", ""))
     version = int(text) if (text := str(given.get("version", ""))).isdecimal() and len(text) < 10 else 0
     found = None
     if question_id != _NEW:
         found = await call.read(lambda connection: asked.question(connection, question_id))
+    name = str(given.get("question_name", found.name if found else "")).strip()
+    state: QuestionState = "open" if given.get("state") == "open" else "paused"
     if button == "save":
         try:
             if found is None:
-                made = await call.write(lambda connection: _create(call, connection, name, definition))
+                made = await call.write(lambda connection: _create(call, connection, name, definition, state))
             else:
                 made = await call.write(
-                    lambda connection: _save(call, connection, question_id, definition, note, version)
+                    lambda connection: _save(call, connection, question_id, definition, note, version, name)
                 )
-            return call.redirect(f"/board/questions/{made.id}?done=saved")
+            done = "renamed" if found and made.version == version and name != found.name else "saved"
+            return call.redirect(f"/board/questions/{made.id}?done={done}")
         except (DataError, ConflictError) as error:
-            return await _editor(call, found, definition, name, note, version, error=error)
+            return await _editor(call, found, definition, name, note, version, error=error, state=state)
     place = question_form.apply(definition, button, lambda kind: call.text(f"board.label.{kind}"))
-    return await _editor(call, found, definition, name, note, version, place=place)
+    return await _editor(call, found, definition, name, note, version, place=place, state=state)
 
 
 async def _editor(
@@ -245,9 +269,11 @@ async def _editor(
     error: DataError | ConflictError | None = None,
     place: int | None = None,
     done: str | None = None,
+    state: QuestionState = "paused",
 ) -> HTMLResponse:
     """The editor; ``version`` is the one that was edited, and a newer one is shown as what there is to be merged."""
-    fault: DataError | None = error if isinstance(error, DataError) else None
+    stale = isinstance(error, ConflictError) and found is not None and version != found.version
+    fault = None if stale else error
     form = None
     try:
         form = forms.parse_form(definition)
@@ -265,13 +291,15 @@ async def _editor(
         question_name=name,
         note=note,
         version=version,
+        state=state,
         kinds=question_form.KINDS,
+        selectors=selector_names(),
         fault=fault,
-        conflict=error if isinstance(error, ConflictError) else None,
+        conflict=stale,
         merge=merge,
         history=history,
         focus_on=place,
-        sample=form and preview.showing_of(call, form, sample),
+        sample=form and await beside_the_loop(lambda: preview.showing_of(call, form, sample)),
         done=done,
     )
 

@@ -70,15 +70,9 @@ def _median_scores(entries: Sequence[Mapping[str, float]]) -> dict[str, float] |
 
 def _most_said(values: Sequence[Any]) -> Any:
     """The value that comes more often than any other; None where none does."""
-    counts = [values.count(value) for value in values]
-    if not counts:
-        return None
-    first = values[counts.index(max(counts))]
-    return (
-        None
-        if any(count == max(counts) and value != first for count, value in zip(counts, values, strict=True))
-        else first
-    )
+    most = max((values.count(value) for value in values), default=0)
+    best = [value for value in values if values.count(value) == most]
+    return best[0] if best and all(value == best[0] for value in best) else None
 
 
 def agreed_answer(form: Form, forms: Mapping[int, Form], found: ItemDetail) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -13,13 +14,16 @@ from heed.feedback.forms import Form
 from heed.raters.agreement import Measured
 from heed.raters.concerns import Concern
 from heed.raters.progress import Progress
-from heed.raters.statistics import Speed
+from heed.raters.statistics import FieldAgreement, RaterStatistics, Speed
 from heed.statistics import Interval
 from heed.web.board import charts
 from heed.web.call import Call
+from heed.web.language import catalogue
 
 _HOUR, _DAY = 3600.0, 86400.0
 _EXPECTED = {"left": 0.5}
+_MEDIA = re.compile(r"!\[[^\]]*\]\(media:[^)\s]*\)?")
+"""Also one whose end was cut off."""
 
 
 class Words:
@@ -113,13 +117,28 @@ class Words:
             values = {"value": self.percent(warning.value), "expected": self.percent(warning.expected)}
             if warning.low is not None and warning.high is not None:
                 values |= {"low": self.percent(warning.low), "high": self.percent(warning.high)}
-        return self.text(f"concern.{warning.concern}", n=self.number(warning.n), **values)
+        told = self.text(f"concern.{warning.concern}", n=self.number(warning.n), **values)
+        return told if warning.field is None else self.text("concern_in", field=warning.field, told=told)
 
     def whisker(self, found: Measured, name: str, warned: bool = False) -> Markup:
         """A share as a mark with its interval; the words beside it say the same."""
         return charts.whisker(
             found, _EXPECTED.get(name), f"{self.text('stat.' + name)}: {self.share(found, name)}", warned
         )
+
+    @staticmethod
+    def lowest(found: RaterStatistics) -> FieldAgreement | None:
+        """The field in which somebody agrees least, where there are several."""
+        known = [one for one in found.by_field if one.agreement.estimate is not None]
+        return min(known, key=lambda one: one.agreement.estimate or 0.0) if len(known) > 1 else None
+
+    def snippet(self, text: str) -> str:
+        """The beginning of a text in a list, with a word where it shows a picture or a clip."""
+        return _MEDIA.sub(self.text("media"), text)
+
+    def action(self, code: str) -> str:
+        """What an entry of the audit log is about; "" for one that has no words."""
+        return catalogue(self._call.language).get(f"board.action.{code}", "")
 
     @staticmethod
     def moment(seconds: float) -> datetime:

@@ -19,12 +19,21 @@ from heed.errors import DataError
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _LONGEST_URL = 2000
+_PUBLIC = "Give a public one like https://example.org/heed;"
+_ALLOW = "for a host of your own network let whoever runs the server add '{}' to serve.webhook_hosts in heed.yaml."
 _NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?\Z"
 )
 _NUMBER_LABEL = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
 _PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
-_HIDING_IPV6 = tuple(ipaddress.IPv6Network(net) for net in ("2001::/23", "2002::/16", "2001:db8::/32", "3fff::/20"))
+# Besides what the standard library knows: all of IANA's special-purpose registries, reachable from everywhere or not.
+_SPECIAL_IPV4 = tuple(
+    ipaddress.IPv4Network(net)
+    for net in ("192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24")
+)
+_SPECIAL_IPV6 = tuple(
+    ipaddress.IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
+)
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -80,8 +89,14 @@ def check_url(url: str, internal_hosts: Sequence[str] = ()) -> SplitResult:
     host = parts.hostname or ""
     if _literal(host) is None and (_is_numeric(host) or not _NAME.match(host)):
         raise _refused("its host is neither a name nor an address in its usual form")
-    if port is not None and port not in DEFAULT_PORTS.values() and f"{host}:{port}" not in internal_hosts:
-        raise _refused(f"port {port} is neither 80 nor 443")
+    reached = f"{host}:{port or DEFAULT_PORTS[parts.scheme]}"
+    if reached in internal_hosts:
+        return parts
+    if port is not None and port not in DEFAULT_PORTS.values():
+        raise _refused(f"port {port} is neither 80 nor 443", f"{_PUBLIC} {_ALLOW.format(reached)}")
+    address = _literal(host)
+    if address is not None and host not in internal_hosts and not is_public(address):
+        raise _refused("its host is not on the public network", f"{_PUBLIC} {_ALLOW.format(reached)}")
     return parts
 
 
@@ -104,7 +119,8 @@ def resolve(url: str, internal_hosts: Sequence[str] = ()) -> Target:
     if host not in internal_hosts and f"{host}:{port}" not in internal_hosts:
         for address in addresses:
             if not is_public(address):
-                raise _refused("its host is not on the public network; serve.webhook_hosts in heed.yaml can allow it")
+                why = "its host is not on the public network; serve.webhook_hosts in heed.yaml can allow it"
+                raise _refused(why, f"{_PUBLIC} {_ALLOW.format(f'{host}:{port}')}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, host, port, path, str(addresses[0]))
 
@@ -114,8 +130,8 @@ def is_public(address: IpAddress) -> bool:
     if not address.is_global or address.is_multicast or address.is_reserved or address.is_unspecified:
         return False
     if isinstance(address, ipaddress.IPv4Address):
-        return True
-    return address in _PUBLIC_IPV6 and not any(address in network for network in _HIDING_IPV6)
+        return not any(address in network for network in _SPECIAL_IPV4)
+    return address in _PUBLIC_IPV6 and not any(address in network for network in _SPECIAL_IPV6)
 
 
 def _literal(host: str) -> IpAddress | None:
@@ -130,5 +146,5 @@ def _is_numeric(host: str) -> bool:
     return bool(_NUMBER_LABEL.match(host.removesuffix(".").rpartition(".")[2]))
 
 
-def _refused(why: str) -> DataError:
-    return DataError("the URL of the webhook", f"{why}.", "Give a public one like https://example.org/heed.")
+def _refused(why: str, fix: str = "Give a public one like https://example.org/heed.") -> DataError:
+    return DataError("the URL of the webhook", f"{why}.", fix)

@@ -21,7 +21,8 @@ from heed.feedback.answer_files import (
     header_of,
     newest_answer,
 )
-from heed.feedback.formats import ExportReport, FileFormat, RowWriter
+from heed.feedback.excluded import excluded_raters
+from heed.feedback.formats import ExcludedRows, ExportReport, FileFormat, RowWriter
 from heed.feedback.store import Store
 from heed.feedback.transfer import count_feedback, stored_pages
 from heed.files import file_errors, sync_folder
@@ -34,7 +35,14 @@ LINES_TYPE = "application/x-ndjson"
 
 _MOST_REASONS = 50
 _LONGEST_QUESTION = 40
-_NOTHING_YET: dict[str, Any] = {"after": 0, "bytes": 0, "written": 0, "left_out": {}, "dropped_fields": {}}
+_NOTHING_YET: dict[str, Any] = {
+    "after": 0,
+    "bytes": 0,
+    "written": 0,
+    "left_out": {},
+    "dropped_fields": {},
+    "of_excluded": 0,
+}
 
 
 def check_feedback_format(format: str) -> None:
@@ -60,12 +68,19 @@ def _one_of(format: str, known: tuple[str, ...], what: str) -> None:
         raise DataError(f"format '{format[:40]}'", f"{what} are not written in it.", f"Use {', '.join(known)}.")
 
 
-def feedback_bytes(store: Store, format: FileFormat, question_id: str | None) -> Iterator[bytes]:
+def feedback_bytes(
+    store: Store, format: FileFormat, question_id: str | None, excluded_rows: ExcludedRows | None = None
+) -> Iterator[bytes]:
     """The feedback as a stream of pages, as a whole file of this format; heed's own lines have corrected answers too."""
-    writer = RowWriter(format)
+    writer = RowWriter(format, excluded=_excluded(store), excluded_rows=excluded_rows)
     yield writer.header
     for _, page in stored_pages(store, format == "heed", question_id=question_id):
         yield b"".join(map(writer.encode, page))
+
+
+def _excluded(store: Store) -> set[str]:
+    with store.reading() as connection:
+        return excluded_raters(connection)
 
 
 def answers_bytes(store: Store, format: AnswerFormat, question_id: str | None) -> Iterator[bytes]:
@@ -109,6 +124,8 @@ def _begun(work: Work) -> dict[str, Any]:
         total = count_answers(store, question_id, report["until"])
     else:
         report["until"] = store.newest_feedback()
+        # Noted, so that a job that goes on after a change of mind makes one file and not halves of two.
+        report["excluded"] = sorted(_excluded(store))
         total = count_feedback(store, parameters["format"] == "heed", report["until"], question_id)
     work.note(total=total, report=report)
     return report
@@ -141,8 +158,14 @@ def _feedback_pages(
     store: Store, parameters: dict[str, Any], report: dict[str, Any]
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     format: FileFormat = parameters["format"]
-    before = ExportReport(report["written"], Counter(report["left_out"]), Counter(report["dropped_fields"]))
-    writer = RowWriter(format, before)
+    before = ExportReport(
+        report["written"],
+        Counter(report["left_out"]),
+        Counter(report["dropped_fields"]),
+        report.get("of_excluded", 0),
+    )
+    excluded = report.get("excluded", ())
+    writer = RowWriter(format, before, excluded=excluded, excluded_rows=parameters.get("excluded"))
     if not report["bytes"]:
         yield writer.header, {}
     of_question = parameters.get("question_id")
@@ -152,6 +175,7 @@ def _feedback_pages(
             "written": writer.report.written,
             "left_out": dict(writer.report.left_out.most_common(_MOST_REASONS)),
             "dropped_fields": dict(writer.report.dropped_fields),
+            "of_excluded": writer.report.of_excluded,
         }
         yield data, counts | {"after": after}
 

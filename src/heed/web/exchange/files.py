@@ -5,6 +5,7 @@ No name that came from outside is used here: a file is called by its job.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -66,6 +67,7 @@ class Upload:
         self._path, self._limit = path, limit
         self._file: IO[bytes] = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         self._kept = False
+        self._hash = hashlib.sha256()
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -83,6 +85,11 @@ class Upload:
             )
         with file_errors("the uploaded file"):
             self._file.write(data)
+        self._hash.update(data)
+
+    def digest(self) -> str:
+        """SHA-256 of what was written."""
+        return self._hash.hexdigest()
 
     def keep(self) -> None:
         """See the whole of it onto the disk."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import File, UploadFile
 from pydantic import BaseModel
+from sqlalchemy import Connection
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from heed.config import ServeSettings
@@ -65,9 +66,11 @@ async def _keep(call: Call, file: UploadFile) -> Medium:
     content = await file.read()
     kept = await asyncio.to_thread(media.keep, call.project.folder, content)
     actor, now = call.account.name, call.now
-    await call.write(
-        lambda connection: audit.record(connection, actor, "media.add", kept.id, {"bytes": kept.size}, now)
-    )
+
+    def work(connection: Connection) -> None:
+        audit.record(connection, actor, "media.add", kept.id, {"bytes": kept.size}, now)
+
+    await call.once(work, kept.id.encode())
     return kept
 
 

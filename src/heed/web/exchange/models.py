@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heed.feedback.formats import ExcludedRows
 from heed.feedback.kinds import Text
 from heed.web.exchange.jobs import Job
 from heed.web.exchange.webhooks import DeliveryRecord, Webhook
@@ -48,11 +49,16 @@ class JobList(BaseModel):
 
 
 class ExportAsked(Given):
-    """An export to a file: all feedback, or all answers of the studio; with ``question_id`` what one question led to."""
+    """An export to a file: all feedback, or all answers of the studio; with ``question_id`` what one question led to.
+
+    ``excluded`` is for feedback: whether to ``keep`` or ``leave`` what people said who are excluded from training. Without it
+    heed's own lines keep it, and the other formats leave it out.
+    """
 
     what: Literal["feedback", "answers"]
     format: Short
     question_id: Short | None = None
+    excluded: ExcludedRows | None = None
 
 
 class ItemsGiven(Given):

@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from heed.errors import DataError
+from heed.errors import DataError, LimitError
 from heed.feedback import asked
+from heed.feedback.formats import ExcludedRows
 from heed.web.board.common import frame_values
 from heed.web.call import Call, Called
+from heed.web.errors import status_of
 from heed.web.exchange import jobs, transfers, webhooks
 from heed.web.exchange.hooks import check_enabled
 from heed.web.exchange.jobs import Job
@@ -66,6 +68,9 @@ async def _page(call: Call, more: dict[str, Any], status: int = 200) -> Response
         "feedback_formats": FEEDBACK_FORMATS,
         "exports": EXPORTS,
         "secret": "",
+        "webhook_fault": None,
+        "webhook_url": "",
+        "webhook_events": (),
     }
     return call.page("exchange/exchange.html", status, **await frame_values(call, "exchange") | values | more)
 
@@ -97,7 +102,9 @@ async def export(call: Called) -> Response:
         raise DataError("the export", "nothing of this kind is written.", "Choose one of the list.")
     question_id = str(form.get("question_id", ""))
     chosen: Literal["answers", "feedback"] = "answers" if what == "answers" else "feedback"
-    given = ExportAsked(what=chosen, format=format, question_id=question_id[:200] or None)
+    wish = str(form.get("excluded", "")) if chosen == "feedback" else ""
+    excluded: ExcludedRows | None = "keep" if wish == "keep" else "leave" if wish == "leave" else None
+    given = ExportAsked(what=chosen, format=format, question_id=question_id[:200] or None, excluded=excluded)
     await call.write(lambda connection: transfers.ask_export(connection, call, given))
     return call.redirect(PLACE)
 
@@ -118,9 +125,13 @@ async def make_webhook(call: Called) -> Response:
     form = await call.request.form()
     url, events = str(form.get("url", "")).strip(), [str(event) for event in form.getlist("events")]
     hosts = call.project.settings.serve.webhook_hosts
-    _, secret = await call.write(
-        lambda connection: webhooks.create(connection, url, events, hosts, call.account.name, call.now)
-    )
+    try:
+        _, secret = await call.write(
+            lambda connection: webhooks.create(connection, url, events, hosts, call.account.name, call.now)
+        )
+    except (DataError, LimitError) as fault:
+        typed = {"webhook_fault": fault, "webhook_url": url[:2000], "webhook_events": events}
+        return await _page(call, typed, status_of(fault)[0])
     return await _page(call, {"secret": secret}, 201)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 
 from heed.errors import ConflictError, DataError, MissingError
 from heed.feedback import asked
+from heed.feedback.formats import ExcludedRows
 from heed.people import audit
 from heed.texts import cut, name_fault, shown
 from heed.web.call import Call, Called
@@ -52,9 +54,14 @@ async def receive(call: Call, kind: str, given: dict[str, str]) -> jobs.Job:
         parameters = await _checked(call, job_kind, given)
         await run_in_threadpool(writing.keep)
         await run_in_threadpool(imports.check_upload, job_kind, path, parameters["format"])
-        job = await call.write(
-            lambda connection: jobs.create(connection, job_id, job_kind, parameters, call.account.name, call.now)
+        said = json.dumps([parameters, writing.digest()]).encode()
+        made = await call.once(
+            lambda connection: jobs.create(connection, job_id, job_kind, parameters, call.account.name, call.now).id,
+            said,
         )
+        if made != job_id:
+            writing.discard()  # the same request came before: its job has the file
+        job = await call.read(lambda connection: jobs.get(connection, made))
     except BaseException:
         writing.discard()
         raise
@@ -163,13 +170,20 @@ def ask_export(connection: Connection, call: Call, given: ExportAsked) -> jobs.J
     parameters: dict[str, Any] = {"format": given.format}
     if given.what == "answers":
         exports.check_answer_format(given.format)
+        _check_of_feedback(given.excluded)
     else:
         exports.check_feedback_format(given.format)
+        parameters |= {"excluded": given.excluded} if given.excluded else {}
     if given.question_id:
         question = asked.question(connection, given.question_id)
         parameters |= {"question_id": question.id, "question": question.name}
     kind: jobs.JobKind = "export_answers" if given.what == "answers" else "export_feedback"
     return jobs.create(connection, jobs.new_id(), kind, parameters, call.account.name, call.now)
+
+
+def _check_of_feedback(excluded: ExcludedRows | None) -> None:
+    if excluded is not None:
+        raise DataError("an export of answers", "it has those of everybody.", "Leave 'excluded' out.")
 
 
 async def fetch_file(call: Called, job_id: str) -> Response:
@@ -186,16 +200,21 @@ async def fetch_file(call: Called, job_id: str) -> Response:
 
 
 async def export_now(
-    call: Called, what: Literal["feedback", "answers"] = "feedback", format: Text = "", question_id: Text = ""
+    call: Called,
+    what: Literal["feedback", "answers"] = "feedback",
+    format: Text = "",
+    question_id: Text = "",
+    excluded: ExcludedRows | None = None,
 ) -> Response:
     """Feedback or answers, of one question or of all, as a stream that is made while it is sent."""
     store, about = call.project.store, question_id or None
     if what == "answers":
         exports.check_answer_format(chosen := format or "lines")
+        _check_of_feedback(excluded)
         pages = exports.answers_bytes(store, chosen, about)  # type: ignore[arg-type]
     else:
         exports.check_feedback_format(chosen := format or "heed")
-        pages = exports.feedback_bytes(store, chosen, about)  # type: ignore[arg-type]
+        pages = exports.feedback_bytes(store, chosen, about, excluded)  # type: ignore[arg-type]
     question = "" if about is None else (await call.read(lambda connection: asked.question(connection, about))).name
     name = quote(exports.name_of(what, chosen, question, call.now))
     headers = {"content-disposition": f"attachment; filename*=utf-8''{name}"}

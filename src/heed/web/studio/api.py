@@ -24,10 +24,11 @@ from heed.people import qualification
 from heed.web import markup
 from heed.web.call import Call, Called
 from heed.web.permissions import rates
+from heed.web.rendering import beside_the_loop
 from heed.web.routing import Route
 from heed.web.studio import models as m
 from heed.web.studio.admission import admission, admitted, known_progress
-from heed.web.studio.content import Contents, Gathered
+from heed.web.studio.content import CONTENTS, Gathered, takes_long
 
 AHEAD = 3
 """Items that a rater holds: the one on the screen and two after it, with which one can go on without a network."""
@@ -35,9 +36,8 @@ _RAW_TEXT_FOR = {"edit", "critique"}
 _ALL_RIGHT = 1 - 1e-9
 
 _chance = random.SystemRandom()
-# Questions have random ids and texts are known by their hashes: both serve all servers of one process.
+# Questions have random ids: one serves all servers of one process.
 _census = Census()
-_contents = Contents()
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ async def claim(call: Called, question: str) -> Response:
 
     found = await call.write(work)
     nothing = None if found.reason is None else {"reason": found.reason, "answered": found.answered}
-    return JSONResponse({"showings": [_sent(one, found) for one in found.shown], "nothing": nothing})
+    return JSONResponse({"showings": await _all_sent(found), "nothing": nothing})
 
 
 def _claim_all(connection: Connection, rater: Rater, question: str, now: datetime) -> queue.Claimed | queue.Nothing:
@@ -185,11 +185,9 @@ async def undo(call: Called, question: str) -> Response:
     """Open the caller's newest answer for a change; once more, the one before. It stands until another is sent."""
     rater = rater_of(call)
 
-    def work(connection: Connection) -> _Found:
-        return _found(connection, (leases.undo(connection, rater, question, call.now),), 0)
-
-    found = await call.write(work)
-    return JSONResponse({"showing": _sent(found.shown[0], found)})
+    reopened = await call.once(lambda connection: leases.undo(connection, rater, question, call.now).id)
+    found = await call.read(lambda connection: _found(connection, (showing_of(connection, rater, reopened),), 0))
+    return JSONResponse({"showing": (await _all_sent(found))[0]})
 
 
 async def list_questions(call: Called) -> Response:
@@ -234,8 +232,15 @@ def _found(
         wire = None if before is None else forms.to_shown_order(form, before.answer, showing.shown_order)
         confidence, note = (None, "") if before is None else (before.confidence, before.note)
         shown.append(_Shown(showing, form, kept.get(showing.id), wire, confidence, note))
-    texts = _contents.gather(connection, held, [one.form.reading == "plain" for one in shown])
+    texts = CONTENTS.gather(connection, held, [one.form.reading == "plain" for one in shown])
     return _Found(tuple(shown), texts, answered, None, *at)
+
+
+async def _all_sent(found: _Found) -> list[dict[str, Any]]:
+    def make() -> list[dict[str, Any]]:
+        return [_sent(one, found) for one in found.shown]
+
+    return await beside_the_loop(make) if takes_long(found.texts) else make()
 
 
 def _sent(one: _Shown, found: _Found) -> dict[str, Any]:
@@ -243,8 +248,8 @@ def _sent(one: _Shown, found: _Found) -> dict[str, Any]:
     plain = form.reading == "plain"
     with_text = plain or any(field.kind in _RAW_TEXT_FOR for field in form.fields)
     ids = [showing.completion_ids[place] for place in showing.shown_order]
-    texts = [_contents.completion(identity, plain, found.texts) for identity in ids]
-    turns = _contents.turns(showing.prompt_id, found.texts)
+    turns = CONTENTS.turns(showing.prompt_id, found.texts)
+    texts = CONTENTS.completions(ids, turns, plain, found.texts)
     return {
         "id": showing.id,
         "expires": _iso(showing.expires),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, bindparam, select
 from heed.feedback import schema
 from heed.feedback.showings import Showing
 from heed.web import markup
+from heed.web.rendering import MOST_RENDERED, QUICK
 
 _KEPT_CHARACTERS = 8_000_000
 """Of HTML and raw texts, in one process."""
@@ -64,22 +66,39 @@ class Contents:
         return found
 
     def turns(self, prompt_id: str, gathered: Gathered) -> tuple[Read, ...]:
-        """A prompt, turn by turn."""
+        """A prompt, turn by turn; those after :data:`~heed.web.rendering.MOST_RENDERED` as they were written."""
         key = (prompt_id, False)
         content = gathered[key]
         if isinstance(content, tuple):
             return content
         turns = [{"role": "user", "content": content}] if isinstance(content, str) else content
-        return self._keep(key, tuple(Read(one["content"], _html(one["content"], False), one["role"]) for one in turns))
+        ends = accumulate(len(one["content"]) for one in turns)
+        return self._keep(
+            key,
+            tuple(
+                Read(one["content"], _html(one["content"], end > MOST_RENDERED), one["role"])
+                for one, end in zip(turns, ends, strict=True)
+            ),
+        )
 
-    def completion(self, completion_id: str, plain: bool, gathered: Gathered) -> Read:
-        """A completion, as markdown or, if ``plain``, as it was written."""
-        key = (completion_id, plain)
-        text = gathered[key]
-        if isinstance(text, tuple):
-            (kept,) = text
-            return kept
-        return self._keep(key, (Read(text, _html(text, plain)),))[0]
+    def completions(self, ids: Sequence[str], prompt: Sequence[Read], plain: bool, gathered: Gathered) -> list[Read]:
+        """Completions in this order, as markdown or, if ``plain``, as they were written; so are all of them, lest one look
+        better than another, where with the prompt they are more than :data:`~heed.web.rendering.MOST_RENDERED`."""
+        found = [gathered[identity, plain] for identity in ids]
+        texts = [one[0].text if isinstance(one, tuple) else one for one in found]
+        as_is = plain or sum(map(len, texts)) + sum(len(turn.text) for turn in prompt) > MOST_RENDERED
+        shown: list[Read] = []
+        for identity, text, there in zip(ids, texts, found, strict=True):
+            kept = there if as_is == plain else self._kept.get((identity, as_is))
+            if not isinstance(kept, tuple):
+                kept = self._keep((identity, as_is), (Read(text, _html(text, as_is)),))
+            shown += kept
+        return shown
+
+    def known(self, prompt_id: str, prompt: Any, completions: Mapping[str, str], plain: bool) -> Gathered:
+        """The same as :meth:`gather` for who has the texts of an item already."""
+        given: Gathered = {(prompt_id, False): prompt} | {(key, plain): text for key, text in completions.items()}
+        return {key: self._kept.get(key, content) for key, content in given.items()}
 
     def _keep(self, key: Key, read: tuple[Read, ...]) -> tuple[Read, ...]:
         self._characters += sum(len(part.text) + len(part.html) for part in read)
@@ -88,6 +107,19 @@ class Contents:
             self._characters = 0
         self._kept[key] = read
         return read
+
+
+CONTENTS = Contents()
+"""Texts are known by their hashes: one serves all servers of one process."""
+
+
+def takes_long(gathered: Gathered) -> bool:
+    """Whether there is so much still to be rendered that the event loop must not wait for it."""
+    return any(_length(content) > QUICK for content in gathered.values() if not isinstance(content, tuple))
+
+
+def _length(content: Any) -> int:
+    return len(content) if isinstance(content, str) else sum(len(turn["content"]) for turn in content)
 
 
 def _html(text: str, plain: bool) -> str:

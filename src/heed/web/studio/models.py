@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from heed.feedback.answers import LONGEST_NOTE
+from heed.feedback.kinds import Text
 
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-ShortText = Annotated[str, Field(max_length=2000)]
+ShortText = Annotated[Text, Field(max_length=2000)]
 
 
 class Given(BaseModel):
@@ -27,7 +28,7 @@ class AnswerGiven(Given):
     confidence: Share | None = None
     seconds: Seconds = 0.0
     active_seconds: Seconds = 0.0
-    note: Annotated[str, Field(max_length=LONGEST_NOTE)] = ""
+    note: Annotated[Text, Field(max_length=LONGEST_NOTE)] = ""
 
 
 class RenewalGiven(Given):

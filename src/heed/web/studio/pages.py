@@ -16,8 +16,8 @@ from heed.feedback.asked import Question
 from heed.feedback.showings import answered_by
 from heed.people.shortcuts import DEFAULT_KEYS
 from heed.web.call import Call, Called
-from heed.web.markup import render
-from heed.web.permissions import rates
+from heed.web.permissions import signed_in
+from heed.web.rendering import rendered
 from heed.web.routing import Route
 from heed.web.studio.admission import Admission, admission
 
@@ -40,16 +40,18 @@ class _Desk:
 
 
 async def work(call: Called, question: str = QuestionId, choose: str | None = None) -> Response:
-    """The item screen of a question; where there are several and none is named, the choice."""
+    """The item screen of a question; where there are several and none is named, the choice. Who is paused reads why."""
+    if call.account.state != "active":
+        return call.redirect("/me")
     desk = await call.read(lambda connection: _desk(connection, call.account.name))
     if question:
         found = next((one for one in desk.questions if one.id == question), None)
         if found is None:
             raise MissingError("this question", "it is closed, or there is none.", "Choose one from the list.")
-        return _item_screen(call, found, desk)
+        return await _item_screen(call, found, desk)
     ready = [one for one in desk.questions if one.state == "open"]
     if len(ready) == 1 and choose is None:
-        return _item_screen(call, ready[0], desk)
+        return await _item_screen(call, ready[0], desk)
     return call.page("studio/choose.html", choices=[(one, desk.answered.get(one.id, 0)) for one in desk.questions])
 
 
@@ -62,7 +64,7 @@ def _desk(connection: Connection, rater: str) -> _Desk:
     )
 
 
-def _item_screen(call: Call, question: Question, desk: _Desk) -> Response:
+async def _item_screen(call: Call, question: Question, desk: _Desk) -> Response:
     """The screen, or what comes before it."""
     admitted = desk.admissions[question.id]
     if admitted.needs == "guidelines":
@@ -83,12 +85,12 @@ def _item_screen(call: Call, question: Question, desk: _Desk) -> Response:
     return call.page(
         "studio/work.html",
         question=question,
-        instructions=render(written, heading=2) if written.strip() else "",
+        instructions=await rendered(written, 2) if written.strip() else "",
         several=len(desk.questions) > 1,
         data=data,
     )
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/work", work, rates, "page", "The item screen, or the choice of a question."),
+    Route("GET", "/work", work, signed_in, "page", "The item screen, or the choice of a question."),
 )

@@ -1,0 +1,130 @@
+"""A lead decides about items whose form has several fields: what the form begins with, and what is kept when it is refused."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import UTC, datetime
+
+import pytest
+from site_of_tests import Site
+
+from heed.feedback import answers, asked, items, queue
+from heed.feedback.forms import parse_form
+from heed.feedback.item_files import parse_item
+from heed.feedback.showings import Rater
+
+FORM = {
+    "title": "Both",
+    "fields": [
+        {"kind": "rating", "name": "score", "label": "Score", "attributes": [{"name": "help", "label": "Help"}]},
+        {"kind": "comparison", "name": "better", "label": "Better?"},
+        {"kind": "critique", "name": "faults", "label": "Faults", "defects": ["rude"], "spans": True},
+    ],
+    "gold_rate": 0.0,
+    "repeat_rate": 0.0,
+    "overlap": 3,
+}
+SAID = {"ann": ("a", [5.0, 1.0]), "bob": ("a", [2.0, 1.0]), "cy": ("b", [4.0, 1.0])}
+"""What each says in item order; all find the second completion rude, in its first letters."""
+FAULTS = [
+    {"defects": [], "spans": [], "note": ""},
+    {"defects": ["rude"], "spans": [{"start": 0, "end": 2, "label": "rude", "note": ""}], "note": ""},
+]
+
+
+@pytest.fixture
+def item(site: Site) -> str:
+    now = datetime.now(UTC)
+    question = site.write(lambda c: asked.create_question(c, "Both", parse_form(FORM), "lea", now)).id
+    row = parse_item({"prompt": "![a cat](media:00.png) what is it", "completions": ["a cat", "no idea"]})
+    (made,) = site.write(lambda c: items.add_items(c, question, [row], now, random.Random(0))).ids
+    for name, (choice, scores) in SAID.items():
+        site.account(name)
+        who = Rater(name)
+        got = site.write(lambda c, w=who: queue.claim(c, w, question, now, random.Random(1), 1))
+        assert isinstance(got, queue.Claimed)
+        showing = got.showings[0]
+        order = showing.shown_order
+        wire = {
+            "better": {"choice": ("left", "right")[order.index("ab".index(choice))], "strength": None},
+            "score": [{"help": scores[position]} for position in order],
+            "faults": [FAULTS[position] for position in order],
+        }
+        site.write(lambda c, w=who, s=showing.id, a=wire: answers.answer(c, w, s, a, None, 9.0, 9.0, "", now))
+    return made
+
+
+def inputs(page: str, prefix: str) -> dict[str, str]:
+    """What stands in the inputs of a form whose ids begin with ``prefix``, by their names."""
+    form = page[page.index('class="decide"') :].split("</form>")[0]
+    numbers = dict(re.findall(rf'id="{prefix}-[^"]*" name="(answer[^"]*)"[^>]* value="([^"]*)"', form))
+    return numbers | dict(re.findall(r'name="(answer[^"]*)" value="([^"]*)" checked', form))
+
+
+def test_a_decision_begins_with_what_most_say_and_the_median_of_scores(site: Site, item: str) -> None:
+    lead = site.client("lea", "lead")
+    for path in ("/board/disagreements", f"/board/items/{item}"):
+        found = inputs(lead.get(path).text, "decide")
+        assert found["answer.better.choice"] == "left"
+        assert (float(found["answer.score.0.help"]), float(found["answer.score.1.help"])) == (4.0, 1.0)
+        assert found["answer.faults.1.defects"] == "rude"
+
+
+def test_an_answer_can_be_taken_and_its_marked_parts_go_along(site: Site, item: str) -> None:
+    lead = site.client("lea", "lead")
+    page = lead.get("/board/disagreements").text
+    said = {one["rater"]: one["id"] for one in lead.get(f"/api/v1/board/items/{item}").json()["item"]["answers"]}
+    take = f"take={said['cy']}"
+    assert f"{take}#decide" in page
+    found = inputs(lead.get(f"/board/disagreements?item={item}&{take}").text, "decide")
+    assert (found["answer.better.choice"], float(found["answer.score.0.help"])) == ("right", 4.0)
+    sent = {name: value.replace("&#34;", '"') for name, value in found.items()}
+    assert lead.post(f"/board/items/{item}/decision", data=sent).status_code == 303
+    (critique,) = (
+        one.feedback for one in site.project.store.feedback(raters=["lea"]) if getattr(one.feedback, "spans", ())
+    )
+    assert [(span.start, span.end, span.label) for span in critique.spans] == [(0, 2, "rude")]
+    decided = lead.get(f"/board/items/{item}").text
+    assert "0.0 s" not in decided
+
+
+@pytest.mark.parametrize("goes_to", ["queue", "item"])
+def test_a_refused_decision_keeps_what_was_typed_and_says_what_is_missing(site: Site, item: str, goes_to: str) -> None:
+    lead = site.client("lea", "lead")
+    sent = {"answer.better.choice": "right", "answer.better.strength": "2", "answer.score.0.help": "3"}
+    sent |= {"answer.faults.0.judged": "on", "answer.faults.1.note": "too short"}
+    sent |= {"note": "my <reason>", "gold": "on", "explanation": "because", "next": goes_to}
+    answer = lead.post(f"/board/items/{item}/decision", data=sent)
+    assert answer.status_code == 422
+    assert 'id="decide-score-error"' in answer.text  # beside the field
+    found = inputs(answer.text, "decide")
+    assert found["answer.better.choice"] == "right"
+    assert found["answer.score.0.help"] == "3"
+    for kept in ("my &lt;reason&gt;", "because", "too short", '<option value="2" selected>'):
+        assert kept in answer.text
+    assert 'name="gold" value="on" checked' in answer.text
+    assert site.project.store.feedback(raters=["lea"]) == []
+
+
+def test_a_refused_known_answer_keeps_what_was_typed(site: Site, item: str) -> None:
+    lead = site.client("lea", "lead")
+    sent = {"answer.score.0.help": "9", "explanation": "too <high>", "purpose": "training"}
+    answer = lead.post(f"/board/items/{item}/gold", data=sent)
+    assert answer.status_code == 422
+    assert "too &lt;high&gt;" in answer.text
+    assert 'value="9"' in answer.text
+    assert '<option value="training" selected>' in answer.text
+
+
+def test_an_item_that_agrees_in_one_field_is_suggested_as_gold_by_that_field(site: Site, item: str) -> None:
+    lead = site.client("lea", "lead")
+    page = lead.get("/board/gold").text
+    assert item in page.split('id="suggested-title"')[1]
+    assert "[picture] what is it" in page
+    assert "![a cat]" not in page
+    gold = lead.get(f"/board/items/{item}").text.split('/gold" class="decide"')[1]
+    found = inputs('class="decide"' + gold, "gold")
+    assert found["answer.faults.1.defects"] == "rude"
+    assert "answer.better.choice" not in found  # they do not agree in it
+    assert not any(value for name, value in found.items() if name.startswith("answer.score"))
