@@ -52,7 +52,7 @@ An error has its status (401 nobody is signed in, 403 not allowed, 404 no such t
 With the header `Idempotency-Key` (1 to 128 printable characters, new for each request) a request that changes something is
 done once, however often it is sent: the same request again gets the same answer, for a week. An upload is the same when its
 content is. The header does nothing for `POST /api/v1/questions/{question}/showings`, which asked again gives the same items
-by itself; for `DELETE /api/v1/media/{medium_id}`, which says 404 the second time; and for `PUT /api/v1/me/password`, which
+by itself; for `DELETE /api/v1/media/{medium_id}`, which says 404 the second time; and for `POST /api/v1/me/password`, which
 says 401 once the password that it names is the old one.
 
 Items come in as `POST /api/v1/questions/{question_id}/items`, or as a file by `POST /api/v1/imports`; their fields stand in

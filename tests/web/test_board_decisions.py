@@ -128,3 +128,10 @@ def test_an_item_that_agrees_in_one_field_is_suggested_as_gold_by_that_field(sit
     assert found["answer.faults.1.defects"] == "rude"
     assert "answer.better.choice" not in found  # they do not agree in it
     assert not any(value for name, value in found.items() if name.startswith("answer.score"))
+
+
+def test_agreement_is_shown_by_field_on_the_pages_of_people(site: Site, item: str) -> None:
+    lead = site.client("lea", "lead")
+    page = lead.get("/board/people/cy").text.split('id="fields-title"')[1].split("</section>")[0]
+    assert re.findall(r"<code>([\w.]+)</code>", page) == ["better", "faults", "score.help"]
+    assert "lowest: better 0 %" in lead.get("/board/people").text  # both others say the first

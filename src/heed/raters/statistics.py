@@ -96,7 +96,8 @@ def rater_statistics(
     for name in sorted(set(answers.raters) | set(skips) | set(flags)):
         mine = counted & (answers.rater == (answers.raters.index(name) if name in answers.raters else -1))
         one = _of_one(name, answers, mine, agreement, again, skips.get(name, 0), flags.get(name, 0))
-        found[name] = one.model_copy(update={"by_field": tuple(by_field.get(name, ()))})
+        its = sorted(by_field.get(name, ()), key=lambda field: (field.question, field.field))
+        found[name] = one.model_copy(update={"by_field": tuple(its)})
     return {name: one for name, one in found.items() if one.answers or one.skips or one.flags}
 
 
