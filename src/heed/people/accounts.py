@@ -23,7 +23,7 @@ from heed.people import audit
 from heed.people.hidden import new_id
 from heed.people.passwords import HashedPassword
 from heed.people.shortcuts import checked_keys
-from heed.texts import name_fault, shown
+from heed.texts import name_fault, shown, text_fault
 
 Role = Literal["rater", "lead", "admin"]
 ROLES: tuple[Role, ...] = ("rater", "lead", "admin")
@@ -137,6 +137,8 @@ def everybody(connection: Connection) -> list[Account]:
 
 def stored_password(connection: Connection, name: str) -> tuple[str, str] | None:
     """(id, password hash) of an account that is not closed and has a password, or None."""
+    if text_fault(name):
+        return None
     wanted = (accounts.c.name_key == name_key(name)) & (accounts.c.state != "closed")
     row = connection.execute(select(accounts.c.id, accounts.c.password_hash).where(wanted)).one_or_none()
     return None if row is None or row.password_hash is None else (row.id, row.password_hash)

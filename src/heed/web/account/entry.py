@@ -13,7 +13,7 @@ from heed.errors import LimitError, SignInError
 from heed.people import accounts, limits, sessions
 from heed.people.limits import SIGN_IN_ADDRESS, SIGN_IN_NAME, Limit, bucket_name
 from heed.people.passwords import verify_password
-from heed.web.account.models import Given, Name, Password
+from heed.web.account.models import Given, Password
 from heed.web.account.replies import drop_session, presented_session, set_session
 from heed.web.call import LANGUAGE_COOKIE, THEME_COOKIE, Call, Called
 from heed.web.language import LANGUAGES
@@ -28,7 +28,8 @@ Target = Annotated[str, Query(max_length=2000)]
 class SignIn(Given):
     """The form of the page to sign in."""
 
-    name: Name
+    # Whatever is typed looks the same as any name that nobody has.
+    name: Annotated[str, Form(max_length=255)]
     password: Password
     next: Annotated[str, Form(max_length=2000)] = "/"
 
