@@ -24,8 +24,9 @@ demo: $(INSTALLED) ## run the whole loop on the built-in world: demo/report.html
 test: $(INSTALLED_DEV) system-packages ## run the tests that take seconds
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: $(INSTALLED_DEV) system-packages ## run all tests, the slow ones too
+test-all: $(INSTALLED_DEV) system-packages ## run all tests, the slow ones too, and those of the web on PostgreSQL
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
+	HEED_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n auto --dist loadfile tests/web
 
 # What pip cannot bring. The tests that need one of them say so and are skipped where it is missing.
 .PHONY: system-packages

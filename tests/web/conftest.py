@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import Served, chromium
 from playwright.sync_api import Browser
-from site_of_tests import Site, copy_project, make_project
+from site_of_tests import Databases, Site, copy_project, make_project
 
 from heed.project import Project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database(request: pytest.FixtureRequest) -> None:
+    """``HEED_TEST_DATABASE=postgresql`` runs every test of this folder on PostgreSQL; ``make test-all`` does that too."""
+    if os.environ.get("HEED_TEST_DATABASE") == "postgresql":
+        Databases.cluster = request.getfixturevalue("postgresql")
 
 
 @pytest.fixture(scope="session")

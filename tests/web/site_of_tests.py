@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from starlette.testclient import TestClient
 
-from heed.config import ProjectSettings, ServeSettings
+import postgres
+from heed.config import ProjectSettings, ServeSettings, commented_yaml, load_settings
 from heed.people import accounts, managing, sessions, tokens
 from heed.people.accounts import Account
 from heed.project import Project
@@ -25,15 +26,28 @@ T = TypeVar("T")
 BASE_URL = "http://localhost"
 
 
+class Databases:
+    """Where the projects of the tests keep what they hold: SQLite, or PostgreSQL where ``HEED_TEST_DATABASE`` says so."""
+
+    cluster: postgres.Cluster | None = None
+
+
 def make_project(folder: Path, serve: ServeSettings | None = None) -> None:
     """An empty project that can be served; no model is ever loaded."""
     settings = ProjectSettings(name="kind replies", model="base", serve=serve or ServeSettings())
+    if Databases.cluster is not None:
+        settings.database = Databases.cluster.fresh()
     Project.create(folder, settings).close()
 
 
 def copy_project(source: Path, folder: Path) -> Path:
     """A copy of a project that nobody has open: quicker than making one."""
     shutil.copytree(source, folder)
+    settings = load_settings(folder / "heed.yaml")
+    if Databases.cluster is not None:
+        template = settings.database.partition("@/")[2].partition("?")[0]
+        settings.database = Databases.cluster.fresh(template)
+        (folder / "heed.yaml").write_text(commented_yaml(settings), encoding="utf-8")
     return folder
 
 
