@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -45,11 +46,15 @@ def said(port: int, *pieces: bytes) -> tuple[bytes, bool]:
             whole = False
         answer = b""
         with contextlib.suppress(OSError):
-            while more := connection.recv(65536):
+            while not _is_whole(answer) and (more := connection.recv(65536)):
                 answer += more
-                if b"connection: close" not in answer and answer.count(b"\r\n\r\n"):
-                    break
         return answer, whole
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, found, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    return bool(found and length and len(body) >= int(length[1]))
 
 
 def test_a_head_that_never_ends_is_ended(port):

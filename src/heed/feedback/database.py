@@ -73,7 +73,8 @@ def open_database(url: str | URL) -> Engine:
             current = _revision(connection)
         if current != HEAD:
             _migrate(engine)
-        if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
+        file = engine.url.database
+        if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:") and not str(file).startswith("file:"):
             _OPENED[engine] = _file_of(engine)
     except BaseException:
         engine.dispose()
