@@ -181,7 +181,7 @@ def run(serving: Serving, say: Say, open_browser: bool = False, folder: str | Pa
         load_secrets(project.folder)
         with listen(serving.host, serving.port) as sock:
             base = address.base("http", _name_of(sock, serving.host))
-            lines = [f"heed: {base}", *_first_link(project, base), *_open_to_others(project)]
+            lines = [*_open_to_others(project), f"heed: {base}", *_first_link(project, base)]
             if serving.workers > 1:
                 place = project.folder
                 project.close()
