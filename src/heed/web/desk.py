@@ -36,10 +36,14 @@ class Desk:
 
     Args:
         store: of the project; the desk does not close it.
+
+    Attributes:
+        requests: pieces of work that requests have asked for so far (count); what threads submit is not among them.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.requests = 0
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="heed-read")
         self._queue: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -59,6 +63,7 @@ class Desk:
 
         The work may be done twice (see ``Store.write``), so it must not keep anything outside the database.
         """
+        self.requests += 1
         return await asyncio.wrap_future(self.submit(work))
 
     def submit(self, work: Work[T]) -> Future[T]:

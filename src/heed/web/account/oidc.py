@@ -11,12 +11,13 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-import httpx
-
 from heed.errors import ConfigError, SignInError
+
+if TYPE_CHECKING:
+    import httpx
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 """Signatures with a key of the issuer; never "none", and never one with a secret that both know."""
@@ -150,6 +151,8 @@ def _identity(client: Client, claims: dict[str, Any]) -> Identity:
 
 
 def _connection() -> httpx.AsyncClient:
+    import httpx  # a tenth of a second of the server's start, and most servers have no issuer
+
     return httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
 
 
@@ -166,6 +169,8 @@ async def _discover(http: httpx.AsyncClient, issuer: str) -> dict[str, Any]:
 
 
 async def _json(http: httpx.AsyncClient, method: str, url: str, **values: Any) -> dict[str, Any]:
+    import httpx
+
     try:
         response = await http.request(method, url, headers={"accept": "application/json"}, **values)
         response.raise_for_status()

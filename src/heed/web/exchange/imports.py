@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 
 from heed.errors import DataError
 from heed.feedback.blindness import model_names, tells_its_author
-from heed.feedback.database import batches
 from heed.feedback.formats import BrokenRow, FileFormat, Row, read_rows
 from heed.feedback.formats.rows import RowError
 from heed.feedback.item_files import ItemFormat, ItemRow, parse_item, read_items
@@ -29,6 +28,9 @@ from heed.web.exchange.work import Work
 
 ROWS_AT_ONCE = 100
 """About 20 ms of the database: an answer that comes in meanwhile waits no longer than that."""
+
+ROWS_ALONE = 1000
+"""Where no request has written since the last piece: whoever comes first then waits for some 200 ms, once."""
 
 PAUSE = 0.004
 """Seconds between pieces, in which other threads get their turn."""
@@ -108,9 +110,13 @@ def run_import(work: Work) -> None:
     else:
         add, rows = _FeedbackAdder(work), _feedback_rows(work, path)
     tally, done = Tally(**work.job.report), work.job.done
-    for piece in batches(islice(rows, done, None), ROWS_AT_ONCE):
+    rows = islice(rows, done, None)
+    size, asked = ROWS_AT_ONCE, work.requests()
+    while piece := list(islice(rows, size)):
         done += len(piece)
         tally = _put(work, add, piece, tally, done)
+        alone = work.requests() == asked
+        size, asked = min(2 * size, ROWS_ALONE) if alone else ROWS_AT_ONCE, work.requests()
         work.stopping.wait(PAUSE)
     work.submit(lambda connection: jobs.end(connection, work.job.id, work.owner, work.clock(), total=done))
     path.unlink(missing_ok=True)

@@ -124,7 +124,10 @@ class JobWorker(_Worker):
         return job is not None
 
     def _do(self, job: Job) -> None:
-        work = Work(job, self.studio.project, self.folder, self.owner, self.write, utc_now, self.stopping)
+        desk = self.studio.desk
+        work = Work(
+            job, self.studio.project, self.folder, self.owner, self.write, utc_now, self.stopping, lambda: desk.requests
+        )
         ended = threading.Event()
         threading.Thread(target=_beat, args=(work, ended), name="heed-heartbeat", daemon=True).start()
         try:

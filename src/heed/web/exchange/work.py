@@ -32,6 +32,7 @@ class Work:
         submit: does work in a transaction, in turn with everybody else's, and returns when it is on the disk.
         clock: the time (UTC).
         stopping: set when the process is to end.
+        requests: how often requests have asked for a transaction so far (count): whether anybody waits.
     """
 
     job: Job
@@ -41,6 +42,7 @@ class Work:
     submit: Callable[[Callable[[Connection], Any]], Any]
     clock: Callable[[], datetime]
     stopping: threading.Event
+    requests: Callable[[], int]
 
     def step(self, work: Callable[[Connection], dict[str, Any]]) -> dict[str, Any]:
         """Do ``work`` and note what it returns (``done``, ``total``, ``report``) in the job, in one transaction.
