@@ -10,7 +10,6 @@ import html
 import re
 from xml.etree.ElementTree import Element
 
-from latex2mathml.converter import Converter
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererProtocol
 from markdown_it.rules_block import StateBlock
@@ -56,6 +55,8 @@ def mathml(latex: str, display: bool) -> str | None:
     """
     if not latex.strip() or len(latex) > LONGEST_FORMULA or _DEFINES.search(latex):
         return None
+    from latex2mathml.converter import Converter  # at the first formula, not at the start of the server
+
     try:
         tree = Converter(display="block" if display else "inline").convert_to_element(latex)
         # What it does not know it passes on as it stands.
