@@ -235,7 +235,7 @@ def test_a_draft_is_kept_by_revision_and_goes_with_the_answer(studio: Studio) ->
     assert save({"text": "late"}, 2) == 3
     back = studio.next(ann, question)
     assert back is not None
-    kept = studio.store.write(lambda c: drafts.draft_of(c, ann, back.id))
+    kept = studio.store.write(lambda c: drafts.drafts_of(c, [back.id]))[back.id]
     assert kept == drafts.Draft({"text": "late"}, 3)
     studio.answer(ann, showing.id)
     assert studio.store.write(lambda c: c.execute(drafts_table.select()).all()) == []
@@ -253,7 +253,7 @@ def test_an_answer_that_is_refused_leaves_the_draft(studio: Studio) -> None:
     assert studio.work_through(bob, question) == 1
     with pytest.raises(ConflictError):
         studio.answer(ann, showing.id)
-    assert studio.store.write(lambda c: drafts.draft_of(c, ann, showing.id)).draft == "typed"
+    assert studio.store.write(lambda c: drafts.drafts_of(c, [showing.id]))[showing.id].draft == "typed"
 
 
 def test_a_flag_is_kept_once_for_each_note(studio: Studio) -> None:

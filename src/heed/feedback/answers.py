@@ -16,6 +16,7 @@ from heed.errors import DataError
 from heed.feedback import forms
 from heed.feedback.forms import Form
 from heed.feedback.judgments import add_judgments
+from heed.feedback.kinds import AnyFeedback
 from heed.feedback.leases import ended
 from heed.feedback.schema import completions
 from heed.feedback.showings import Rater, Showing, count_answer, form_of, hold, retake_place
@@ -101,15 +102,13 @@ def answer(
     showing = hold(connection, rater, showing_id)
     form = form_of(connection, showing)
     texts = texts_of(connection, showing.completion_ids)
-    shown_texts = [texts[place] for place in showing.shown_order]
-    checked = forms.check_answer(form, answer, len(texts), shown_texts)
-    seconds, active_seconds = _seconds("seconds", seconds), _seconds("active_seconds", active_seconds)
+    checked = forms.check_answer(form, answer, len(texts), [texts[place] for place in showing.shown_order])
     given = _Given(
         form,
         forms.to_item_order(form, checked, showing.shown_order),
         _confidence(confidence),
-        seconds,
-        max(active_seconds, showing.active_seconds),
+        _seconds("seconds", seconds),
+        max(_seconds("active_seconds", active_seconds), showing.active_seconds),
         checked_note(note),
         now,
     )
@@ -124,24 +123,27 @@ def answer(
         retake_place(connection, showing, form)
     identity, correct = _store(connection, showing, given, before)
     if showing.purpose == "work":
-        judgments = forms.feedback_of(
-            form,
-            given.answer,
-            rater=rater.name,
-            prompt_id=showing.prompt_id,
-            completion_ids=showing.completion_ids,
-            texts=texts,
-            shown_order=showing.shown_order,
-            seconds=given.seconds,
-            confidence=given.confidence,
-            created=now,
-            source=showing.question_id,
-        )
-        add_judgments(connection, identity, judgments)
+        add_judgments(connection, identity, _judgments(showing, given, texts))
         if before is None:
             count_answer(connection, rater, showing.item_id)
     _close(connection, showing, given)
     return Receipt(identity, showing.purpose, correct, False)
+
+
+def _judgments(showing: Showing, given: _Given, texts: list[str]) -> list[AnyFeedback]:
+    return forms.feedback_of(
+        given.form,
+        given.answer,
+        rater=showing.rater,
+        prompt_id=showing.prompt_id,
+        completion_ids=showing.completion_ids,
+        texts=texts,
+        shown_order=showing.shown_order,
+        seconds=given.seconds,
+        confidence=given.confidence,
+        created=given.now,
+        source=showing.question_id,
+    )
 
 
 _TEXTS = select(completions.c.id, completions.c.text).where(completions.c.id.in_(bindparam("ids", expanding=True)))

@@ -58,13 +58,3 @@ def drafts_of(connection: Connection, showing_ids: list[str]) -> dict[str, Draft
     """The drafts of showings, by the showing's id, where there are any. The caller has seen whose they are."""
     query = select(drafts.c.showing_id, drafts.c.draft, drafts.c.revision).where(drafts.c.showing_id.in_(showing_ids))
     return {row.showing_id: Draft(row.draft, row.revision) for row in connection.execute(query)}
-
-
-def draft_of(connection: Connection, rater: Rater, showing_id: str) -> Draft | None:
-    """The draft of a showing, if there is one.
-
-    Raises:
-        MissingError: it is not the rater's showing.
-    """
-    hold(connection, rater, showing_id)
-    return drafts_of(connection, [showing_id]).get(showing_id)

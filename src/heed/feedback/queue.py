@@ -122,10 +122,7 @@ def claim(
     Raises:
         MissingError: there is no such question.
     """
-    take_turn(connection, rater)
-    head = connection.execute(_HEAD, {"question": question_id, "rater": rater.name}).first()
-    if head is None:
-        raise MissingError("this question", "there is no such question.", "Choose one from the list.")
+    head = _head(connection, rater, question_id)
     if head.state != "open":
         return Nothing(head.state, head.answered)
     form = asked.form_of(connection, question_id, head.version)
@@ -287,6 +284,15 @@ def _any_of(asking: _Asking, found: Sequence[Row[Any]], purpose: str, turn: int)
     return _Chosen(row.id, row.prompt_id, row.completion_ids, purpose, turn, "random", 1 / len(found), len(found))
 
 
+def _head(connection: Connection, rater: Rater, question_id: str) -> Row[*tuple[Any, ...]]:
+    """What is to be known of a question before anything of it is given to a rater, whose turn it now is."""
+    take_turn(connection, rater)
+    head = connection.execute(_HEAD, {"question": question_id, "rater": rater.name}).first()
+    if head is None:
+        raise MissingError("this question", "there is no such question.", "Choose one from the list.")
+    return head
+
+
 def claim_known(
     connection: Connection,
     rater: Rater,
@@ -305,10 +311,7 @@ def claim_known(
     Raises:
         MissingError: there is no such question.
     """
-    take_turn(connection, rater)
-    head = connection.execute(_HEAD, {"question": question_id, "rater": rater.name}).first()
-    if head is None:
-        raise MissingError("this question", "there is no such question.", "Choose one from the list.")
+    head = _head(connection, rater, question_id)
     form = asked.form_of(connection, question_id, head.version)
     asking = _Asking(connection, rater, question_id, form, head.version, head.guideline or 0, now, rng, Census())
     held = leases.held(connection, rater, question_id, (purpose,), now, lease_of(form))

@@ -37,11 +37,6 @@ class Format:
     media_type: str
     fits: Callable[[bytes], bool]
 
-    @property
-    def is_video(self) -> bool:
-        """Whether it moves and has a sound; a GIF counts as a picture."""
-        return self.media_type.startswith("video/")
-
 
 FORMATS = {
     made.ending: made

@@ -8,7 +8,7 @@ scripts of other sites (after the algorithm of Filippo Valsorda's "Cross-Site Re
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -213,13 +213,12 @@ def cookie_flags(address: Address) -> dict[str, Any]:
     return {"httponly": True, "secure": address.secure, "samesite": "lax", "path": "/"}
 
 
-def safe_target(target: str | None, allowed: Sequence[str] = ("/",)) -> str:
+def safe_target(target: str | None) -> str:
     """A path of this server to go on to; "/" for anything else.
 
     Args:
         target: as it came with the request.
-        allowed: what it may begin with.
     """
-    if not target or not target.startswith(tuple(allowed)) or target.startswith("//") or "\\" in target:
+    if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
         return "/"
     return target if target.isprintable() else "/"
