@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from heed.errors import MissingError
 from heed.feedback import asked, forms
 from heed.feedback.answers import checked_note, texts_of
-from heed.feedback.judgments import add_judgments
+from heed.feedback.judgments import add_judgments, in_place_of_earlier
 from heed.feedback.showings import Rater, take_turn
 from heed.feedback.studio_schema import answers, guidelines, items
 from heed.texts import shown
@@ -71,7 +71,7 @@ def adjudicate(connection: Connection, lead: Rater, item_id: str, answer: Any, n
         created=now,
         source=item.question_id,
     )
-    add_judgments(connection, identity, judgments)
+    add_judgments(connection, identity, in_place_of_earlier(connection, judgments))
     connection.execute(update(items).where(items.c.id == item_id).values(adjudicated=True, available=False))
     return identity
 

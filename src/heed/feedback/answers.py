@@ -14,8 +14,9 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from heed.errors import DataError
 from heed.feedback import forms
+from heed.feedback.database import sent_together
 from heed.feedback.forms import Form
-from heed.feedback.judgments import add_judgments
+from heed.feedback.judgments import add_judgments, in_place_of_earlier
 from heed.feedback.kinds import AnyFeedback
 from heed.feedback.leases import ended
 from heed.feedback.schema import completions
@@ -101,7 +102,8 @@ def answer(
     """
     showing = hold(connection, rater, showing_id)
     form = form_of(connection, showing)
-    texts = texts_of(connection, showing.completion_ids)
+    ids = showing.completion_ids
+    texts = texts_of(connection, ids) if forms.reads_texts(form) else [""] * len(ids)
     checked = forms.check_answer(form, answer, len(texts), [texts[place] for place in showing.shown_order])
     given = _Given(
         form,
@@ -121,12 +123,19 @@ def answer(
         raise ended(showing)
     if showing.state != "leased":
         retake_place(connection, showing, form)
-    identity, correct = _store(connection, showing, given, before)
+    correct = None
+    if showing.purpose in KNOWN:
+        expected = connection.scalar(select(items.c.expected).where(items.c.id == showing.item_id))
+        correct = share_met(form, given.answer, expected)
+    judgments = []
     if showing.purpose == "work":
-        add_judgments(connection, identity, _judgments(showing, given, texts))
-        if before is None:
+        judgments = in_place_of_earlier(connection, _judgments(showing, given, texts))
+    with sent_together(connection):
+        identity = _store(connection, showing, given, correct, before)
+        add_judgments(connection, identity, judgments)
+        if showing.purpose == "work" and before is None:
             count_answer(connection, rater, showing.item_id)
-    _close(connection, showing, given)
+        _close(connection, showing, given)
     return Receipt(identity, showing.purpose, correct, False)
 
 
@@ -200,19 +209,15 @@ def _same(before: StandingAnswer, given: _Given) -> bool:
     return (before.answer, before.confidence, before.note) == (said, given.confidence, given.note)
 
 
-_INSERT = insert(answers)
+_INSERT = insert(answers).inline()  # whose number nobody asks for
 
 
 def _store(
-    connection: Connection, showing: Showing, given: _Given, before: StandingAnswer | None
-) -> tuple[str, float | None]:
-    """Add the row of an answer; its id and, where the answer is known, the share of it that was met."""
+    connection: Connection, showing: Showing, given: _Given, correct: float | None, before: StandingAnswer | None
+) -> str:
+    """Add the row of an answer; its id."""
     supersedes = None if before is None else before.id
     identity = "a" + hashlib.sha256(f"{showing.id}\n{supersedes}".encode()).hexdigest()[:16]
-    correct = None
-    if showing.purpose in KNOWN:
-        expected = connection.scalar(select(items.c.expected).where(items.c.id == showing.item_id))
-        correct = share_met(given.form, given.answer, expected)
     row = {
         "id": identity,
         "showing_id": showing.id,
@@ -234,7 +239,7 @@ def _store(
         "supersedes": supersedes,
     }
     connection.execute(_INSERT, row)
-    return identity, correct
+    return identity
 
 
 def share_met(form: Form, answer: Mapping[str, Any], expected: Mapping[str, Any] | None) -> float | None:

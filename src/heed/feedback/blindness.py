@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import PurePath
@@ -25,9 +26,17 @@ _INTRODUCTION = re.compile(
     r"\b(?:language model|AI model|AI assistant|chat\s?bot|LLM)\b|我是[^。，\n]{0,20}(?:语言模型|人工智能助手|大模型)",
     re.IGNORECASE,
 )
-_LETTERS = re.compile(r"[a-z]+")
-_WORDS = frozenset(word for name in NAMES if name.isascii() for word in _LETTERS.findall(name.lower())[:1])
-_INTRODUCING = frozenset(("model", "assistant", "chatbot", "bot", "llm"))
+# Bytes, because to part these into words takes half the time of a pattern, and imports read every text.
+_SMALL_LETTERS_ALONE = bytes(sign if chr(sign) in string.ascii_lowercase else ord(" ") for sign in range(256))
+
+
+def _words(lowered: str) -> list[bytes]:
+    return lowered.encode("ascii", "replace").translate(_SMALL_LETTERS_ALONE).split()
+
+
+_TELLING_WORDS = frozenset((b"model", b"assistant", b"chatbot", b"bot", b"llm")).union(
+    *(_words(name.lower())[:1] for name in NAMES if name.isascii())
+)
 _OTHER_LETTERS = (*(name.lower() for name in NAMES if not name.isascii()), "我是")
 
 
@@ -45,13 +54,12 @@ def tells_its_author(text: str, own_names: Collection[str] = ()) -> str | None:
     """
     names = tuple(sorted(name for name in own_names if name.strip()))
     lowered = text.lower()
-    words = set(_LETTERS.findall(lowered))
     if (
-        words.isdisjoint(_WORDS)
-        and words.isdisjoint(_INTRODUCING)
-        and not any(sign in lowered for sign in (*_OTHER_LETTERS, *(name.lower() for name in names)))
+        _TELLING_WORDS.isdisjoint(_words(lowered))
+        and (lowered.isascii() or not any(sign in lowered for sign in _OTHER_LETTERS))
+        and not any(name.lower() in lowered for name in names)
     ):
-        return None  # nearly every text: ten times quicker than the patterns, and imports read every text
+        return None  # nearly every text: many times quicker than the patterns
     found = _pattern(names).search(text) or _INTRODUCTION.search(text)
     return None if found is None else " ".join(found[0].split())
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, bindparam, func, select
 
 from heed.feedback.excluded import names_excluded
 from heed.feedback.studio_schema import items, showings
 
 KEPT = timedelta(seconds=5)
 """For how long a count serves."""
+
+_BETWEEN_SWEEPS = timedelta(seconds=1)
 
 _SMALL = 500
 """Buckets of up to this many items are counted item by item each time: it costs little, and each one taken matters."""
@@ -49,16 +51,16 @@ _AVAILABLE = select(func.count()).select_from(
 )
 
 
-def unseen() -> ColumnElement[bool]:
-    """Whether an item was never shown to ``:rater``."""
-    shown = select(showings.c.number).where(showings.c.item_id == items.c.id, showings.c.rater == bindparam("rater"))
+def unseen(table: FromClause = items) -> ColumnElement[bool]:
+    """Whether an item (of ``table``: items, or an alias of it) was never shown to ``:rater``."""
+    shown = select(showings.c.number).where(showings.c.item_id == table.c.id, showings.c.rater == bindparam("rater"))
     return ~shown.exists()
 
 
-def within_quota() -> ColumnElement[bool]:
+def within_quota(table: FromClause = items) -> ColumnElement[bool]:
     """Whether raters of ``:group`` hold fewer than ``:quota`` places of an item."""
     taken = select(func.count()).where(
-        showings.c.item_id == items.c.id,
+        showings.c.item_id == table.c.id,
         showings.c.group_name == bindparam("group"),
         showings.c.purpose == "work",
         showings.c.state.in_(("leased", "answered")),
@@ -76,6 +78,7 @@ class Census:
     def __init__(self) -> None:
         self._counts: dict[tuple[object, ...], tuple[datetime, int]] = {}
         self._nothing: dict[tuple[str, str], datetime] = {}
+        self._swept: datetime | None = None
 
     def eligible(
         self, connection: Connection, rater: str, question_id: str, bucket: tuple[int, int], quota: Quota, now: datetime
@@ -105,6 +108,13 @@ class Census:
         if key in self._counts:
             counted, count = self._counts[key]
             self._counts[key] = (counted, count - 1)
+
+    def is_time_to_sweep(self, now: datetime) -> bool:
+        """Whether nobody has swept overdue leases for a second; whoever asks does it now."""
+        if self._swept is not None and timedelta() <= now - self._swept < _BETWEEN_SWEEPS:
+            return False
+        self._swept = now
+        return True
 
     def knows_nothing_for(self, rater: str, question_id: str, now: datetime) -> bool:
         """Whether a long search for an item for this rater was in vain a moment ago."""

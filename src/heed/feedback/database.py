@@ -39,6 +39,8 @@ _VALUES_PER_QUERY = 500  # SQLite takes 999 in its older versions
 _CACHE_KILOBYTES = 16_384
 _PAGES_BETWEEN_CHECKPOINTS = 8_000
 
+_CONNECTIONS = 16
+
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process's short transaction before it gives up."""
 
@@ -60,7 +62,10 @@ def open_database(url: str | URL) -> Engine:
     place = _place(address)
     try:
         engine = create_engine(
-            address, connect_args={"timeout": BUSY_SECONDS} if address.get_backend_name() == "sqlite" else {}
+            address,
+            # As many as the threads of a server use at a time: a connection beyond these would be made and closed each time.
+            pool_size=_CONNECTIONS,
+            connect_args={"timeout": BUSY_SECONDS} if address.get_backend_name() == "sqlite" else {},
         )
     except ModuleNotFoundError as error:
         raise ProjectError(
@@ -96,6 +101,24 @@ def writing(engine: Engine) -> Iterator[Connection]:
                 "it took back what was being written.",
                 "Look for a full or failing disk, and try again.",
             )
+
+
+@contextmanager
+def sent_together(connection: Connection) -> Iterator[None]:
+    """Statements inside go to PostgreSQL without waiting for each other's end, which for small ones is most of their time.
+
+    Nobody may read their results, and an error of one of them is raised at the end.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    dbapi: Any = connection.dialect.loaded_dbapi
+    try:
+        with driver.pipeline():
+            yield
+    except dbapi.Error as error:  # SQLAlchemy has not seen it, so it has not the type that everybody expects
+        raise DBAPIError.instance(None, None, error, dbapi.Error, dialect=connection.dialect) from error
 
 
 def is_open(connection: Connection) -> bool:

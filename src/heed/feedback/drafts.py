@@ -56,5 +56,7 @@ def save_draft(connection: Connection, rater: Rater, showing_id: str, draft: Any
 
 def drafts_of(connection: Connection, showing_ids: list[str]) -> dict[str, Draft]:
     """The drafts of showings, by the showing's id, where there are any. The caller has seen whose they are."""
+    if not showing_ids:
+        return {}
     query = select(drafts.c.showing_id, drafts.c.draft, drafts.c.revision).where(drafts.c.showing_id.in_(showing_ids))
     return {row.showing_id: Draft(row.draft, row.revision) for row in connection.execute(query)}

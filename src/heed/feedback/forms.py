@@ -138,6 +138,11 @@ def check_expected(form: Form, expected: Any, completions: int) -> dict[str, Any
     return checked
 
 
+def reads_texts(form: Form) -> bool:
+    """Whether an answer to this form can only be checked with the texts that were judged; else any texts will do."""
+    return any(field.reads_texts for field in form.fields)
+
+
 def to_item_order(form: Form, answer: Mapping[str, Any], shown_order: Sequence[int]) -> dict[str, Any]:
     """A checked answer of the shown order in item order."""
     return {name: _field_of(form, name).to_item(value, shown_order) for name, value in answer.items()}

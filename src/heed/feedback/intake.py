@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import get_args
 
 from pydantic import TypeAdapter
@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from heed.errors import DataError
 from heed.feedback import database, schema, studio_schema
+from heed.feedback.bulk import insert_rows
 from heed.feedback.kinds import AnyFeedback, PromptContent, prompt_id
 from heed.feedback.records import AddResult, CompletionRecord, RaterKind, RaterRecord
 from heed.texts import name_fault, shown
@@ -24,6 +25,7 @@ def add_prompts(connection: Connection, prompts: Sequence[tuple[PromptContent, s
     splits = {
         row.id: row.split for row in database.rows_among(connection, select(table.c.id, table.c.split), table.c.id, ids)
     }
+    known = frozenset(splits)
     new = []
     for identity, (content, split, source) in zip(ids, prompts, strict=True):
         if not (content.strip() if isinstance(content, str) else content):
@@ -35,12 +37,10 @@ def add_prompts(connection: Connection, prompts: Sequence[tuple[PromptContent, s
                 "cannot test.",
                 f"Remove it from '{split}'.",
             )
-        new.append({"id": identity, "content": CONTENT.dump_python(content, mode="json"), "source": source})
-    known = database.existing(connection, table.c.id, ids)
+        plain = content if isinstance(content, str) else CONTENT.dump_python(content, mode="json")
+        new.append({"id": identity, "content": plain, "source": source})
     fresh = {row["id"]: row | {"split": splits.get(str(row["id"]), "train")} for row in reversed(new)}
-    rows = [fresh[identity] for identity in dict.fromkeys(ids) if identity not in known]
-    if rows:
-        connection.execute(insert(table), rows)
+    insert_rows(connection, table, [fresh[identity] for identity in dict.fromkeys(ids) if identity not in known])
     return ids
 
 
@@ -87,38 +87,47 @@ def add_raters(connection: Connection, raters: Sequence[RaterRecord]) -> AddResu
     return AddResult(len(new), len(raters) - len(new), tuple(new))
 
 
-def add_completions(connection: Connection, completions: Sequence[CompletionRecord]) -> int:
-    """Add completions whose prompts and runs are known; how many are new."""
+def add_completions(
+    connection: Connection, completions: Sequence[CompletionRecord], prompts_there: Collection[str] = ()
+) -> int:
+    """Add completions whose prompts and runs are known; how many are new.
+
+    Args:
+        connection: a transaction that may write.
+        completions: what to add.
+        prompts_there: ids of prompts that this transaction has just added or seen, and need not be looked up again.
+    """
     table = schema.completions
     known = database.existing(connection, table.c.id, [record.id for record in completions])
     new = {record.id: record for record in reversed(completions) if record.id not in known}
     records = list(reversed(new.values()))
-    prompts = database.existing(connection, schema.prompts.c.id, [record.prompt_id for record in records])
+    unseen = {record.prompt_id for record in records}.difference(prompts_there)
+    unknown = unseen - database.existing(connection, schema.prompts.c.id, unseen)
     runs = database.existing(
         connection, schema.runs.c.id, [record.run_id for record in records if record.run_id is not None]
     )
     for record in records:
-        if record.prompt_id not in prompts:
+        if record.prompt_id in unknown:
             raise _unknown(f"completion {record.id}", "prompt", record.prompt_id)
         if record.run_id is not None and record.run_id not in runs:
             raise _unknown(f"completion {record.id}", "run", record.run_id)
-    if records:
-        connection.execute(
-            insert(table),
-            [
-                {
-                    "id": record.id,
-                    "prompt_id": record.prompt_id,
-                    "text": record.text,
-                    "run_id": record.run_id,
-                    "sample_index": record.index,
-                    "tokens": record.tokens,
-                    "finished": record.finished,
-                    "logprob": record.logprob,
-                }
-                for record in records
-            ],
-        )
+    insert_rows(
+        connection,
+        table,
+        [
+            {
+                "id": record.id,
+                "prompt_id": record.prompt_id,
+                "text": record.text,
+                "run_id": record.run_id,
+                "sample_index": record.index,
+                "tokens": record.tokens,
+                "finished": record.finished,
+                "logprob": record.logprob,
+            }
+            for record in records
+        ],
+    )
     return len(records)
 
 
@@ -140,29 +149,28 @@ def add_feedback(connection: Connection, feedback: Sequence[AnyFeedback]) -> Add
     _check_items(connection, new)
     _check_corrections(connection, new)
     unknown = _add_unknown_raters(connection, [entry.rater for entry in new.values()])
-    if new:
-        connection.execute(
-            insert(table),
-            [
-                {
-                    "id": identity,
-                    "kind": entry.kind,
-                    "rater": entry.rater,
-                    "prompt_id": entry.prompt_id,
-                    "created": entry.created,
-                    "supersedes": entry.supersedes,
-                    "record": entry.model_dump(mode="json"),
-                }
-                for identity, entry in new.items()
-            ],
-        )
+    insert_rows(
+        connection,
+        table,
+        [
+            {
+                "id": identity,
+                "kind": entry.kind,
+                "rater": entry.rater,
+                "prompt_id": entry.prompt_id,
+                "created": entry.created,
+                "supersedes": entry.supersedes,
+                "record": entry.model_dump(mode="json"),
+            }
+            for identity, entry in new.items()
+        ],
+    )
     places = [
         {"feedback_id": identity, "place": place, "completion_id": completion}
         for identity, entry in new.items()
         for place, completion in enumerate(entry.completion_ids)
     ]
-    if places:
-        connection.execute(insert(schema.feedback_completions), places)
+    insert_rows(connection, schema.feedback_completions, places)
     return AddResult(len(new), len(feedback) - len(new), tuple(unknown))
 
 

@@ -186,7 +186,7 @@ def parse_item(values: dict[str, Any], line: int = 0, source: str = "") -> ItemR
         explanation=texts["explanation"],
         source=texts["source"] or source,
         line=line,
-        ignored=tuple(sorted(set(given) - _KNOWN)),
+        ignored=() if _KNOWN.issuperset(given) else tuple(sorted(set(given) - _KNOWN)),
     )
 
 
@@ -240,7 +240,9 @@ def _expected_of(given: dict[str, Any], purpose: str) -> dict[str, Any] | None:
 
 
 def _optional_text(given: dict[str, Any], name: str) -> str:
-    value = given.get(name, "")
+    if name not in given:
+        return ""
+    value = given[name]
     # Ids of other programs are often numbers.
     if name in ("external_id", "id") and type(value) is int:
         value = str(value)

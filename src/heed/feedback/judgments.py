@@ -25,19 +25,37 @@ _SAID_OF_PROMPT = select(*_columns).where(
 )
 
 
-def add_judgments(connection: Connection, answer_id: str, judgments: Sequence[AnyFeedback]) -> None:
-    """Add what an answer says, in place of what this rater said before of the same: here, by ``heed ask``, or in a file.
+# Inline: nobody asks for the rows' numbers, which the database would otherwise send back.
+_ADD = insert(feedback).inline()
+_ADD_COMPLETIONS = insert(feedback_completions).inline()
+_LINK = insert(answer_feedback).inline()
 
-    So no rater has two judgments standing of one kind about the same completions. The caller holds the rater's turn, and
-    has seen to it that prompt and completions are there and belong together.
+
+def in_place_of_earlier(connection: Connection, judgments: Sequence[AnyFeedback]) -> list[AnyFeedback]:
+    """Judgments of one rater of one item, each superseding what the rater said before of the same: here, by ``heed ask``,
+    or in a file. So no rater has two judgments standing of one kind about the same completions.
+
+    The caller holds the rater's turn until they are added.
+    """
+    if not judgments:
+        return []
+    said = _said_before(connection, judgments)
+    earlier = [said.get((judgment.kind, frozenset(judgment.completion_ids))) for judgment in judgments]
+    return [
+        judgment if before is None else judgment.model_copy(update={"supersedes": before})
+        for judgment, before in zip(judgments, earlier, strict=True)
+    ]
+
+
+def add_judgments(connection: Connection, answer_id: str, judgments: Sequence[AnyFeedback]) -> None:
+    """Add what an answer says, from :func:`in_place_of_earlier`.
+
+    The caller has seen to it that prompt and completions are there and belong together.
     """
     if not judgments:
         return
-    said = _said_before(connection, judgments)
     rows, places = [], []
-    for judgment in judgments:
-        before = said.get((judgment.kind, frozenset(judgment.completion_ids)))
-        entry = judgment if before is None else judgment.model_copy(update={"supersedes": before})
+    for entry in judgments:
         identity = entry.id
         rows.append(
             {
@@ -46,16 +64,16 @@ def add_judgments(connection: Connection, answer_id: str, judgments: Sequence[An
                 "rater": entry.rater,
                 "prompt_id": entry.prompt_id,
                 "created": entry.created,
-                "supersedes": before,
+                "supersedes": entry.supersedes,
                 "record": entry.model_dump(mode="json"),
             }
         )
         for place, completion in enumerate(entry.completion_ids):
             places.append({"feedback_id": identity, "place": place, "completion_id": completion})
-    connection.execute(insert(feedback), rows)
+    connection.execute(_ADD, rows)
     if places:
-        connection.execute(insert(feedback_completions), places)
-    connection.execute(insert(answer_feedback), [{"answer_id": answer_id, "feedback_id": row["id"]} for row in rows])
+        connection.execute(_ADD_COMPLETIONS, places)
+    connection.execute(_LINK, [{"answer_id": answer_id, "feedback_id": row["id"]} for row in rows])
 
 
 def _said_before(connection: Connection, judgments: Sequence[AnyFeedback]) -> dict[tuple[str, frozenset[str]], str]:

@@ -19,13 +19,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
-from heed.errors import MissingError
-from heed.feedback import asked, leases, selectors
+from heed.feedback import asked, heads, leases, selectors
 from heed.feedback.census import Census, Quota, unseen
 from heed.feedback.forms import Form
+from heed.feedback.heads import Head
 from heed.feedback.leases import sweep
-from heed.feedback.showings import WORKED, Rater, Showing, lease_of, take_place, take_turn
-from heed.feedback.studio_schema import guidelines, items, questions, showings
+from heed.feedback.showings import WORKED, Rater, Showing, lease_of, take_place
+from heed.feedback.studio_schema import items, showings
 from heed.feedback.windows import Sample, sample
 
 REPEAT_AFTER = 10
@@ -65,13 +65,15 @@ class _Asking:
 
     connection: Connection
     rater: Rater
-    question_id: str
+    head: Head
     form: Form
-    form_version: int
-    guideline_version: int
     now: datetime
     rng: random.Random
     census: Census
+
+    @property
+    def question_id(self) -> str:
+        return self.head.question_id
 
     @property
     def quota(self) -> Quota:
@@ -102,6 +104,7 @@ def claim(
     ahead: int = 2,
     census: Census | None = None,
     *,
+    head: Head | None = None,
     waits: bool = True,
 ) -> Claimed | Nothing:
     """What the rater is to answer next: what the rater holds, and one item more where that is fewer than ``ahead``.
@@ -116,48 +119,31 @@ def claim(
         rng: where chance comes from.
         ahead: how many items the rater may hold.
         census: counts kept between claims; None counts anew.
+        head: what ``heads.head_in_turn`` said in this transaction; None asks it.
         waits: for other transactions that are at the same item. False for the second claim of a transaction: two that each
             hold an item could wait for each other for ever.
 
     Raises:
         MissingError: there is no such question.
     """
-    head = _head(connection, rater, question_id)
+    head = head or heads.head_in_turn(connection, rater, question_id)
     if head.state != "open":
         return Nothing(head.state, head.answered)
     form = asked.form_of(connection, question_id, head.version)
-    asking = _Asking(
-        connection, rater, question_id, form, head.version, head.guideline or 0, now, rng, census or Census()
-    )
+    asking = _Asking(connection, rater, head, form, now, rng, census or Census())
     held = leases.held(connection, rater, question_id, WORKED, now, lease_of(form))
     if sum(not showing.reopened for showing in held) < ahead:
         found = _next(asking, waits=waits)
         if found is not None:
             held = (*held, found)
     # After the item was taken, so that this transaction waits for nobody while it holds what it sweeps.
-    swept = sweep(connection, now)
+    swept = sweep(connection, now) if not held or asking.census.is_time_to_sweep(now) else 0
     if not held and swept:
         found = _next(asking, waits=False)
         held = () if found is None else (found,)
     return Claimed(held, head.answered) if held else Nothing(_why_nothing(asking), head.answered)
 
 
-_answered = (
-    select(func.count())
-    .where(
-        showings.c.rater == bindparam("rater"),
-        showings.c.question_id == bindparam("question"),
-        showings.c.state == "answered",
-        showings.c.purpose.in_(WORKED),
-    )
-    .scalar_subquery()
-)
-_HEAD = select(
-    questions.c.state,
-    questions.c.version,
-    select(func.max(guidelines.c.version)).scalar_subquery().label("guideline"),
-    _answered.label("answered"),
-).where(questions.c.id == bindparam("question"))
 _OTHERS_HOLD = select(showings.c.number).where(
     showings.c.question_id == bindparam("question"),
     showings.c.state == "leased",
@@ -175,12 +161,13 @@ def _next(asking: _Asking, *, waits: bool) -> Showing | None:
     """One more item for the rater, leased; None where there is none."""
     if asking.quota is not None and asking.quota[1] == 0:
         return None
-    versions = (asking.form, asking.form_version, asking.guideline_version)
-    back = leases.take_back(
-        asking.connection, asking.rater, asking.question_id, WORKED, versions, asking.now, waits=waits
-    )
-    if back is not None:
-        return back
+    if asking.head.lost:
+        versions = (asking.form, asking.head.version, asking.head.guideline)
+        back = leases.take_back(
+            asking.connection, asking.rater, asking.question_id, WORKED, versions, asking.now, waits=waits
+        )
+        if back is not None:
+            return back
     if asking.census.knows_nothing_for(asking.rater.name, asking.question_id, asking.now):
         return None
     found = _sample(asking)
@@ -284,15 +271,6 @@ def _any_of(asking: _Asking, found: Sequence[Row[Any]], purpose: str, turn: int)
     return _Chosen(row.id, row.prompt_id, row.completion_ids, purpose, turn, "random", 1 / len(found), len(found))
 
 
-def _head(connection: Connection, rater: Rater, question_id: str) -> Row[*tuple[Any, ...]]:
-    """What is to be known of a question before anything of it is given to a rater, whose turn it now is."""
-    take_turn(connection, rater)
-    head = connection.execute(_HEAD, {"question": question_id, "rater": rater.name}).first()
-    if head is None:
-        raise MissingError("this question", "there is no such question.", "Choose one from the list.")
-    return head
-
-
 def claim_known(
     connection: Connection,
     rater: Rater,
@@ -301,19 +279,22 @@ def claim_known(
     now: datetime,
     rng: random.Random,
     item_id: str | None = None,
+    *,
+    head: Head | None = None,
 ) -> Showing | None:
     """The training or qualification item that the rater holds, else the next one; None where all were answered.
 
     Args:
         item_id: the next one; None takes the first of the question that the rater has not done yet, in the order in which
             they were added.
+        head: as for :func:`claim`.
 
     Raises:
         MissingError: there is no such question.
     """
-    head = _head(connection, rater, question_id)
+    head = head or heads.head_in_turn(connection, rater, question_id)
     form = asked.form_of(connection, question_id, head.version)
-    asking = _Asking(connection, rater, question_id, form, head.version, head.guideline or 0, now, rng, Census())
+    asking = _Asking(connection, rater, head, form, now, rng, Census())
     held = leases.held(connection, rater, question_id, (purpose,), now, lease_of(form))
     if held:
         return held[0]
@@ -333,7 +314,7 @@ def claim_known(
 # Showing
 
 
-_SHOW = insert(showings)
+_SHOW = insert(showings).inline()  # whose number nobody asks for
 
 
 def _show(asking: _Asking, chosen: _Chosen) -> Showing:
@@ -348,8 +329,8 @@ def _show(asking: _Asking, chosen: _Chosen) -> Showing:
         "purpose": chosen.purpose,
         "turn": chosen.turn,
         "state": "leased",
-        "form_version": asking.form_version,
-        "guideline_version": asking.guideline_version,
+        "form_version": asking.head.version,
+        "guideline_version": asking.head.guideline,
         "shown_order": order,
         "selector": chosen.selector,
         "probability": chosen.probability,
@@ -370,4 +351,5 @@ def _show(asking: _Asking, chosen: _Chosen) -> Showing:
         completion_ids=tuple(chosen.completion_ids),
         group=asking.rater.group,
         shown_order=tuple(order),
+        drafted=False,
     )

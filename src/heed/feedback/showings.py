@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, func, or_, select, update
 
 from heed.errors import ConflictError, MissingError
 from heed.feedback import asked
-from heed.feedback.excluded import is_excluded, names_excluded
+from heed.feedback.excluded import names_excluded
 from heed.feedback.forms import Form
 from heed.feedback.schema import raters
-from heed.feedback.studio_schema import items, showings
+from heed.feedback.studio_schema import drafts, items, showings
 
 WORKED = ("work", "gold", "repeat")
 """Purposes that a rater cannot tell apart."""
@@ -56,6 +56,7 @@ class Showing:
         created, expires: when it was shown and until when the place is held (UTC).
         active_seconds: how long the rater has been at it (seconds).
         ended: when it was answered or skipped.
+        drafted: whether there is a draft of its answer.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Showing:
     expires: datetime
     active_seconds: float
     ended: datetime | None
+    drafted: bool
 
     @property
     def reopened(self) -> bool:
@@ -87,6 +89,7 @@ COLUMNS = (
     *(showings.c[name] for name in ("active_seconds", "ended")),
     items.c.prompt_id,
     items.c.completion_ids,
+    select(drafts.c.showing_id).where(drafts.c.showing_id == showings.c.id).exists().label("drafted"),
 )
 JOINED = showings.join(items, items.c.id == showings.c.item_id)
 
@@ -95,7 +98,8 @@ _ONE = (
     .select_from(JOINED)
     .where(showings.c.id == bindparam("showing"), showings.c.rater == bindparam("rater"))
 )
-_ONE_HELD = _ONE.with_for_update(of=showings, key_share=True)
+_of_rater = JOINED.join(raters, raters.c.name == showings.c.rater)
+_ONE_IN_TURN = _ONE.select_from(_of_rater).with_for_update(of=(raters, showings), key_share=True)
 _RATER = select(raters.c.number).where(raters.c.name == bindparam("rater")).with_for_update(key_share=True)
 
 
@@ -118,6 +122,7 @@ def showing_of_row(row: Row[Any]) -> Showing:
         row.expires,
         row.active_seconds,
         row.ended,
+        row.drafted,
     )
 
 
@@ -136,8 +141,9 @@ def hold(connection: Connection, rater: Rater, showing_id: str) -> Showing:
     Raises:
         MissingError: as :func:`showing_of`.
     """
-    take_turn(connection, rater)
-    return _found(connection.execute(_ONE_HELD, {"showing": showing_id, "rater": rater.name}).first())
+    # One statement takes the turn and then the showing (see take_turn); on SQLite transactions that write take turns anyway.
+    query = _ONE_IN_TURN if connection.dialect.name == "postgresql" else _ONE
+    return _found(connection.execute(query, {"showing": showing_id, "rater": rater.name}).first())
 
 
 def _found(row: Row[Any] | None) -> Showing:
@@ -187,7 +193,16 @@ _FREE = (
     .where(items.c.id == bindparam("item"))
     .values(level=items.c.level - 1, available=has_place(items.c.level - 1))
 )
-_COUNT_ANSWER = update(items).where(items.c.id == bindparam("item")).values(answers=items.c.answers + 1)
+_excluded = bindparam("rater").in_(names_excluded())
+_COUNT_ANSWER = (
+    update(items)
+    .where(items.c.id == bindparam("item"))
+    .values(
+        answers=items.c.answers + case((_excluded, 0), else_=1),
+        level=items.c.level - case((_excluded, 1), else_=0),
+        available=case((_excluded, has_place(items.c.level - 1)), else_=items.c.available),
+    )
+)
 _LOCK_IF_FREE = select(items.c.number).where(items.c.id == bindparam("item")).with_for_update(skip_locked=True)
 _PLACES_OF_GROUP = select(func.count()).where(
     showings.c.item_id == bindparam("item"),
@@ -255,10 +270,7 @@ def free_places(connection: Connection, item_ids: Sequence[str]) -> None:
 
 def count_answer(connection: Connection, rater: Rater, item_id: str) -> None:
     """The place that ``rater`` took has been answered; that of a rater who is excluded is free again."""
-    if is_excluded(connection, rater.name):
-        free_places(connection, [item_id])
-    else:
-        connection.execute(_COUNT_ANSWER, {"item": item_id})
+    connection.execute(_COUNT_ANSWER, {"item": item_id, "rater": rater.name})
 
 
 # Reopened ones too, whose answer stands meanwhile.

@@ -74,8 +74,8 @@ def _add(connection: Connection, rows: Sequence[Row], report: ImportReport) -> N
         # Ids may be given in the file: one that is taken here must mean the same text, or the judgment would change.
         if texts.setdefault(record.id, record.text) != record.text:
             raise DataError(f"completion {record.id}", "this id belongs to another text.", "Correct the id.")
-    intake.add_prompts(connection, [(row.prompt, None, row.feedback.source) for row in rows])
-    intake.add_completions(connection, records)
+    prompts = intake.add_prompts(connection, [(row.prompt, None, row.feedback.source) for row in rows])
+    intake.add_completions(connection, records, frozenset(prompts))
     result = intake.add_feedback(connection, [row.feedback for row in rows])
     report.imported += result.added
     report.duplicates += result.duplicates

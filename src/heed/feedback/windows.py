@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, and_, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, FromClause, Row, Select, and_, bindparam, select
 
 from heed.feedback.census import Quota, unseen, within_quota
 from heed.feedback.studio_schema import items
@@ -24,30 +24,31 @@ WINDOW = 16
 """Candidates that a selector sees at a time."""
 
 
-def _eligible(limited: bool) -> ColumnElement[bool]:
-    open_items = and_(items.c.question_id == bindparam("question"), items.c.available, unseen())
-    return and_(open_items, within_quota()) if limited else open_items
+def _eligible(limited: bool, table: FromClause) -> ColumnElement[bool]:
+    open_items = and_(table.c.question_id == bindparam("question"), table.c.available, unseen(table))
+    return and_(open_items, within_quota(table)) if limited else open_items
 
 
-def _bucket_query(limited: bool) -> Select[Any]:
-    """The best bucket that holds an item for the rater. ``limited``: the rater's group has a quota."""
-    query = select(items.c.priority, items.c.level).where(_eligible(limited))
-    return query.order_by(items.c.priority.desc(), items.c.level).limit(1)
+def _best(column: ColumnElement[int], limited: bool) -> ColumnElement[int]:
+    """Priority or level of the best bucket that holds an item for the rater."""
+    best = items.alias("best")
+    query = select(best.c[column.name]).where(_eligible(limited, best))
+    return query.order_by(best.c.priority.desc(), best.c.level).limit(1).scalar_subquery()
 
 
 def _window_query(limited: bool, from_start: bool) -> Select[Any]:
-    """The first items of a bucket from a key on, or those before it."""
+    """The first items of the best bucket from a key on, or those before it. ``limited``: the rater's group has a quota."""
     start: BindParameter[float] = bindparam("start")
     return (
-        select(items.c.id, items.c.prompt_id, items.c.completion_ids)
-        .where(_eligible(limited), items.c.priority == bindparam("priority"), items.c.level == bindparam("level"))
+        select(items.c.id, items.c.prompt_id, items.c.completion_ids, items.c.priority, items.c.level)
+        .where(_eligible(limited, items))
+        .where(items.c.priority == _best(items.c.priority, limited), items.c.level == _best(items.c.level, limited))
         .where(items.c.random_key >= start if from_start else items.c.random_key < start)
         .order_by(items.c.random_key)
         .limit(bindparam("most"))
     )
 
 
-_BUCKETS = {limited: _bucket_query(limited) for limited in (False, True)}
 _WINDOWS = {limited: tuple(_window_query(limited, side) for side in (True, False)) for limited in (False, True)}
 
 
@@ -68,17 +69,17 @@ def sample(connection: Connection, rater: str, question_id: str, quota: Quota, s
 
     None where there is nothing for the rater.
     """
-    values: dict[str, Any] = {"question": question_id, "rater": rater}
+    values: dict[str, Any] = {"question": question_id, "rater": rater, "start": start}
     if quota is not None:
         values |= {"group": quota[0], "quota": quota[1]}
-    best = connection.execute(_BUCKETS[quota is not None], values).first()
-    if best is None:
-        return None
-    values |= {"priority": best.priority, "level": best.level, "start": start}
     rows: list[Row[Any]] = []
     for query in _WINDOWS[quota is not None]:
         rows += connection.execute(query, values | {"most": WINDOW - len(rows)})
         if len(rows) == WINDOW:
             break
-    # None are left where another process (PostgreSQL) took the last ones between the two readings.
-    return Sample((best.priority, best.level), rows, len(rows) < WINDOW) if rows else None
+    if not rows:
+        return None
+    # On PostgreSQL another process may have taken the last ones of a bucket between the two readings.
+    bucket = rows[0].priority, rows[0].level
+    rows = [row for row in rows if (row.priority, row.level) == bucket]
+    return Sample(bucket, rows, len(rows) < WINDOW)

@@ -34,6 +34,7 @@ from heed.people.invitations import first_invitation
 from heed.people.secrets import load_secrets
 from heed.project import Project
 from heed.web.app import create_app
+from heed.web.memory import starting
 from heed.web.protocol import BoundedHttp
 from heed.web.security import Address
 
@@ -188,7 +189,8 @@ def run(serving: Serving, say: Say, open_browser: bool = False, folder: str | Pa
                 _run_processes(place, serving, address, sock, lambda: _tell(say, lines, base, open_browser))
             else:
                 _note_head(project)
-                app = create_app(project, address)
+                with starting():
+                    app = create_app(project, address)
                 _run_one(app, address, sock, lambda: _tell(say, lines, base, open_browser))
                 _note_head(project)
     say("heed: ended")
@@ -323,8 +325,9 @@ def app_of_environment() -> FastAPI:
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="heed-parent", daemon=True).start()
     served = json.loads(os.environ[_SERVED])
     where = served["address"]
-    project = Project(served["folder"])
-    return create_app(project, Address(where["public_url"], tuple(where["hosts"])))
+    with starting():
+        project = Project(served["folder"])
+        return create_app(project, Address(where["public_url"], tuple(where["hosts"])))
 
 
 def _end_with_parent(parent: int) -> None:

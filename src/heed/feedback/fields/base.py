@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +47,9 @@ class BaseField(FormPart):
 
     The methods that take a ``value`` expect what :meth:`check` returned, but for :meth:`check` itself.
     """
+
+    reads_texts: ClassVar[bool] = False
+    """Whether it must know the texts that were judged to check an answer and to say what it means."""
 
     name: FieldName
     label: Label

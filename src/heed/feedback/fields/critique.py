@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,8 @@ class CritiqueField(PerCompletionField):
     Answers: for each completion ``{"defects": [...], "spans": [{"start", "end", "label", "note"}], "note": ""}``. A span
     counts characters (Unicode code points) of the raw text; its label is one of the defects, if the field has any.
     """
+
+    reads_texts: ClassVar[bool] = True
 
     kind: Literal["critique"] = "critique"
     defects: Annotated[tuple[Label, ...], Field(max_length=40)] = ()

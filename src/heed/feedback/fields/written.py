@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from heed.feedback.fields.base import BaseField, Judged, PerCompletionField, text_of
 from heed.feedback.kinds import AnyFeedback, Demonstration, Edit
@@ -11,6 +11,8 @@ from heed.feedback.kinds import AnyFeedback, Demonstration, Edit
 
 class EditField(PerCompletionField):
     """Each completion as it should read. The text as it was says that there is nothing to mend, and is no feedback."""
+
+    reads_texts: ClassVar[bool] = True
 
     kind: Literal["edit"] = "edit"
 

@@ -7,32 +7,20 @@ from typing import Literal
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from heed.errors import MissingError
 from heed.feedback import asked
-from heed.feedback.studio_schema import acknowledgements, guidelines, items, questions, showings
+from heed.feedback.heads import Head
+from heed.feedback.studio_schema import items, showings
 from heed.people import qualification
 from heed.web.errors import StatusError
 
 Needs = Literal["guidelines", "qualification"]
 Stage = Literal["training", "qualification", "work"]
 
-_read = select(func.max(acknowledgements.c.version)).where(acknowledgements.c.rater == bindparam("rater"))
 _done = select(showings.c.number).where(
     showings.c.item_id == items.c.id,
     showings.c.rater == bindparam("rater"),
     showings.c.state.in_(("answered", "skipped")),
 )
-_to_train = select(items.c.number).where(
-    items.c.question_id == questions.c.id, items.c.purpose == "training", items.c.state == "active", ~_done.exists()
-)
-_STANDING = select(
-    questions.c.version,
-    select(func.max(guidelines.c.version)).scalar_subquery().label("newest"),
-    _read.scalar_subquery().label("read"),
-    _to_train.exists().label("trains"),
-).where(questions.c.id == bindparam("question"))
-
-
 _trained = (
     select(func.count(), func.count().filter(_done.exists()))
     .select_from(items)
@@ -57,37 +45,30 @@ class Admission:
     why: str = ""
 
 
-def admission(connection: Connection, rater: str, question_id: str) -> Admission:
-    """How far a rater is: training, then the test, then the work, each under the newest guidelines.
-
-    Raises:
-        MissingError: there is no such question.
-    """
-    row = connection.execute(_STANDING, {"rater": rater, "question": question_id}).first()
-    if row is None:
-        raise MissingError("this question", "there is no such question.", "Choose one from the list.")
-    if (row.newest or 0) > (row.read or 0):
+def admission(connection: Connection, rater: str, head: Head) -> Admission:
+    """How far a rater is: training, then the test, then the work, each under the newest guidelines."""
+    if head.guideline > head.acknowledged:
         return Admission("work", "guidelines")
-    if asked.form_of(connection, question_id, row.version).qualification is not None:
-        standing = qualification.state_of(connection, rater, question_id)
+    if asked.form_of(connection, head.question_id, head.version).qualification is not None:
+        standing = qualification.state_of(connection, rater, head.question_id)
         if standing.state == "running":
             return Admission("qualification", None)
         if not standing.may_work:
             # Who failed may train again before the next try, where there is something left to train with.
-            if row.trains and standing.state == "open":
+            if head.trains and standing.state == "open":
                 return Admission("training", None)
             why = "all tries are used" if standing.state == "failed" else "the test before the work is not passed"
             return Admission("work", "qualification", why)
-    return Admission("training" if row.trains else "work", None)
+    return Admission("training" if head.trains else "work", None)
 
 
-def admitted(connection: Connection, rater: str, question_id: str) -> Stage:
+def admitted(connection: Connection, rater: str, head: Head) -> Stage:
     """What a rater may be given.
 
     Raises:
-        MissingError: there is no such question. StatusError: something is needed first (403, with what as the code).
+        StatusError: something is needed first (403, with what as the code).
     """
-    found = admission(connection, rater, question_id)
+    found = admission(connection, rater, head)
     if found.needs == "guidelines":
         raise StatusError(
             "this question",

@@ -14,10 +14,11 @@ from typing import Any
 from sqlalchemy import Connection, select
 from starlette.responses import JSONResponse, Response
 
-from heed.feedback import answers, asked, drafts, forms, leases, queue
+from heed.feedback import answers, asked, drafts, forms, heads, leases, queue
 from heed.feedback.census import Census
 from heed.feedback.drafts import Draft
 from heed.feedback.forms import Form
+from heed.feedback.heads import Head
 from heed.feedback.showings import Rater, Showing, answered_by, form_of, showing_of
 from heed.feedback.studio_schema import items
 from heed.people import qualification
@@ -69,14 +70,15 @@ async def claim(call: Called, question: str) -> Response:
     rater = rater_of(call)
 
     def work(connection: Connection) -> _Found:
-        stage = admitted(connection, rater.name, question)
+        head = heads.head_in_turn(connection, rater, question)
+        stage = admitted(connection, rater.name, head)
         if stage != "work":
             item = qualification.next_item(connection, rater.name, question) if stage == "qualification" else None
-            showing = queue.claim_known(connection, rater, question, stage, call.now, _chance, item)
+            showing = queue.claim_known(connection, rater, question, stage, call.now, _chance, item, head=head)
             if showing is not None:
                 done, of = known_progress(connection, rater.name, question, stage)
                 return _found(connection, (showing,), 0, (done + 1, of))
-        claimed = _claim_all(connection, rater, question, call.now)
+        claimed = _claim_all(connection, rater, head, call.now)
         if isinstance(claimed, queue.Nothing):
             return _Found((), {}, claimed.answered, claimed.reason)
         return _found(connection, claimed.showings, claimed.answered)
@@ -86,15 +88,16 @@ async def claim(call: Called, question: str) -> Response:
     return JSONResponse({"showings": await _all_sent(found), "nothing": nothing})
 
 
-def _claim_all(connection: Connection, rater: Rater, question: str, now: datetime) -> queue.Claimed | queue.Nothing:
+def _claim_all(connection: Connection, rater: Rater, head: Head, now: datetime) -> queue.Claimed | queue.Nothing:
     """As many as a rater may hold: who sits down gets them at once, everybody else one for each that was answered."""
-    claimed = queue.claim(connection, rater, question, now, _chance, AHEAD, _census)
+    question = head.question_id
+    claimed = queue.claim(connection, rater, question, now, _chance, AHEAD, _census, head=head)
     held = 0
     while (
         isinstance(claimed, queue.Claimed)
         and held < (held := sum(not one.reopened for one in claimed.showings)) < AHEAD
     ):
-        claimed = queue.claim(connection, rater, question, now, _chance, AHEAD, _census, waits=False)
+        claimed = queue.claim(connection, rater, question, now, _chance, AHEAD, _census, head=head, waits=False)
     return claimed
 
 
@@ -203,7 +206,7 @@ async def list_questions(call: Called) -> Response:
                 "title": one.form.title,
                 "state": one.state,
                 "answered": answered.get(one.id, 0),
-                "needs": admission(connection, name, one.id).needs,
+                "needs": admission(connection, name, heads.head(connection, name, one.id)).needs,
             }
             for one in asked.questions_asked(connection)
             if one.state != "closed"
@@ -224,7 +227,7 @@ def _found(
     answered: int,
     at: tuple[int | None, int | None] = (None, None),
 ) -> _Found:
-    kept = drafts.drafts_of(connection, [showing.id for showing in held])
+    kept = drafts.drafts_of(connection, [showing.id for showing in held if showing.drafted])
     shown = []
     for showing in held:
         form = form_of(connection, showing)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, select
 
 from heed.feedback import schema
 from heed.feedback.showings import Showing
@@ -19,11 +19,12 @@ _KEPT_CHARACTERS = 8_000_000
 _BELOW_NAME = 4
 """Level of headings inside a text: the screen's own go down to 3."""
 
-_PROMPTS = select(schema.prompts.c.id, schema.prompts.c.content).where(
-    schema.prompts.c.id.in_(bindparam("ids", expanding=True))
-)
-_COMPLETIONS = select(schema.completions.c.id, schema.completions.c.text).where(
-    schema.completions.c.id.in_(bindparam("ids", expanding=True))
+_prompts, _completions = schema.prompts.c, schema.completions.c
+_wanted = and_(_completions.prompt_id == _prompts.id, _completions.id.in_(bindparam("completions", expanding=True)))
+_TEXTS = (
+    select(_prompts.id, _prompts.content, _completions.id.label("completion"), _completions.text)
+    .select_from(schema.prompts.outerjoin(schema.completions, _wanted))
+    .where(_prompts.id.in_(bindparam("prompts", expanding=True)))
 )
 
 
@@ -52,17 +53,18 @@ class Contents:
 
     def gather(self, connection: Connection, showings: Sequence[Showing], plain: Sequence[bool]) -> Gathered:
         """All that these showings show; ``plain`` says of each whether completions are shown as they were written."""
-        prompts: set[Key] = {(showing.prompt_id, False) for showing in showings}
-        completions = {
-            (identity, as_is)
-            for showing, as_is in zip(showings, plain, strict=True)
-            for identity in showing.completion_ids
-        }
-        found: Gathered = {key: kept for key in prompts | completions if (kept := self._kept.get(key)) is not None}
-        for keys, query in ((prompts, _PROMPTS), (completions, _COMPLETIONS)):
-            ids = {identity for identity, as_is in keys if (identity, as_is) not in found}
-            raw = {row[0]: row[1] for row in connection.execute(query, {"ids": list(ids)})} if ids else {}
-            found |= {key: raw[key[0]] for key in keys if key not in found}
+        wanted: dict[Key, str] = {}
+        for showing, as_is in zip(showings, plain, strict=True):
+            wanted[showing.prompt_id, False] = showing.prompt_id
+            wanted |= {(identity, as_is): showing.prompt_id for identity in showing.completion_ids}
+        found: Gathered = {key: kept for key in wanted if (kept := self._kept.get(key)) is not None}
+        missing = {key: prompt for key, prompt in wanted.items() if key not in found}
+        if missing:
+            values = {"prompts": list(set(missing.values())), "completions": [key[0] for key in missing]}
+            raw: dict[str | None, Any] = {}
+            for row in connection.execute(_TEXTS, values):
+                raw |= {row.id: row.content, row.completion: row.text}
+            found |= {key: raw[key[0]] for key in missing}
         return found
 
     def turns(self, prompt_id: str, gathered: Gathered) -> tuple[Read, ...]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from heed.errors import MissingError
-from heed.feedback import asked
+from heed.feedback import asked, heads
 from heed.feedback.asked import Question
 from heed.feedback.showings import answered_by
 from heed.people.shortcuts import DEFAULT_KEYS
@@ -59,7 +59,7 @@ def _desk(connection: Connection, rater: str) -> _Desk:
     found = tuple(one for one in asked.questions_asked(connection) if one.state != "closed")
     return _Desk(
         found,
-        {one.id: admission(connection, rater, one.id) for one in found},
+        {one.id: admission(connection, rater, heads.head(connection, rater, one.id)) for one in found},
         answered_by(connection, rater),
     )
 
