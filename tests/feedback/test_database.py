@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import textwrap
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, inspect, text
+from sqlalchemy import event, insert, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from heed.errors import ProjectError
@@ -240,3 +240,35 @@ def test_a_server_that_goes_away_is_told_as_one_that_cannot_be_reached(tmp_path:
     with pytest.raises(ProjectError, match="cannot be reached"), database.database_errors(engine):
         raise OperationalError("SELECT 1", {}, Exception(message))
     engine.dispose()
+
+
+def test_what_is_sent_together_is_stored_together_or_not_at_all(database_url: str) -> None:
+    def rater(name: str) -> dict[str, str]:
+        return {"name": name, "kind": "human", "group_name": ""}
+
+    def add(*names: str) -> None:
+        with database.writing(store.engine) as connection, database.sent_together(connection):
+            for name in names:
+                connection.execute(insert(schema.raters).inline(), rater(name))
+
+    with Store.open(database_url) as store:
+        add("ann", "bob")
+        # The second one is refused by the database: as the error that everybody expects, with nothing left of the first.
+        with pytest.raises(IntegrityError):
+            add("cid", "ann", "dan")
+        assert [one.name for one in store.raters()] == ["ann", "bob"]
+        with database.writing(store.engine) as connection:
+            with database.sent_together(connection):
+                connection.execute(insert(schema.raters).inline(), rater("eve"))
+            assert connection.scalar(text("SELECT count(*) FROM raters")) == 3
+
+
+def test_connections_of_a_busy_server_are_kept(database_url: str) -> None:
+    made: list[object] = []
+    with Store.open(database_url) as store:
+        event.listen(store.engine, "connect", lambda connection, record: made.append(connection))
+        for _ in range(3):
+            with ExitStack() as open_at_once:
+                for _ in range(12):  # the threads of a desk
+                    open_at_once.enter_context(store.reading())
+        assert len(made) <= 12

@@ -353,6 +353,32 @@ def test_counts_of_large_buckets_are_kept_and_still_right(sqlite_url) -> None:
         assert eligible == list(range(700, 450, -1))
 
 
+def test_whoever_asks_ends_leases_that_ran_out_but_not_more_than_once_a_second(studio: Studio) -> None:
+    question = studio.ask(6, overlap=1, lease_minutes=30)
+    census, ann, bob, cid = Census(), studio.rater("ann"), studio.rater("bob"), studio.rater("cid")
+
+    def claim(rater) -> None:
+        studio.store.write(lambda c: queue.claim(c, rater, question, studio.now, studio.rng, 1, census))
+
+    def states() -> dict[str, str]:
+        return {one.rater: one.state for one in studio.rows(showings)}
+
+    claim(ann)
+    studio.later(seconds=0.6)
+    claim(cid)
+    studio.later(minutes=29)
+    claim(bob)
+    studio.later(seconds=60 - 0.5)
+    claim(bob)
+    assert states() == {"ann": "expired", "bob": "leased", "cid": "leased"}
+    studio.later(seconds=0.6)
+    claim(bob)
+    assert states()["cid"] == "leased"
+    studio.later(seconds=0.5)
+    claim(bob)
+    assert states()["cid"] == "expired"
+
+
 def test_another_overlap_of_the_form_holds_for_items_that_have_none_of_their_own(studio: Studio) -> None:
     question = studio.ask(2, overlap=1)
     (own,) = studio.add(question, [row(9, overlap=3)])

@@ -120,7 +120,7 @@ showings = Table(
     CheckConstraint("state IN ('leased', 'answered', 'skipped', 'expired', 'released')", name="state"),
     CheckConstraint("purpose IN ('work', 'gold', 'repeat', 'training', 'qualification')", name="purpose"),
     CheckConstraint("probability > 0 AND probability <= 1", name="probability"),
-    Index(None, "rater", "question_id", "state", "ended"),
+    Index(None, "rater", "question_id", "state", "ended", "purpose"),
     Index(None, "state", "expires"),
     Index(None, "question_id", "state"),
 )

@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from heed.errors import DataError
+from heed.lazily import np
 from heed.statistics import Array, Interval, undefined_interval, wilson_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval", "ratio")
@@ -29,8 +31,8 @@ LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval", "ratio")
 
 Why = Literal["nothing", "one_rater", "no_overlap", "no_variety", "few", "alike", "not_asked"]
 
-Codes = NDArray[np.intp]
-Column = Sequence[Hashable] | NDArray[Any]
+Codes: TypeAlias = "NDArray[np.intp]"
+Column: TypeAlias = "Sequence[Hashable] | NDArray[Any]"
 """One thing for each judgment; columns of numpy are read much quicker than lists."""
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
+from heed.lazily import np
 from heed.raters.agreement import Measured
 from heed.raters.statistics import RaterStatistics
 from heed.statistics import Interval, Record

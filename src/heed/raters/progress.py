@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 from sqlalchemy import Connection, Row, case, func, select
 
 from heed.feedback.studio_schema import items, questions
+from heed.lazily import np
 from heed.raters.agreement import Level, Measured, krippendorff_alpha, percent_agreement
 from heed.raters.columns import Answers
 from heed.raters.statistics import Agreements, FieldShares

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import Field
 
+from heed.lazily import np
 from heed.raters.agreement import Measured, measured, undefined
 from heed.raters.columns import Answers, Ints, Mask, Units
 from heed.statistics import Array, Record, wilson_interval

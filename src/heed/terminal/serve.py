@@ -39,7 +39,10 @@ def serve(
 
     The first start makes the project's secrets and prints a link for the first admin.
     """
-    from heed.web.server import Serving, run, run_trial
+    from heed.web.memory import starting
+
+    with starting():
+        from heed.web.server import Serving, run, run_trial
 
     serving = Serving(host, port, public_url, workers, insecure_http)
     if try_out:

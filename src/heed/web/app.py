@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from heed.config import ServeSettings
@@ -22,7 +22,7 @@ from heed.errors import HeedError, SignInError
 from heed.project import Project
 from heed.web.call import Call, Studio, guard
 from heed.web.desk import Desk
-from heed.web.errors import asked_for_json, internal, of_http, of_validation, problem, status_of
+from heed.web.errors import PausedError, asked_for_json, internal, of_http, of_validation, problem, status_of
 from heed.web.identity import Identities, credentials_of
 from heed.web.pages import STATIC, static_version
 from heed.web.permissions import Caller, anyone
@@ -41,14 +41,7 @@ def create_app(project: Project, address: Address | None = None) -> FastAPI:
     """
     where = address or Address()
     routes = all_routes()
-    app = FastAPI(
-        title="heed",
-        version="1",
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=partial(_life, project, where),
-    )
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=partial(_life, project, where))
     for route in routes:
         _add(app, route, project.settings.serve)
     app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
@@ -76,12 +69,25 @@ def _guarded(route: Route) -> type[APIRoute]:
     return Guarded
 
 
-def _add(app: FastAPI, route: Route, settings: ServeSettings) -> None:
+def documented_app() -> FastAPI:
+    """The same routes with the models of what they answer, for the API's reference.
+
+    The handlers answer with what they have made: the models are held by a test, not applied anew, and preparing them takes time
+    that a server does not have when it starts.
+    """
+    app = FastAPI(title="heed", version="1")
+    for route in all_routes():
+        if route.kind == "api":
+            _add(
+                app, route, ServeSettings(), {route.status: {"model": route.model}} if route.model is not None else None
+            )
+    return app
+
+
+def _add(
+    app: FastAPI, route: Route, settings: ServeSettings, responses: dict[int | str, dict[str, Any]] | None = None
+) -> None:
     """Register a route with the guard before its handler."""
-    documented: dict[str, Any] = {"response_model": None, "include_in_schema": route.kind == "api"}
-    if route.kind == "api":
-        # The handlers answer with what they have made; the model is for the reference and held by a test, not applied anew.
-        documented["responses"] = {route.status: {"model": route.model}} if route.model is not None else None
     app.router.add_api_route(
         route.path,
         route.handler,
@@ -92,7 +98,8 @@ def _add(app: FastAPI, route: Route, settings: ServeSettings) -> None:
         summary=route.summary,
         operation_id=f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
         tags=[route.path.split("/")[3]] if route.path.startswith("/api/v1/") else None,
-        **documented,
+        response_model=None,
+        responses=responses,
     )
 
 
@@ -129,7 +136,7 @@ async def _tell_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HeedError)
     status, _ = status_of(error)
     if asked_for_json(request):
-        return JSONResponse(problem(error), status)
+        return problem(error, request)
     if isinstance(error, SignInError) and request.method in ("GET", "HEAD"):
         return RedirectResponse(f"/sign-in?next={quote(request.url.path, safe='/')}", 303)
     return await _error_page(request, error, status)
@@ -144,7 +151,8 @@ async def _error_page(request: Request, error: HeedError, status: int) -> Respon
         except HeedError:
             caller = Caller()  # whoever it is, this is about something else
         call = Call(request, studio, Route("GET", request.url.path, _nothing, anyone, "page"), caller)
-    return call.page("error.html", status, error=error, status=status)
+    template = "account/paused.html" if isinstance(error, PausedError) else "error.html"
+    return call.page(template, status, error=error, status=status)
 
 
 async def _nothing() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from pydantic import Field
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from heed.feedback import asked, explorer
 from heed.feedback.explorer import ItemFilter, ItemSummary
+from heed.lazily import np
 from heed.raters.agreement import Measured, measured, undefined
 from heed.raters.progress import agreed_items
 from heed.raters.statistics import agreement_by_field, agreement_with_others

@@ -6,8 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-import numpy as np
-
+from heed.lazily import np
 from heed.raters.agreement import Measured
 from heed.raters.columns import Answers
 from heed.raters.progress import live_agreement

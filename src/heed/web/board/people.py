@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
-import numpy as np
 from markupsafe import Markup
 from pydantic import Field
 from sqlalchemy import Connection, select
@@ -16,6 +15,7 @@ from heed.errors import MissingError
 from heed.feedback import asked, explorer
 from heed.feedback.asked import Question
 from heed.feedback.schema import raters
+from heed.lazily import np
 from heed.people import accounts, exclusions, invitations
 from heed.people.accounts import Account
 from heed.people.exclusions import Exclusion

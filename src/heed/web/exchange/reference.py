@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
 from heed.web.call import Called
@@ -26,22 +26,17 @@ _UPLOAD = ("post", "/api/v1/imports")
 
 async def openapi(call: Called) -> Response:
     """The API's reference as OpenAPI."""
-    return JSONResponse(document(call.request.app))
+    return JSONResponse(document())
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document of an application of :func:`heed.web.app.create_app`."""
-    kept: dict[str, Any] | None = getattr(app.state, "reference", None)
-    if kept is None:
-        kept = app.state.reference = _made(app)
-    return kept
-
-
-def _made(app: FastAPI) -> dict[str, Any]:
-    # A late import: the table of routes holds this module's own.
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document, the same for every project."""
+    # Late imports: the table of routes holds this module's own.
+    from heed.web.app import documented_app
     from heed.web.routes import all_routes
 
-    made = app.openapi()
+    made = documented_app().openapi()
     parts = made.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):

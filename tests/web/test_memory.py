@@ -1,0 +1,31 @@
+"""What a server does about garbage, and what it does not load before somebody needs it."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+
+from heed.web.memory import starting
+
+
+def test_what_was_loaded_to_begin_with_is_never_looked_through_again():
+    thresholds = gc.get_threshold()
+    try:
+        with starting():
+            assert not gc.isenabled()
+            kept = [[number] for number in range(1000)]
+        assert gc.isenabled()
+        assert gc.get_threshold()[0] > thresholds[0]
+        assert gc.get_freeze_count() >= len(kept)
+        assert not any(one is kept for one in gc.get_objects())
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+def test_a_server_starts_without_what_only_some_pages_need():
+    program = "import sys, heed.web.server, heed.web.routes as r; r.all_routes(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "fastapi" in loaded
+    assert not {"torch", "transformers", "numpy", "alembic", "httpx", "latex2mathml"} & set(loaded)
