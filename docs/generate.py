@@ -49,6 +49,10 @@ An error has its status (401 nobody is signed in, 403 not allowed, 404 no such t
 {"error": {"what": "item i0", "why": "there is no such item.", "fix": "Choose one from the list.", "code": "missing"}}
 ```
 
+`code` is for programs and is the same in every language; the rest is for people, and `Content-Language` says in which language
+it is. With an API token that is English, or Chinese where the program asks for it by `Accept-Language: zh`; the pages of a
+browser get the language of their account.
+
 With the header `Idempotency-Key` (1 to 128 printable characters, new for each request) a request that changes something is
 done once, however often it is sent: the same request again gets the same answer, for a week. An upload is the same when its
 content is. The header does nothing for `POST /api/v1/questions/{question}/showings`, which asked again gives the same items

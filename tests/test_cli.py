@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -12,13 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from heed.config import ProjectSettings, load_settings
+from heed.feedback import answers, asked, items, queue
+from heed.feedback.forms import default_form
+from heed.feedback.item_files import parse_item
 from heed.feedback.schema import HEAD
-from heed.people import exclusions
+from heed.feedback.showings import Rater
+from heed.people import accounts, exclusions
 from heed.project import Cost, Project
 from heed.terminal import doctor
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HEED = [sys.executable, "-c", "from heed.cli import main; main()"]
 
 
@@ -209,6 +216,49 @@ def test_exports_say_what_became_of_people_excluded_from_training(project: Path)
         done = heed(project, "feedback", "export", *arguments)
         assert done.stdout == f"{count} judgments in {arguments[0]}\n"
         assert words in done.stderr
+
+
+def answer(connection: Connection, question: str, count: int) -> str:
+    """Ask ``question`` about ``count`` items in the studio and let ann answer them; its id."""
+    rng = random.Random(question)
+    asked_now = asked.create_question(connection, question, default_form(), "lea", NOW)
+    rows = [parse_item({"prompt": f"{question} {n}", "completions": [f"one {n}", f"two {n}"]}) for n in range(count)]
+    items.add_items(connection, asked_now.id, rows, NOW, rng)
+    for _ in range(count):
+        claimed = queue.claim(connection, Rater("ann"), asked_now.id, NOW, rng)
+        assert isinstance(claimed, queue.Claimed)
+        wire = {"better": {"choice": "left", "strength": 1}}
+        answers.answer(connection, Rater("ann"), claimed.showings[0].id, wire, None, 3.0, 2.0, "", NOW)
+    return asked_now.id
+
+
+def test_an_export_of_one_question_has_what_was_answered_to_it_alone(project: Path) -> None:
+    heed(project, "feedback", "import", str(lines(project / "in.jsonl", comparison(9, "bob"))))
+    with Project.open(project) as opened:
+        opened.store.write(lambda connection: accounts.create_account(connection, "ann", "rater", "", NOW))
+        tone = opened.store.write(lambda connection: answer(connection, "Tone", 2))
+        opened.store.write(lambda connection: answer(connection, "Facts", 3))
+    assert heed(project, "feedback", "export", "all.jsonl").stdout == "6 judgments in all.jsonl\n"
+    done = heed(project, "feedback", "export", "tone.jsonl", "--question", "Tone")
+    assert done.stdout == "2 judgments in tone.jsonl\n"
+    rows = [json.loads(line) for line in (project / "tone.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["source"] for row in rows} == {tone}
+    assert (
+        heed(project, "feedback", "export", "facts.csv", "--question", "Facts").stdout == "3 judgments in facts.csv\n"
+    )
+
+
+def test_an_export_of_a_question_that_is_not_there_says_which_are(project: Path) -> None:
+    none = heed(project, "feedback", "export", "out.jsonl", "--question", "Tone")
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "question 'Tone'" in none.stderr
+    assert "Leave --question out: feedback from files belongs to none." in none.stderr
+    with Project.open(project) as opened:
+        opened.store.write(lambda connection: asked.create_question(connection, "Facts", default_form(), "lea", NOW))
+    some = heed(project, "feedback", "export", "out.jsonl", "--question", "tone")
+    assert some.returncode == 2
+    assert "Choose one of 'Facts'." in some.stderr
+    assert not (project / "out.jsonl").exists()
 
 
 def test_an_id_that_belongs_to_another_text_is_refused(project: Path) -> None:

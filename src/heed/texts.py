@@ -21,6 +21,8 @@ def text_fault(text: str) -> str | None:
     """Why ``text`` cannot be kept, or None: lone surrogates have no UTF-8, and PostgreSQL holds no NUL character."""
     if "\x00" in text:
         return f"character {text.index(chr(0))} is NUL, which a database cannot hold"
+    if text.isascii():
+        return None
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

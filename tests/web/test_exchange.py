@@ -33,7 +33,7 @@ from heed.feedback.showings import Rater
 from heed.feedback.studio_schema import items
 from heed.people import exclusions
 from heed.people.audit import entries
-from heed.web.exchange import jobs
+from heed.web.exchange import imports, jobs, service
 from heed.web.exchange.service import JobWorker
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -257,7 +257,12 @@ def test_a_job_that_was_stopped_goes_on_where_it_was(site: Site, question: str) 
     assert count(site, items) == 4000
 
 
-def test_a_job_whose_process_died_is_taken_over_and_loses_no_row(site: Site, question: str) -> None:
+def test_a_job_whose_process_died_is_taken_over_and_loses_no_row(
+    site: Site, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Many short transactions: it is still under way when it dies.
+    monkeypatch.setattr(imports, "SECONDS_ALONE", 0.0)
+    monkeypatch.setattr(imports, "ROWS_ALONE", 100)
     lead = site.client("lea", "lead")
     job_id = send(lead, lines(*pairs(3000)), kind="items", question_id=question).json()["id"]
     until(lambda: lead.get(f"/api/v1/jobs/{job_id}").json()["done"])
@@ -267,6 +272,17 @@ def test_a_job_whose_process_died_is_taken_over_and_loses_no_row(site: Site, que
     site.write(lambda connection: connection.execute(jobs.jobs.update().values(values)))
     job = ended(lead, job_id)
     assert (job["state"], job["done"], job["report"]["added"], job["report"]["duplicates"]) == ("done", 3000, 3000, 0)
+
+
+def test_a_job_begins_when_it_is_asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_LOOK_SECONDS", 3600.0)  # nobody finds it by looking
+    site = request.getfixturevalue("site")
+    lead = site.client("lea", "lead")
+    made = request.getfixturevalue("question")
+    job_id = send(lead, lines(*pairs(2)), kind="items", question_id=made).json()["id"]
+    assert ended(lead, job_id)["state"] == "done"
+    export_id = lead.post("/api/v1/exports", json={"what": "answers", "format": "csv"}).json()["id"]
+    assert ended(lead, export_id)["state"] == "done"
 
 
 def test_a_job_in_living_hands_is_not_taken(site: Site, question: str) -> None:

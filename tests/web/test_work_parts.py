@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from browser import Served, person
 from playwright.sync_api import Browser, Route, expect
 from work_screen import COMPARISON, RATING, ask, begin, places, prompt, sent, stored, waits_for_next
@@ -156,3 +157,26 @@ def test_what_the_server_refuses_is_told_in_the_language_of_the_screen(browser: 
         ann.press("Control+Enter")
         expect(ann.page.locator(".toast")).to_contain_text("可能已被暂停")
         assert len(places(ann)) == 2
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "Shown as plain text: it is too long"), ("zh", "内容过长或嵌套过深，未作排版，按纯文本显示。")],
+)
+def test_texts_too_long_to_be_formatted_say_so_below_themselves(
+    browser: Browser, served: Served, language: str, told: str
+) -> None:
+    ask(served, COMPARISON, texts=("**short**", "**long** " * 5000))
+    with person(browser, served, "ann", language=language) as ann:
+        begin(ann)
+        long = ann.page.locator(".completion").filter(has_text="**long**")
+        expect(long.locator(".rendered > .plain + .help")).to_contain_text(told)
+        expect(ann.page.locator(".rendered .help")).to_have_count(1)  # neither below the short one nor below the prompt
+
+
+def test_texts_that_are_to_be_read_as_written_say_nothing_of_it(browser: Browser, served: Served) -> None:
+    ask(served, COMPARISON, reading="plain")
+    with person(browser, served, "ann") as ann:
+        begin(ann)
+        expect(ann.page.locator(".completion .rendered > .plain")).to_have_count(2)
+        expect(ann.page.locator(".rendered .help")).to_have_count(0)

@@ -49,7 +49,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
 def _copy(connection: Connection, way: _Way, rows: Sequence[Mapping[str, Any]]) -> None:
     driver = cast(Any, connection.dialect).loaded_dbapi
     try:
-        with connection.connection.cursor().copy(way.statement) as copy:  # type: ignore[attr-defined]
+        with connection.connection.cursor().copy(way.statement) as copy:
             for row in rows:
                 copy.write_row(way.values(row))
     except driver.Error as error:

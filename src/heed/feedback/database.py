@@ -93,7 +93,7 @@ def open_database(url: str | URL) -> Engine:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that may write: all of it is stored and survives a crash when the block ends, or none of it."""
-    with database_errors(engine), engine.execution_options(heed_writes=True).begin() as connection:
+    with _transaction(engine, {"heed_writes": True}) as connection:
         yield connection
         if not is_open(connection):
             raise ProjectError(
@@ -132,8 +132,17 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """One transaction that only reads: it sees one state of the database, whatever others write meanwhile."""
     # SQLite's transactions see one state always; PostgreSQL's only when told.
     options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
-    with database_errors(engine), engine.execution_options(**options).begin() as connection:
+    with _transaction(engine, options) as connection:
         yield connection
+
+
+@contextmanager
+def _transaction(engine: Engine, options: dict[str, Any]) -> Iterator[Connection]:
+    # Options of the connection: an engine with options of its own would be made anew each time, which costs more than it does.
+    with database_errors(engine), engine.connect() as connection:
+        connection.execution_options(**options)
+        with connection.begin():
+            yield connection
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def _add(connection: Connection, rows: Sequence[Row], report: ImportReport) -> N
     report.duplicates += result.duplicates
 
 
-def stored_rows(store: Store, include_superseded: bool) -> Iterator[Row]:
+def stored_rows(store: Store, include_superseded: bool, question_id: str | None = None) -> Iterator[Row]:
     """Every judgment of the store with its texts, in the order they were given, as the store is at the first one.
 
     Holds one page of rows at a time, however many there are.
@@ -89,8 +89,9 @@ def stored_rows(store: Store, include_superseded: bool) -> Iterator[Row]:
     Args:
         store: where from.
         include_superseded: also answers that were corrected later, before their corrections.
+        question_id: what answers to this question of the studio became, alone.
     """
-    for _, page in stored_pages(store, include_superseded):
+    for _, page in stored_pages(store, include_superseded, question_id=question_id):
         yield from page
 
 

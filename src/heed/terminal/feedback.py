@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
+    from sqlalchemy import Connection
+
     from heed.feedback.formats import BrokenRow, Row
 
 _ROWS_BETWEEN_WORDS = 20_000
+_MOST_NAMED = 20
 
 feedback = typer.Typer(help="Bring feedback in and out.", no_args_is_help=True)
 
@@ -90,6 +93,9 @@ def export_feedback(
             help="What people said who are excluded from training; heed keeps it, the other formats leave it."
         ),
     ] = None,
+    question: Annotated[
+        str | None, typer.Option(help="What was answered to this question of the studio alone, by its name.")
+    ] = None,
 ) -> None:
     """Write the project's feedback to a file.
 
@@ -104,9 +110,10 @@ def export_feedback(
 
     chosen = format or ("csv" if ".csv" in file.suffixes else "heed")
     with Project.open() as project:
-        rows = stored_rows(project.store, include_superseded=chosen == "heed")
         with project.store.reading() as connection:
+            question_id = None if question is None else _question_id(connection, question)
             left_out = excluded_raters(connection)
+        rows = stored_rows(project.store, chosen == "heed", question_id)
         report = write_rows(rows, result_file(file), chosen, left_out, excluded)
     for reason, count in report.left_out.most_common():
         note(f"left out {counted(count, 'judgment')}: {reason}")
@@ -115,6 +122,24 @@ def export_feedback(
     if report.of_excluded:
         note(f"{report.of_excluded:,} of them are {OF_EXCLUDED}, and nothing in the file marks them: --excluded leave")
     console().print(safe(f"{counted(report.written, 'judgment')} in {file}"), soft_wrap=True)
+
+
+def _question_id(connection: Connection, name: str) -> str:
+    """The id of the studio's question of this name.
+
+    Raises:
+        MissingError: there is none.
+    """
+    from heed.errors import MissingError
+    from heed.feedback.asked import question_named, questions_asked
+    from heed.texts import shown
+
+    found = question_named(connection, name)
+    if found is not None:
+        return found.id
+    names = ", ".join(shown(one.name) for one in questions_asked(connection)[:_MOST_NAMED])
+    fix = f"Choose one of {names}." if names else "Leave --question out: feedback from files belongs to none."
+    raise MissingError(f"question {shown(name)}", "the studio has none of this name.", fix)
 
 
 def _tally(counts: Counter[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,8 +24,9 @@ from heed.feedback.database import unkeepable
 from heed.people.accounts import Account
 from heed.project import Project
 from heed.web.desk import Desk
+from heed.web.errors import PausedError
 from heed.web.identity import Identities, credentials_of
-from heed.web.language import LANGUAGES, language_of, translate
+from heed.web.language import language_for, translate
 from heed.web.pages import THEMES, page
 from heed.web.permissions import Caller
 from heed.web.routing import Route
@@ -32,7 +34,7 @@ from heed.web.security import Address
 
 T = TypeVar("T")
 
-LANGUAGE_COOKIE, THEME_COOKIE = "heed_language", "heed_theme"
+THEME_COOKIE = "heed_theme"
 _LONGEST_KEY = 128
 
 
@@ -46,6 +48,7 @@ class Studio:
         address: where the server is reached.
         identities: who is behind a cookie or a token.
         stopping: set when the server is about to end, for what would go on for ever.
+        jobs_asked: set when an import or an export was asked for, so that its worker need not find it by looking.
         database_there: False while the database's file is not the one that was opened.
     """
 
@@ -54,6 +57,7 @@ class Studio:
     address: Address
     identities: Identities
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    jobs_asked: threading.Event = field(default_factory=threading.Event)
     database_there: bool = True
 
 
@@ -103,10 +107,8 @@ class Call:
 
     @property
     def language(self) -> str:
-        """The account's language, else the one chosen on this machine, else what the browser asks for."""
-        chosen = self.caller.account.language if self.caller.account else ""
-        chosen = chosen or self.request.cookies.get(LANGUAGE_COOKIE, "")
-        return chosen if chosen in LANGUAGES else language_of(self.request.headers.get("accept-language", ""))
+        """In which language to answer, see :func:`heed.web.language.language_for`."""
+        return language_for(self.request, self.caller)
 
     @property
     def theme(self) -> str:
@@ -234,20 +236,18 @@ def guard(route: Route) -> Callable[[Request], Awaitable[None]]:
             if route.kind != "page":
                 raise
             caller = Caller()  # the page where one signs in must open, whatever header a browser sends with it
+        request.state.caller = caller
         if caller.scopes is not None and route.scope != "any" and route.scope not in caller.scopes:
             raise RefusedError("this API token", f"{route.method} {route.path}: {route.tokens}.", "Make another token.")
         if not route.allow(caller):
             if caller.account is None:
                 raise not_signed_in()
-            raise RefusedError("this", f"it is not for {_described(caller)}.", "Ask a lead of the project.")
+            if caller.account.state != "active":
+                raise PausedError()
+            raise RefusedError("this", f"it is not for the role '{caller.role}'.", "Ask a lead of the project.")
         request.state.call = Call(request, studio, route, caller)
 
     return check
-
-
-def _described(caller: Caller) -> str:
-    account = caller.account
-    return "paused accounts" if account and account.state != "active" else f"the role '{caller.role}'"
 
 
 async def call_of(request: Request) -> Call:

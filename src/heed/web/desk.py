@@ -24,7 +24,7 @@ from heed.feedback.store import Store
 T = TypeVar("T")
 
 _READERS = 4
-_POSTGRES_WRITERS = 2
+_POSTGRES_WRITERS = 4
 _PIECES_PER_TRANSACTION = 64
 """Above the number of raters who answer in the time of a commit; an import's pieces never wait behind more."""
 

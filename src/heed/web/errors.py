@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -22,6 +21,8 @@ from heed.errors import (
     RefusedError,
     SignInError,
 )
+from heed.web.error_words import tell
+from heed.web.language import language_for
 
 _log = logging.getLogger("heed.web")
 
@@ -32,6 +33,13 @@ class StatusError(DataError):
     def __init__(self, what: str, why: str, fix: str, status: int, code: str) -> None:
         super().__init__(what, why, fix)
         self.status, self.code = status, code
+
+
+class PausedError(RefusedError):
+    """An account is paused and may not do this meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("your account", "it is paused: you can read, but not answer.", "Ask the lead of the project.")
 
 
 STATUS: dict[type[HeedError], tuple[int, str]] = {
@@ -67,19 +75,21 @@ def told(error: HeedError) -> HeedError:
     return ProjectError("the database", f"{why}.", "Try again later; if it stays, tell who runs heed.")
 
 
-def problem(error: HeedError) -> dict[str, Any]:
-    """An error as the API tells it."""
-    error = told(error)
-    return {"error": {"what": error.what, "why": error.why, "fix": error.fix, "code": status_of(error)[1]}}
+def problem(error: HeedError, request: Request) -> Response:
+    """An error as the API tells it: for programs by its code, for people in their language, which a header names."""
+    status, code = status_of(error)
+    said = tell(told(error), language_for(request))
+    document = {"error": {"what": said.what, "why": said.why, "fix": said.fix, "code": code}}
+    return JSONResponse(document, status, {"content-language": said.language})
 
 
-def problem_response(error: HeedError, path: str) -> Response:
+def problem_response(error: HeedError, request: Request) -> Response:
     """An error as an answer that needs nothing but itself, for where no page can be made yet."""
-    status, _ = status_of(error)
-    error = told(error)
-    if path.startswith("/api/"):
-        return JSONResponse(problem(error), status)
-    return Response(f"{error.what}: {error.why} {error.fix}\n", status, media_type="text/plain; charset=utf-8")
+    if asked_for_json(request):
+        return problem(error, request)
+    said = tell(told(error), language_for(request))
+    headers = {"content-language": said.language}
+    return Response(f"{said.line}\n", status_of(error)[0], headers, media_type="text/plain; charset=utf-8")
 
 
 def of_http(error: HTTPException) -> HeedError:
@@ -114,4 +124,4 @@ def internal() -> HeedError:
 
 def asked_for_json(request: Request) -> bool:
     """Whether a program asks, not a person."""
-    return request.url.path.startswith("/api/")
+    return str(request.scope["path"]).startswith("/api/")

@@ -8,10 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from starlette.requests import HTTPConnection
+
+from heed.web.permissions import Caller
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 """What each language calls itself."""
 
 DEFAULT_LANGUAGE = "en"
+LANGUAGE_COOKIE = "heed_language"
 _FOLDER = Path(__file__).parent / "texts"
 
 
@@ -55,3 +60,20 @@ def language_of(header: str) -> str:
         wanted.append((weight, name.split("-")[0].lower()))
     known = [(weight, name) for weight, name in wanted if name in LANGUAGES and weight > 0]
     return max(known, key=lambda entry: entry[0])[1] if known else DEFAULT_LANGUAGE
+
+
+def language_for(request: HTTPConnection, caller: Caller | None = None) -> str:
+    """In which language to answer: that of the account, else the one chosen on this machine, else what the browser asks for.
+
+    A program with an API token gets what it asks for, English where it does not: what it writes into its log must not change
+    when somebody switches the language of the pages.
+
+    Args:
+        request: the request.
+        caller: who calls; None for whom the guard of the route has found, if it came so far.
+    """
+    known = caller or getattr(request.state, "caller", None) or Caller()
+    chosen = ""
+    if known.scopes is None:
+        chosen = (known.account.language if known.account else "") or request.cookies.get(LANGUAGE_COOKIE, "")
+    return chosen if chosen in LANGUAGES else language_of(request.headers.get("accept-language", ""))

@@ -68,15 +68,15 @@ def render(text: str, *, heading: int = 3, note: str = "") -> Markup:
     Args:
         text: markdown of anybody.
         heading: level of its highest heading, 2 to 6, so that it fits into the page around it.
-        note: shown above a text that is too long to be rendered, as :data:`LONGEST_RENDERED` says; "" for nothing.
+        note: shown below a text that is too long or too deeply nested to be rendered; "" for nothing.
     """
+    remark = Markup('<p class="help">{}</p>').format(note) if note else Markup("")
     if is_long(text):
-        remark = Markup('<p class="help">{}</p>').format(note) if note else Markup("")
-        return remark + plain(text)
+        return plain(text) + remark
     try:
         made = _parser().render(spelled(visible(text)), {"heading": heading})
     except (_TooDeepError, RecursionError):
-        return plain(text)
+        return plain(text) + remark
     return Markup(_cleaner().clean(f'<div class="prose">{made}</div>'))
 
 

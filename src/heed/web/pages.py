@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse
 
+from heed.web.error_words import line_in_language, tell
 from heed.web.errors import told
 from heed.web.language import LANGUAGES, texts_of, translate
 
@@ -30,7 +31,6 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["told"] = told
     made.globals |= {"static": static_url, "languages": LANGUAGES, "themes": THEMES}
     return made
 
@@ -53,11 +53,14 @@ def static_url(path: str) -> str:
 def page(name: str, language: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
     """The page ``name`` in a language.
 
-    The template also has ``t(key, **values)`` for texts and ``script_texts(*prefixes)`` for those a script needs.
+    The template also has ``t(key, **values)`` for texts, ``script_texts(*prefixes)`` for those a script needs,
+    ``in_words(error)`` for what an error says, and ``told_line(text)`` for what one said when it was stored.
     """
     context = {
         "t": lambda key, **given: translate(language, key, **given),
         "script_texts": lambda *prefixes: texts_of(language, prefixes),
+        "in_words": lambda error: tell(told(error), language),
+        "told_line": lambda line: line_in_language(line, language),
         "language": language,
         **values,
     }

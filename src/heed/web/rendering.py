@@ -22,11 +22,11 @@ MOST_RENDERED = 120_000
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="heed-render")
 
 
-async def rendered(text: str, heading: int) -> Markup:
+async def rendered(text: str, heading: int, note: str = "") -> Markup:
     """:func:`heed.web.markup.render`, in one of these threads where it takes long."""
     if len(text) <= QUICK:
-        return render(text, heading=heading)
-    return await beside_the_loop(lambda: render(text, heading=heading))
+        return render(text, heading=heading, note=note)
+    return await beside_the_loop(lambda: render(text, heading=heading, note=note))
 
 
 async def beside_the_loop(make: Callable[[], T]) -> T:

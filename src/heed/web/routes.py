@@ -6,9 +6,10 @@ from importlib import import_module
 
 from heed.web.routing import Route
 
+# Raters' first: they ask most, and routes are tried one after another.
 _SURFACES = (
-    "heed.web.account.routes",
     "heed.web.studio.routes",
+    "heed.web.account.routes",
     "heed.web.board.routes",
     "heed.web.exchange.routes",
     "heed.web.exchange.media_routes",

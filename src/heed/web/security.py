@@ -106,10 +106,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        sender = _Sender(send, scope["path"], self._address.secure)
+        sender = _Sender(send, Request(scope), self._address.secure)
         fault = self._fault(scope, headers)
         if fault is not None:
-            await problem_response(fault, scope["path"])(scope, receive, sender.send)
+            await problem_response(fault, Request(scope))(scope, receive, sender.send)
             return
         try:
             await self._app(scope, receive, sender.send)
@@ -174,9 +174,9 @@ def _is_cross_site(headers: Headers, host: str) -> bool:
 class _Sender:
     """Passes an answer on, with the headers that every answer carries, and errors in the words of heed."""
 
-    def __init__(self, send: Send, path: str, secure: bool) -> None:
+    def __init__(self, send: Send, request: Request, secure: bool) -> None:
         self._send = send
-        self._path = path
+        self._request = request
         self._secure = secure
         self._replaced = False
         self.started = False
@@ -203,7 +203,7 @@ class _Sender:
         told = StatusError(
             "the request", "it is larger than this address takes.", "Send less at once.", 413, "too_large"
         )
-        response = problem_response(told, self._path)
+        response = problem_response(told, self._request)
         await self._pass({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
         await self._pass({"type": "http.response.body", "body": bytes(response.body)})
 

@@ -66,7 +66,7 @@ async def guidelines_page(call: Called, next: Annotated[str, Query(max_length=20
     return call.page(
         "account/guidelines.html",
         guidelines=shown,
-        text=await rendered(shown.text, 2),
+        text=await rendered(shown.text, 2, call.text("studio.as_written")),
         versions=versions,
         read=read,
         target=safe_target(next),

@@ -15,8 +15,8 @@ from heed.people.limits import SIGN_IN_ADDRESS, SIGN_IN_NAME, Limit, bucket_name
 from heed.people.passwords import verify_password
 from heed.web.account.models import Given, Password
 from heed.web.account.replies import drop_session, presented_session, set_session
-from heed.web.call import LANGUAGE_COOKIE, THEME_COOKIE, Call, Called
-from heed.web.language import LANGUAGES
+from heed.web.call import THEME_COOKIE, Call, Called
+from heed.web.language import LANGUAGE_COOKIE, LANGUAGES
 from heed.web.pages import THEMES
 from heed.web.security import cookie_flags, safe_target
 

@@ -113,7 +113,7 @@ async def _editor(
         note=note,
         version=version,
         newest=versions[0] if versions else None,
-        preview=await rendered(text, 3) if text.strip() else "",
+        preview=await rendered(text, 3, call.text("studio.as_written")) if text.strip() else "",
         fault=error if isinstance(error, DataError) else None,
         conflict=error if isinstance(error, ConflictError) else None,
         done=done,

@@ -33,13 +33,14 @@ def showing_of(call: Call, form: Form, sample: ItemDetail | None) -> dict[str, A
         texts = completions
         turns = [{"role": "user", "content": sample.prompt}] if isinstance(sample.prompt, str) else sample.prompt
     length = sum(map(len, texts)) + sum(len(turn["content"]) for turn in turns)
-    show = plain if form.reading == "plain" or length > MOST_RENDERED else render
+    read = plain if length > MOST_RENDERED else render
+    show = plain if form.reading == "plain" else read
     return {
         "id": "preview",
         "expires": "2100-01-01T00:00:00Z",
         "form": form.model_dump(mode="json"),
         "form_version": 0,
-        "prompt": [{"role": turn["role"], "html": str(show(turn["content"]))} for turn in turns],
+        "prompt": [{"role": turn["role"], "html": str(read(turn["content"]))} for turn in turns],
         "completions": [{"html": str(show(text)), "text": text} for text in texts],
         "draft": None,
         "training": False,

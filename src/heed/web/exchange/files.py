@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -53,6 +55,22 @@ class ExchangeFolder:
         for path in self.folder.iterdir():
             if path.is_file() and path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, name: str) -> Iterator[None]:
+    """Let errors about an uploaded file call it by the name that it had where it came from, and tell no path of the server.
+
+    Args:
+        path: where it was put.
+        name: what it was called; "" where that is not known.
+    """
+    try:
+        yield
+    except DataError as error:
+        parts = (error.what, error.why, error.fix)
+        known = name or "the file"
+        raise DataError(*(part.replace(str(path), known).replace(path.name, known) for part in parts)) from error
 
 
 class Upload:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -24,16 +26,25 @@ from heed.feedback.transfer import add_piece
 from heed.project import Project
 from heed.stages.data import load_prompts
 from heed.web.exchange import jobs
+from heed.web.exchange.files import naming
 from heed.web.exchange.work import Work
 
 ROWS_AT_ONCE = 100
 """About 20 ms of the database: an answer that comes in meanwhile waits no longer than that."""
 
-ROWS_ALONE = 1000
-"""Where no request has written since the last piece: whoever comes first then waits for some 200 ms, once."""
+ROWS_ALONE = 500
+"""Where no request has written since the last piece."""
+
+SECONDS_ALONE = 1.0
+"""How long pieces go into one transaction while no request has written. Ids are hashes, so that every piece touches pages
+all over the indexes: the more rows a transaction has, the fewer pages it writes for each. Whoever comes first waits until the
+piece in hand is in and all are on the disk, some 300 ms in a large database, once."""
 
 PAUSE = 0.004
 """Seconds between pieces, in which other threads get their turn."""
+
+PAUSE_ALONE = 0.03
+"""The same after a long transaction, for other processes: one that waits for SQLite looks every 0.1 s whether it is free."""
 
 _MOST_NAMED, _MOST_FIELDS = 500, 100
 _LONGEST_REASON, _LONGEST_NAME = 300, 80
@@ -74,18 +85,19 @@ class Tally(BaseModel):
         )
 
 
-def check_upload(kind: str, path: Path, format: str) -> None:
-    """See at once whether a file can be read at all.
+def check_upload(kind: str, path: Path, format: str, name: str) -> None:
+    """See at once whether a file, which its owner calls ``name``, can be read at all.
 
     Raises:
         DataError: it cannot, with the reason.
     """
-    if kind == "import_items":
-        _check_format(format, get_args(ItemFormat))
-        read_items(path, format)  # type: ignore[arg-type]
-    else:
-        _check_format(format, get_args(FileFormat))
-        read_rows(path, format)  # type: ignore[arg-type]
+    with naming(path, name):
+        if kind == "import_items":
+            _check_format(format, get_args(ItemFormat))
+            read_items(path, format)  # type: ignore[arg-type]
+        else:
+            _check_format(format, get_args(FileFormat))
+            read_rows(path, format)  # type: ignore[arg-type]
 
 
 def _check_format(format: str, known: tuple[str, ...]) -> None:
@@ -105,29 +117,74 @@ def run_import(work: Work) -> None:
     load_own_prompts(work.project)
     add: Adder
     rows: Iterator[Any]
-    if work.job.kind == "import_items":
-        add, rows = _ItemAdder(work), read_items(path, work.job.parameters["format"])
-    else:
-        add, rows = _FeedbackAdder(work), _feedback_rows(work, path)
-    tally, done = Tally(**work.job.report), work.job.done
-    rows = islice(rows, done, None)
-    size, asked = ROWS_AT_ONCE, work.requests()
-    while piece := list(islice(rows, size)):
-        done += len(piece)
-        tally = _put(work, add, piece, tally, done)
-        alone = work.requests() == asked
-        size, asked = min(2 * size, ROWS_ALONE) if alone else ROWS_AT_ONCE, work.requests()
-        work.stopping.wait(PAUSE)
+    with naming(path, work.job.parameters.get("name", "")):
+        if work.job.kind == "import_items":
+            add, rows = _ItemAdder(work), read_items(path, work.job.parameters["format"])
+        else:
+            add, rows = _FeedbackAdder(work), _feedback_rows(work, path)
+        done = _put_all(work, add, islice(rows, work.job.done, None))
     work.submit(lambda connection: jobs.end(connection, work.job.id, work.owner, work.clock(), total=done))
     path.unlink(missing_ok=True)
 
 
-def _put(work: Work, add: Adder, piece: Sequence[Any], tally: Tally, done: int) -> Tally:
-    """Add a piece and note it; the counts after it."""
-    values = work.step(
-        lambda connection: {"done": done, "report": add(connection, piece, tally).model_dump(mode="json")}
-    )
-    return Tally(**values["report"])
+def _put_all(work: Work, add: Adder, rows: Iterator[Any]) -> int:
+    """Add what is left of the rows; how many there are in all."""
+    done, report = work.job.done, work.job.report
+    size, seconds, asked = ROWS_AT_ONCE, 0.0, work.requests()
+    while piece := list(islice(rows, size)):
+        done, report = _put(
+            work, add, _Pieces(piece, rows, size, seconds, partial(_unasked, work, asked)), done, report
+        )
+        if _unasked(work, asked):
+            size, seconds, pause = min(2 * size, ROWS_ALONE), SECONDS_ALONE, PAUSE_ALONE
+        else:
+            size, seconds, pause, asked = ROWS_AT_ONCE, 0.0, PAUSE, work.requests()
+        work.stopping.wait(pause)
+    return done
+
+
+def _unasked(work: Work, asked: int) -> bool:
+    """Whether no request has written since ``asked`` of them had."""
+    return work.requests() == asked and not work.stopping.is_set()
+
+
+def _put(work: Work, add: Adder, pieces: _Pieces, done: int, report: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Add pieces and note them, in one transaction; how far the job is then, and what has come of it."""
+
+    def put(connection: Connection) -> dict[str, Any]:
+        tally, count = Tally(**report), done
+        for piece in pieces:
+            tally, count = add(connection, piece, tally), count + len(piece)
+        return {"done": count, "report": tally.model_dump(mode="json")}
+
+    values = work.step(put)
+    return values["done"], values["report"]
+
+
+class _Pieces:
+    """Rows for one transaction: a first piece, and more while it is ``alone``.
+
+    A transaction may be done twice: the second time gives the same pieces again.
+
+    Args:
+        first: the first piece.
+        rows: where more come from.
+        size: rows of a piece (count).
+        seconds: for how long there are more.
+        alone: whether nobody waits for the transaction to end.
+    """
+
+    def __init__(
+        self, first: list[Any], rows: Iterator[Any], size: int, seconds: float, alone: Callable[[], bool]
+    ) -> None:
+        self._taken, self._rows, self._size, self._alone = [first], rows, size, alone
+        self._end = time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        yield from list(self._taken)
+        while time.monotonic() < self._end and self._alone() and (piece := list(islice(self._rows, self._size))):
+            self._taken.append(piece)
+            yield piece
 
 
 def load_own_prompts(project: Project) -> None:
@@ -212,7 +269,7 @@ def add_item_rows(
     """
     broken = [row for row in rows if isinstance(row, BrokenRow)]
     good = [row for row in rows if isinstance(row, ItemRow)]
-    rng = random.SystemRandom()
+    rng = random.Random()  # which begins with chance of the system, and asks it no more for each item
     try:
         with connection.begin_nested():
             done = add_items(connection, question_id, good, now, rng)

@@ -106,6 +106,7 @@ async def export(call: Called) -> Response:
     excluded: ExcludedRows | None = "keep" if wish == "keep" else "leave" if wish == "leave" else None
     given = ExportAsked(what=chosen, format=format, question_id=question_id[:200] or None, excluded=excluded)
     await call.write(lambda connection: transfers.ask_export(connection, call, given))
+    call.studio.jobs_asked.set()
     return call.redirect(PLACE)
 
 
@@ -116,6 +117,7 @@ async def change_job(call: Called, job_id: str) -> Response:
     if change is None:
         raise DataError("this form", "it says neither stop nor resume.", "Use the buttons of the page.")
     await call.write(lambda connection: change(connection, job_id, call.account.name, call.now))
+    call.studio.jobs_asked.set()
     return call.redirect(PLACE)
 
 

@@ -42,7 +42,7 @@ async def exchange_service(studio: Studio) -> AsyncIterator[None]:
         yield
     finally:
         for worker in workers:
-            worker.stopping.set()
+            worker.stop()
         for worker in workers:
             await asyncio.to_thread(worker.finish)
 
@@ -53,20 +53,31 @@ def utc_now() -> datetime:
 
 
 class _Worker:
-    """A thread that looks for something to do, does it and looks again, whatever goes wrong meanwhile."""
+    """A thread that looks for something to do, does it and looks again, whatever goes wrong meanwhile.
+
+    Args:
+        studio: of the server.
+        asked: set to have it look at once.
+    """
 
     name = "heed-worker"
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, asked: threading.Event | None = None) -> None:
         self.studio = studio
         self.stopping = threading.Event()
+        self._asked = asked or threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def stop(self) -> None:
+        """Have it let go as soon as it can."""
+        self.stopping.set()
+        self._asked.set()
+
     def finish(self) -> None:
-        """Wait until it has let go; ``stopping`` is set."""
+        """Wait until it has let go, after :meth:`stop`."""
         self._thread.join(_JOIN_SECONDS)
 
     def write(self, work: Callable[[Any], Any]) -> Any:
@@ -79,6 +90,7 @@ class _Worker:
 
     def _run(self) -> None:
         while not self.stopping.is_set():
+            self._asked.clear()  # before it looks: what is asked for meanwhile sets it again
             try:
                 more = self.look()
             except HeedError as error:  # the database is away for a while: that passes, or who runs the server mends it
@@ -87,8 +99,8 @@ class _Worker:
             except Exception:  # noqa: BLE001  a fault of one look must not end all that come after it
                 _log.exception("%s", self.name)
                 more = False
-            if not more:
-                self.stopping.wait(_LOOK_SECONDS)
+            if not more and not self.stopping.is_set():  # which may have been set before the clearing
+                self._asked.wait(_LOOK_SECONDS)
 
 
 class JobWorker(_Worker):
@@ -102,7 +114,7 @@ class JobWorker(_Worker):
     name = "heed-jobs"
 
     def __init__(self, studio: Studio, silent: timedelta = jobs.SILENT) -> None:
-        super().__init__(studio)
+        super().__init__(studio, studio.jobs_asked)
         self.owner = jobs.owner_name()
         self.folder = ExchangeFolder(studio.project.folder)
         self._silent = silent

@@ -53,7 +53,7 @@ async def receive(call: Call, kind: str, given: dict[str, str]) -> jobs.Job:
         given = given | await _save(call, writing)
         parameters = await _checked(call, job_kind, given)
         await run_in_threadpool(writing.keep)
-        await run_in_threadpool(imports.check_upload, job_kind, path, parameters["format"])
+        await run_in_threadpool(imports.check_upload, job_kind, path, parameters["format"], parameters["name"])
         said = json.dumps([parameters, writing.digest()]).encode()
         made = await call.once(
             lambda connection: jobs.create(connection, job_id, job_kind, parameters, call.account.name, call.now).id,
@@ -61,6 +61,7 @@ async def receive(call: Call, kind: str, given: dict[str, str]) -> jobs.Job:
         )
         if made != job_id:
             writing.discard()  # the same request came before: its job has the file
+        call.studio.jobs_asked.set()
         job = await call.read(lambda connection: jobs.get(connection, made))
     except BaseException:
         writing.discard()
@@ -147,9 +148,11 @@ async def stop_job(call: Called, job_id: str) -> Response:
 
 async def resume_job(call: Called, job_id: str) -> Response:
     """Let a stopped or failed job go on where it was."""
-    return await call.reply(
+    shown_job = await call.reply(
         lambda connection: JobShown.of(jobs.resume(connection, job_id, call.account.name, call.now))
     )
+    call.studio.jobs_asked.set()
+    return shown_job
 
 
 async def begin_export(call: Called, given: ExportAsked) -> Response:
@@ -158,7 +161,9 @@ async def begin_export(call: Called, given: ExportAsked) -> Response:
     def work(connection: Connection) -> JobShown:
         return JobShown.of(ask_export(connection, call, given))
 
-    return await call.reply(work, 202)
+    begun = await call.reply(work, 202)
+    call.studio.jobs_asked.set()
+    return begun
 
 
 def ask_export(connection: Connection, call: Call, given: ExportAsked) -> jobs.Job:

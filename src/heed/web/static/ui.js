@@ -45,6 +45,16 @@ export function toast(text, kind = "", seconds = 5) {
 }
 
 /**
+ * What the server says went wrong, in one line.
+ * @param {{what?: string, why?: string, fix?: string}} problem
+ * @param {string | null} language in which it says so
+ */
+export function problemLine({ what, why, fix }, language) {
+  const [colon, space] = language === "zh" ? ["：", ""] : [": ", " "];
+  return [[what, why].filter(Boolean).join(colon), fix].filter(Boolean).join(space);
+}
+
+/**
  * Open a dialog as modal and wait for its end.
  * @param {HTMLDialogElement} dialog
  * @returns {Promise<string>} its returnValue; empty where it was left by Escape

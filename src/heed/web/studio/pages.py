@@ -85,7 +85,7 @@ async def _item_screen(call: Call, question: Question, desk: _Desk) -> Response:
     return call.page(
         "studio/work.html",
         question=question,
-        instructions=await rendered(written, 2) if written.strip() else "",
+        instructions=await rendered(written, 2, call.text("studio.as_written")) if written.strip() else "",
         several=len(desk.questions) > 1,
         data=data,
     )

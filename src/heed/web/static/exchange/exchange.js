@@ -1,6 +1,6 @@
 /** Uploads with their progress, and the table of jobs kept up to date while one is under way. */
 
-import { announce, showTimes, toast } from "../ui.js";
+import { announce, problemLine, showTimes, toast } from "../ui.js";
 
 const EVERY = 1500;
 const TEXTS = /** @type {Record<string, string>} */ (
@@ -41,7 +41,7 @@ function upload(form) {
       toast(say("uploaded"), "good");
       refresh();
     } else {
-      toast(problemOf(request.responseText), "bad", 15);
+      toast(problemOf(request.responseText, request.getResponseHeader("content-language")), "bad", 15);
     }
   });
   request.addEventListener("error", () => { ended(); toast(say("offline"), "bad"); });
@@ -51,11 +51,10 @@ function upload(form) {
   request.send(file);
 }
 
-/** @param {string} text */
-function problemOf(text) {
+/** @param {string} text @param {string | null} language */
+function problemOf(text, language) {
   try {
-    const { what, why, fix } = JSON.parse(text).error;
-    return `${what}: ${why} ${fix}`;
+    return problemLine(JSON.parse(text).error, language);
   } catch {
     return say("failed");
   }

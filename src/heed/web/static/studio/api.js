@@ -1,14 +1,20 @@
 /** Requests to the server, and its clock. */
 
+import { problemLine } from "../ui.js";
+
 /** What the server refused, or that it could not be reached (status 0). */
 export class ApiError extends Error {
-  /** @param {number} status @param {{what?: string, why?: string, fix?: string, code?: string}} problem @param {number} [wait] */
-  constructor(status, problem, wait = 0) {
-    super([problem.what, problem.why, problem.fix].filter(Boolean).join(" "));
+  /**
+   * @param {number} status
+   * @param {{what?: string, why?: string, fix?: string, code?: string}} problem
+   * @param {Headers} [headers]
+   */
+  constructor(status, problem, headers) {
+    super(problemLine(problem, headers?.get("content-language") ?? null));
     this.status = status;
     this.code = problem.code ?? "";
     /** Seconds to wait before another try. */
-    this.wait = wait;
+    this.wait = Number(headers?.get("retry-after")) || 0;
   }
 
   /** Whether the same request may succeed later: the network, a server that starts anew, too many requests. */
@@ -53,7 +59,7 @@ export async function request(method, path, body, options = {}) {
     // A proxy's page, or a connection that broke off: what was done is not known.
     throw new ApiError(response.ok ? 0 : response.status, {});
   }
-  if (!response.ok) throw new ApiError(response.status, data?.error ?? {}, Number(response.headers.get("retry-after")) || 0);
+  if (!response.ok) throw new ApiError(response.status, data?.error ?? {}, response.headers);
   return { data, moment: new Moment(response.headers.get("date")) };
 }
 

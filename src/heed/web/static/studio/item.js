@@ -24,7 +24,7 @@ export class Item {
     this.slots = [];
     const articles = showing.completions.map((completion, place) => {
       const name = LETTERS[place];
-      const text = rendered(completion);
+      const text = rendered(completion, this.plain);
       const slot = make("div", { class: "slot" });
       const title = make("h3", { class: "completion-name" },
         several ? make("span", { class: "letter", "aria-hidden": "true", text: name }) : null,
@@ -73,9 +73,17 @@ export class Item {
 /** For those who move from heading to heading. @param {string} text */
 const heading = (text) => make("h2", { class: "visually-hidden", text });
 
-/** The only place where HTML goes into the page: the server has reduced it to what texts need. @param {Turn | Completion} part */
-function rendered(part) {
+/**
+ * The only place where HTML goes into the page: the server has reduced it to what texts need. Where it could not format a text
+ * that was to be formatted, a line below says so.
+ * @param {Turn | Completion} part
+ * @param {boolean} [asWritten] whether it was asked for as it was written
+ */
+function rendered(part, asWritten = false) {
   const element = make("div", { class: "rendered", dir: part.dir || "auto" });
   element.innerHTML = part.html;
+  if (!asWritten && element.firstElementChild?.classList.contains("plain")) {
+    element.append(make("p", { class: "help", dir: "ltr", text: t("as_written") }));
+  }
   return element;
 }
