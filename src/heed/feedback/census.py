@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, bindparam, func, select
 
 from heed.feedback.excluded import names_excluded
-from heed.feedback.studio_schema import items, showings
+from heed.feedback.studio_schema import items, one_of, showings
 
 KEPT = timedelta(seconds=5)
-"""For how long a count serves."""
+"""For how long a count serves, or :data:`_SHARE_OF_TIME` times as long as it took to count if that is longer."""
+_SHARE_OF_TIME = 200
 
 _BETWEEN_SWEEPS = timedelta(seconds=1)
 
@@ -62,8 +64,8 @@ def within_quota(table: FromClause = items) -> ColumnElement[bool]:
     taken = select(func.count()).where(
         showings.c.item_id == table.c.id,
         showings.c.group_name == bindparam("group"),
-        showings.c.purpose == "work",
-        showings.c.state.in_(("leased", "answered")),
+        one_of(showings.c.purpose, "work"),
+        one_of(showings.c.state, "leased", "answered"),
         showings.c.rater.not_in(names_excluded()),
     )
     return taken.scalar_subquery() < bindparam("quota")
@@ -76,7 +78,7 @@ class Census:
     """Counts kept for a few seconds, by one process for all its requests. A count that is lost or late does no harm."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[object, ...], tuple[datetime, int]] = {}
+        self._counts: dict[tuple[object, ...], tuple[datetime, datetime, int]] = {}
         self._nothing: dict[tuple[str, str], datetime] = {}
         self._swept: datetime | None = None
 
@@ -91,8 +93,9 @@ class Census:
         key = tuple(values.values())
         found = self._kept(key, now)
         if found is None or found <= _SMALL:
+            begun = time.monotonic()
             found = _count(connection, _BUCKET.where(within_quota()) if limited else _BUCKET, values)
-            self._keep(key, now, found)
+            self._keep(key, now, found, timedelta(seconds=_SHARE_OF_TIME * (time.monotonic() - begun)))
         values["rater"] = rater
         if found <= _SMALL:
             return _count(connection, _UNSEEN.where(within_quota()) if limited else _UNSEEN, values)
@@ -106,8 +109,8 @@ class Census:
         """One item has left a bucket: its count need not wait until it is counted again."""
         key = (question_id, *bucket)
         if key in self._counts:
-            counted, count = self._counts[key]
-            self._counts[key] = (counted, count - 1)
+            counted, until, count = self._counts[key]
+            self._counts[key] = (counted, until, count - 1)
 
     def is_time_to_sweep(self, now: datetime) -> bool:
         """Whether nobody has swept overdue leases for a second; whoever asks does it now."""
@@ -129,13 +132,13 @@ class Census:
             self._nothing[rater, question_id] = now
 
     def _kept(self, key: tuple[object, ...], now: datetime) -> int | None:
-        counted, count = self._counts.get(key, (None, 0))
-        return count if counted is not None and timedelta() <= now - counted < KEPT else None
+        counted, until, count = self._counts.get(key, (now, now, 0))
+        return count if counted <= now < until else None
 
-    def _keep(self, key: tuple[object, ...], now: datetime, count: int) -> None:
+    def _keep(self, key: tuple[object, ...], now: datetime, count: int, at_least: timedelta = KEPT) -> None:
         if len(self._counts) >= _MOST_KEPT:
             self._counts.clear()
-        self._counts[key] = (now, count)
+        self._counts[key] = (now, now + max(KEPT, at_least), count)
 
 
 def _count(connection: Connection, query: Select[Any], values: dict[str, object]) -> int:

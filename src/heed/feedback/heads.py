@@ -14,7 +14,7 @@ from heed.errors import MissingError
 from heed.feedback.asked import QuestionState
 from heed.feedback.schema import raters
 from heed.feedback.showings import WORKED, Rater
-from heed.feedback.studio_schema import acknowledgements, guidelines, items, questions, showings
+from heed.feedback.studio_schema import acknowledgements, guidelines, items, one_of, questions, showings
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,18 @@ _mine = (showings.c.rater == bindparam("rater"), showings.c.question_id == bindp
 _done = select(showings.c.number).where(
     showings.c.item_id == items.c.id,
     showings.c.rater == bindparam("rater"),
-    showings.c.state.in_(("answered", "skipped")),
+    one_of(showings.c.state, "answered", "skipped"),
 )
 _to_train = select(items.c.number).where(
-    items.c.question_id == questions.c.id, items.c.purpose == "training", items.c.state == "active", ~_done.exists()
+    items.c.question_id == questions.c.id,
+    one_of(items.c.purpose, "training"),
+    one_of(items.c.state, "active"),
+    ~_done.exists(),
 )
 _acknowledged = select(func.max(acknowledgements.c.version)).where(acknowledgements.c.rater == bindparam("rater"))
-_answered = select(func.count()).where(*_mine, showings.c.state == "answered", showings.c.purpose.in_(WORKED))
+_answered = select(func.count()).where(
+    *_mine, one_of(showings.c.state, "answered"), one_of(showings.c.purpose, *WORKED)
+)
 _HEAD: Select[Any] = select(
     questions.c.state,
     questions.c.version,
@@ -60,7 +65,7 @@ _HEAD: Select[Any] = select(
     _acknowledged.scalar_subquery().label("acknowledged"),
     _to_train.exists().label("trains"),
     _answered.scalar_subquery().label("answered"),
-    select(showings.c.number).where(*_mine, showings.c.state.in_(("expired", "released"))).exists().label("lost"),
+    select(showings.c.number).where(*_mine, one_of(showings.c.state, "expired", "released")).exists().label("lost"),
 ).where(questions.c.id == bindparam("question"))
 _in_turn = questions.join(raters, raters.c.name == bindparam("rater"))
 _HEAD_IN_TURN = _HEAD.select_from(_in_turn).with_for_update(of=raters, key_share=True)

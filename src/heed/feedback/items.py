@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import ARRAY, Connection, String, and_, bindparam, func, select, update
 
 from heed.errors import DataError, MissingError
 from heed.feedback import asked, forms, intake
@@ -164,10 +164,24 @@ def _check_external_ids(connection: Connection, question_id: str, new: dict[str,
     for identity, item in new.items():
         if item.external_id is not None and owners.setdefault(item.external_id, identity) != identity:
             raise _taken(item.external_id)
-    query = select(items.c.id, items.c.external_id).where(items.c.question_id == question_id)
-    for row in rows_among(connection, query, items.c.external_id, owners):
-        if owners[row.external_id] != row.id:
-            raise _taken(row.external_id)
+    for external_id, identity in _owners(connection, question_id, owners):
+        if owners[external_id] != identity:
+            raise _taken(external_id)
+
+
+def _owners(connection: Connection, question_id: str, external_ids: Collection[str]) -> Iterator[tuple[str, str]]:
+    """(external id, id of the item that has it) of those external ids that are taken."""
+    if connection.dialect.name != "postgresql":
+        query = select(items.c.external_id, items.c.id).where(items.c.question_id == question_id)
+        yield from (tuple(row) for row in rows_among(connection, query, items.c.external_id, external_ids))
+        return
+    # One by one, inside: for a list PostgreSQL may find it quicker to read all items of the question, and keep that plan
+    # when there are many.
+    wanted = func.unnest(bindparam("wanted", list(external_ids), ARRAY(String))).column_valued("wanted")
+    owner = select(items.c.id).where(items.c.question_id == question_id, items.c.external_id == wanted)
+    for external_id, identity in connection.execute(select(wanted, owner.scalar_subquery())):
+        if identity is not None:
+            yield external_id, identity
 
 
 def _taken(external_id: str) -> DataError:

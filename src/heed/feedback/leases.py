@@ -27,7 +27,7 @@ from heed.feedback.showings import (
     take_place_again,
     take_turn,
 )
-from heed.feedback.studio_schema import drafts, flags, items, showings
+from heed.feedback.studio_schema import drafts, flags, items, one_of, showings
 
 MOST_REOPENED = 10
 """Answers that a rater may have open for a change at a time."""
@@ -39,7 +39,7 @@ _HELD = (
     .where(
         showings.c.rater == bindparam("rater"),
         showings.c.question_id == bindparam("question"),
-        showings.c.state == "leased",
+        one_of(showings.c.state, "leased"),
     )
     .order_by(showings.c.number)
 )
@@ -75,7 +75,7 @@ def _extended(connection: Connection, showing: Showing, expires: datetime, activ
 _OVERDUE = (
     select(showings.c.id, showings.c.item_id, showings.c.purpose, showings.c.ended)
     .select_from(JOINED)
-    .where(showings.c.state == "leased", showings.c.expires <= bindparam("now"))
+    .where(one_of(showings.c.state, "leased"), showings.c.expires <= bindparam("now"))
     .order_by(showings.c.expires)
     .limit(_SWEPT_AT_ONCE)
     # What another transaction is at is not overdue after all, or swept by it.
@@ -131,8 +131,8 @@ _LOST = (
     .where(
         showings.c.rater == bindparam("rater"),
         showings.c.question_id == bindparam("question"),
-        showings.c.state.in_(("expired", "released")),
-        items.c.state == "active",
+        one_of(showings.c.state, "expired", "released"),
+        one_of(items.c.state, "active"),
         or_(showings.c.purpose != "work", items.c.available),
     )
     .order_by(showings.c.number)

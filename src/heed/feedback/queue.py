@@ -25,7 +25,7 @@ from heed.feedback.forms import Form
 from heed.feedback.heads import Head
 from heed.feedback.leases import sweep
 from heed.feedback.showings import WORKED, Rater, Showing, lease_of, take_place
-from heed.feedback.studio_schema import items, showings
+from heed.feedback.studio_schema import items, one_of, showings
 from heed.feedback.windows import Sample, sample
 
 REPEAT_AFTER = 10
@@ -146,8 +146,8 @@ def claim(
 
 _OTHERS_HOLD = select(showings.c.number).where(
     showings.c.question_id == bindparam("question"),
-    showings.c.state == "leased",
-    showings.c.purpose == "work",
+    one_of(showings.c.state, "leased"),
+    one_of(showings.c.purpose, "work"),
     showings.c.rater != bindparam("rater"),
 )
 
@@ -228,20 +228,25 @@ def _eligible(asking: _Asking, found: Sample) -> int:
 # Known items and repeats
 
 _ITEM = (items.c.id, items.c.prompt_id, items.c.completion_ids)
-_KNOWN = select(*_ITEM).where(
-    items.c.question_id == bindparam("question"), items.c.purpose == bindparam("purpose"), items.c.state == "active"
-)
-_GOLD = _KNOWN.where(unseen())
+_KNOWN = {
+    purpose: select(*_ITEM).where(
+        items.c.question_id == bindparam("question"),
+        one_of(items.c.purpose, purpose),
+        one_of(items.c.state, "active"),
+    )
+    for purpose in ("gold", "training", "qualification")
+}
+_GOLD = _KNOWN["gold"].where(unseen())
 
 
 def _gold(asking: _Asking) -> _Chosen | None:
-    values = {"question": asking.question_id, "purpose": "gold", "rater": asking.rater.name}
+    values = {"question": asking.question_id, "rater": asking.rater.name}
     return _any_of(asking, list(asking.connection.execute(_GOLD, values)), "gold", 0)
 
 
 def _repeatable() -> Select[Any]:
     mine = (showings.c.rater == bindparam("rater"), showings.c.question_id == bindparam("question"))
-    answered = (showings.c.state == "answered", showings.c.purpose == "work", showings.c.turn == 0)
+    answered = (one_of(showings.c.state, "answered"), one_of(showings.c.purpose, "work"), showings.c.turn == 0)
     newest = (
         select(showings.c.item_id)
         .where(*mine, *answered)
@@ -253,7 +258,11 @@ def _repeatable() -> Select[Any]:
     again = select(showings.c.number).where(
         showings.c.item_id == items.c.id, showings.c.rater == bindparam("rater"), showings.c.turn > 0
     )
-    return select(*_ITEM).join(newest, newest.c.item_id == items.c.id).where(items.c.state == "active", ~again.exists())
+    return (
+        select(*_ITEM)
+        .join(newest, newest.c.item_id == items.c.id)
+        .where(one_of(items.c.state, "active"), ~again.exists())
+    )
 
 
 _REPEATABLE = _repeatable()
@@ -300,12 +309,12 @@ def claim_known(
         return held[0]
     shown = select(showings.c.number).where(showings.c.item_id == items.c.id, showings.c.rater == rater.name)
     if item_id is not None:
-        query = _KNOWN.where(items.c.id == item_id)
+        query = _KNOWN[purpose].where(items.c.id == item_id)
     else:
-        query = _KNOWN.where(~shown.where(showings.c.state.in_(("answered", "skipped"))).exists())
+        query = _KNOWN[purpose].where(~shown.where(one_of(showings.c.state, "answered", "skipped")).exists())
     turns = select(func.count()).where(showings.c.item_id == items.c.id, showings.c.rater == rater.name)
     query = query.add_columns(turns.scalar_subquery().label("turn")).order_by(items.c.number).limit(1)
-    row = connection.execute(query, {"question": question_id, "purpose": purpose}).first()
+    row = connection.execute(query, {"question": question_id}).first()
     if row is None:
         return None
     return _show(asking, _Chosen(row.id, row.prompt_id, row.completion_ids, purpose, row.turn, "random", 1.0, 1))

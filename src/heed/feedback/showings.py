@@ -20,7 +20,7 @@ from heed.feedback import asked
 from heed.feedback.excluded import names_excluded
 from heed.feedback.forms import Form
 from heed.feedback.schema import raters
-from heed.feedback.studio_schema import drafts, items, showings
+from heed.feedback.studio_schema import drafts, items, one_of, showings
 
 WORKED = ("work", "gold", "repeat")
 """Purposes that a rater cannot tell apart."""
@@ -176,7 +176,7 @@ def lease_of(form: Form) -> timedelta:
 
 def has_place(level: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether the queue may hand an item out when ``level`` of its places are taken."""
-    open_to_work = and_(items.c.state == "active", items.c.purpose == "work", ~items.c.adjudicated)
+    open_to_work = and_(one_of(items.c.state, "active"), one_of(items.c.purpose, "work"), ~items.c.adjudicated)
     return and_(open_to_work, level < items.c.overlap)
 
 
@@ -207,8 +207,8 @@ _LOCK_IF_FREE = select(items.c.number).where(items.c.id == bindparam("item")).wi
 _PLACES_OF_GROUP = select(func.count()).where(
     showings.c.item_id == bindparam("item"),
     showings.c.group_name == bindparam("group"),
-    showings.c.purpose == "work",
-    showings.c.state.in_(("leased", "answered")),
+    one_of(showings.c.purpose, "work"),
+    one_of(showings.c.state, "leased", "answered"),
     showings.c.rater.not_in(names_excluded()),
 )
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -20,12 +21,23 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     desc,
+    literal_column,
 )
 
 from heed.feedback.schema import UtcDateTime, metadata, row_number
 
 PURPOSES = ("work", "gold", "repeat", "training", "qualification", "adjudication")
 SHOWING_STATES = ("leased", "answered", "skipped", "expired", "released")
+
+
+def one_of(column: ColumnElement[str], *words: str) -> ColumnElement[bool]:
+    """Whether ``column`` is one of ``words``, which stand in the statement as they are.
+
+    As parameters they would hide from PostgreSQL, once it plans a statement for all values at a time, that there are hardly
+    any items of some purposes: it would read all the others to find none.
+    """
+    return column.in_([literal_column(f"'{word}'", String) for word in words])
+
 
 # What is asked
 

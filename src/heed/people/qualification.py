@@ -20,7 +20,7 @@ from heed.feedback.forms import Qualification, parse_form
 from heed.feedback.queue import claim_known
 from heed.feedback.schema import raters
 from heed.feedback.showings import Rater, Showing
-from heed.feedback.studio_schema import answers, items, qualifications, question_versions, questions, showings
+from heed.feedback.studio_schema import answers, items, one_of, qualifications, question_versions, questions, showings
 from heed.people import audit
 from heed.people.accounts import Acting
 from heed.texts import shown
@@ -212,7 +212,7 @@ def _newest(connection: Connection, rater: str, question_id: str) -> Any:
 
 
 def _items_of(question_id: str) -> ColumnElement[bool]:
-    test = (items.c.purpose == "qualification") & (items.c.state == "active")
+    test = one_of(items.c.purpose, "qualification") & one_of(items.c.state, "active")
     return (items.c.question_id == question_id) & test
 
 
@@ -223,7 +223,7 @@ def _item_count(connection: Connection, question_id: str) -> int:
 def _shown_in(attempt: Any) -> ColumnElement[bool]:
     """Showings of an attempt that are done with."""
     wanted = (showings.c.rater == attempt.rater) & (showings.c.question_id == attempt.question_id)
-    wanted &= (showings.c.purpose == "qualification") & (showings.c.created >= attempt.started)
+    wanted &= one_of(showings.c.purpose, "qualification") & (showings.c.created >= attempt.started)
     wanted &= showings.c.state.in_(("answered", "skipped"))
     return wanted if attempt.ended is None else wanted & (showings.c.created <= attempt.ended)
 

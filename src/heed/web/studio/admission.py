@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from heed.feedback import asked
 from heed.feedback.heads import Head
-from heed.feedback.studio_schema import items, showings
+from heed.feedback.studio_schema import items, one_of, showings
 from heed.people import qualification
 from heed.web.errors import StatusError
 
@@ -24,7 +24,11 @@ _done = select(showings.c.number).where(
 _trained = (
     select(func.count(), func.count().filter(_done.exists()))
     .select_from(items)
-    .where(items.c.question_id == bindparam("question"), items.c.purpose == "training", items.c.state == "active")
+    .where(
+        items.c.question_id == bindparam("question"),
+        one_of(items.c.purpose, "training"),
+        one_of(items.c.state, "active"),
+    )
 )
 
 
