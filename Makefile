@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # The stamps carry a checksum of what they were made from: a checkout that changes a file's date alone installs nothing.
 STATE := $(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+# A file's tests stay together, on as many processes as there are cores; in their own order, or the longest would come last.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 INSTALLED := $(VENV)/installed-$(STATE)
 INSTALLED_DEV := $(VENV)/installed-dev-$(STATE)
 
@@ -22,11 +24,11 @@ demo: $(INSTALLED) ## run the whole loop on the built-in world: demo/report.html
 	$(BIN)/heed demo --folder demo --seed $(SEED)
 
 test: $(INSTALLED_DEV) system-packages ## run the tests that take seconds
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
 test-all: $(INSTALLED_DEV) system-packages ## run all tests, the slow ones too, and those of the web on PostgreSQL
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
-	HEED_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n auto --dist loadfile tests/web
+	$(PYTEST) -m "slow or not slow"
+	HEED_TEST_DATABASE=postgresql $(PYTEST) tests/web
 
 # What pip cannot bring. The tests that need one of them say so and are skipped where it is missing.
 .PHONY: system-packages

@@ -118,8 +118,8 @@ def load(size: Size, rows: Report) -> None:
             _latency_rows("50 raters", steady, (60.0, 100.0), rows)
             fast = end_load(begin_load(site, server, every=0.0, seconds=size.seconds))
             _rate_rows("50 raters at full speed", fast, 200.0, rows)
-            _while_importing(size, site, server, rows)
-            _import_alone(size, site, server, rows)
+            _while_importing("50 raters", size, site, server, rows)
+            _import_alone("import of a file through the server", size, site, server, rows)
             rows.add(Row("memory after load", server.memory(), "MB"))
 
 
@@ -131,7 +131,7 @@ def _send_items(site: Site, server: Server, first: int, count: int) -> str:
     return identity
 
 
-def _import_alone(size: Size, site: Site, server: Server, rows: Report) -> None:
+def _import_alone(name: str, size: Size, site: Site, server: Server, rows: Report) -> None:
     """A file by HTTP while nobody works: how quickly a lead's items are there."""
     count = max(1, size.items // 4)
     begun = time.perf_counter()
@@ -145,10 +145,10 @@ def _import_alone(size: Size, site: Site, server: Server, rows: Report) -> None:
             break
         time.sleep(0.1)
     seconds = time.perf_counter() - begun
-    rows.add(Row("import of a file through the server", count / seconds, "items/s", target=5000, seconds=seconds))
+    rows.add(Row(name, count / seconds, "items/s", target=5000, seconds=seconds))
 
 
-def _while_importing(size: Size, site: Site, server: Server, rows: Report) -> None:
+def _while_importing(name: str, size: Size, site: Site, server: Server, rows: Report) -> None:
     begun = time.perf_counter()
     job = _send_items(site, server, size.items, size.items)
     raters = begin_load(site, server, every=1.0, seconds=size.seconds)
@@ -162,8 +162,8 @@ def _while_importing(size: Size, site: Site, server: Server, rows: Report) -> No
         if not ended and found["state"] == "done":
             ended = time.perf_counter() - begun
         time.sleep(0.5)
-    _latency_rows("50 raters during an import", end_load(raters), (100.0, 150.0), rows)
-    rows.add(Row("import through the server, under load", done / ended, "items/s", seconds=ended))
+    _latency_rows(f"{name} during an import", end_load(raters), (100.0, 150.0), rows)
+    rows.add(Row(f"{name}: import meanwhile", done / ended, "items/s", seconds=ended))
 
 
 def _as_line(number: int) -> dict[str, Any]:
@@ -171,20 +171,25 @@ def _as_line(number: int) -> dict[str, Any]:
     return {"prompt": item.prompt, "completions": item.completions, "external_id": item.external_id}
 
 
-def on_postgresql(size: Size, rows: Report, target: float) -> None:
-    """The same at full speed on PostgreSQL, with several processes."""
+def on_postgresql(size: Size, rows: Report, on_sqlite: float | None) -> None:
+    """The same on PostgreSQL, with several processes; ``on_sqlite``: answers a second at full speed there, if measured."""
     name = f"PostgreSQL, {_WORKERS} processes"
     if reason := postgres.missing():
         rows.skip(name, reason)
         return
     with postgres.cluster(durable=True) as cluster, _folder() as folder:
         site = make_site(folder, size.items, _RATERS, cluster.fresh())
-        rows.add(Row("import, PostgreSQL", size.items / site.import_seconds, "items/s", seconds=site.import_seconds))
+        imported = size.items / site.import_seconds
+        rows.add(Row("import by Python, PostgreSQL", imported, "items/s", target=5000, seconds=site.import_seconds))
         with serving(folder, _WORKERS) as server:
             steady = end_load(begin_load(site, server, every=1.0, seconds=size.seconds))
             _latency_rows(f"50 raters, {name}", steady, (60.0, 100.0), rows)
             fast = end_load(begin_load(site, server, every=0.0, seconds=size.seconds))
-            _rate_rows(f"50 raters at full speed, {name}", fast, target, rows)
+            rate = _rate_rows(f"50 raters at full speed, {name}", fast, 200.0, rows)
+            if on_sqlite is not None:
+                rows.add(Row(f"{name}, beside SQLite: answers", rate / on_sqlite, "times", target=1.0, seeds=(0,)))
+            _while_importing(f"50 raters, {name}", size, site, server, rows)
+            _import_alone(f"import of a file through the server, {name}", size, site, server, rows)
 
 
 def kills(size: Size, rows: Report) -> None:
@@ -327,7 +332,7 @@ def main(arguments: list[str]) -> None:
     for name in chosen:
         if name == "postgresql":
             reached = [one.value for one in rows.rows if one.what == "50 raters at full speed: answers"]
-            on_postgresql(size, rows, float((reached or [None])[0] or 200.0))
+            on_postgresql(size, rows, reached[0] if reached else None)
         else:
             figures = {"start": start_up, "load": load, "kills": kills, "export": export, "peer": beside_label_studio}
             figures[name](size, rows)
