@@ -34,6 +34,13 @@ NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
+@pytest.fixture(autouse=True)
+def everything_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL's rows wait until no earlier transaction can still bring some of before, by the real clock; the tests' clock
+    stands still, long before it. That wait is tested in ``test_exchange_on_postgresql``."""
+    monkeypatch.setattr(events, "_SETTLED", timedelta(days=-36_500))
+
+
 class Receiver(ThreadingHTTPServer):
     """Somebody else's server: keeps what it gets and answers as it is told."""
 
