@@ -233,6 +233,8 @@ def test_a_database_is_there_until_its_file_is_moved_or_replaced(tmp_path: Path)
         "the connection is closed",
         "consuming input failed: server closed the connection unexpectedly",
         'connection to server at "10.0.0.5", port 5432 failed: FATAL:  the database system is shutting down',
+        'connection is bad: connection to server on socket "/run/.s.PGSQL.5432" failed: No such file or directory',
+        "failed to resolve host 'db.example': [Errno -2] Name or service not known",
     ],
 )
 def test_a_server_that_goes_away_is_told_as_one_that_cannot_be_reached(tmp_path: Path, message: str) -> None:
@@ -240,6 +242,32 @@ def test_a_server_that_goes_away_is_told_as_one_that_cannot_be_reached(tmp_path:
     with pytest.raises(ProjectError, match="cannot be reached"), database.database_errors(engine):
         raise OperationalError("SELECT 1", {}, Exception(message))
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "x?host=/nonexistent",
+        "x?host=no.such.host.invalid",
+        "x?host=127.0.0.1&port=99999",
+        "x?host=/nonexistent&bogus=1",
+    ],
+)
+def test_an_address_that_leads_nowhere_is_told_as_such(address: str) -> None:
+    with pytest.raises(ProjectError, match="cannot be reached"):
+        database.open_database(f"postgresql://postgres@/{address}")
+
+
+def test_a_server_whose_connections_are_all_taken_says_so(postgresql) -> None:
+    url = postgresql.fresh()
+
+    def take_more_than_there_are() -> None:
+        with ExitStack() as others:
+            for _ in range(300):
+                others.enter_context(Store.open(url)).counts()
+
+    with pytest.raises(ProjectError, match="connections that its server allows are taken"):
+        take_more_than_there_are()
 
 
 def test_what_is_sent_together_is_stored_together_or_not_at_all(database_url: str) -> None:

@@ -15,7 +15,7 @@ from heed.feedback import asked, items
 from heed.feedback.forms import parse_form
 from heed.feedback.item_files import parse_item
 from heed.feedback.studio_schema import answers, showings
-from heed.people import guidelines
+from heed.people import accounts, guidelines, managing
 
 KNOWN = {"better": {"choice": "a"}}
 LEFT = {"answer": {"better": {"choice": "left", "strength": 2}}, "seconds": 5.0, "active_seconds": 4.0}
@@ -262,6 +262,21 @@ def test_a_paused_rater_gets_nothing(desk: Desk) -> None:
     ann = desk.site.client("ann")
     desk.site.pause("ann")
     assert ann.post(f"/api/v1/questions/{desk.question}/showings", json={}).status_code == 403
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_request_that_was_let_in_before_a_pause_takes_nothing_back(desk: Desk, closed: bool) -> None:
+    desk.add({}, {}, {})
+    ann = desk.site.client("ann")
+    held = desk.claim(ann)["showings"][0]["id"]
+    # As another process does it: this one goes on taking ann for somebody who may work, for up to a second.
+    account = desk.site.account("ann")
+    stop = managing.close if closed else managing.pause
+    desk.site.write(lambda c: stop(c, account.id, "a test", accounts.OPERATOR, datetime.now(UTC)))
+    paths = (f"questions/{desk.question}/showings", f"showings/{held}/renew", f"questions/{desk.question}/undo")
+    for path in paths:
+        assert ann.post(f"/api/v1/{path}", json={}).status_code in ((401, 404) if closed else (403, 404))
+    assert {row.state for row in desk.rows(showings)} == {"released"}
 
 
 def test_who_is_paused_is_led_to_a_page_that_says_so_and_why(desk: Desk) -> None:

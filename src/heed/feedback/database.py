@@ -41,7 +41,8 @@ _FEW = 20
 _CACHE_KILOBYTES = 16_384
 _PAGES_BETWEEN_CHECKPOINTS = 8_000
 
-_CONNECTIONS = 16
+_CONNECTIONS = 12
+_MORE_CONNECTIONS = 4
 
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process's short transaction before it gives up."""
@@ -63,12 +64,7 @@ def open_database(url: str | URL) -> Engine:
     address = _parse_url(url)
     place = _place(address)
     try:
-        engine = create_engine(
-            address,
-            # As many as the threads of a server use at a time: a connection beyond these would be made and closed each time.
-            pool_size=_CONNECTIONS,
-            connect_args={"timeout": BUSY_SECONDS} if address.get_backend_name() == "sqlite" else {},
-        )
+        engine = create_engine(address, **_options(address))
     except ModuleNotFoundError as error:
         raise ProjectError(
             place,
@@ -90,6 +86,17 @@ def open_database(url: str | URL) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def _options(address: URL) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if address.get_backend_name() == "sqlite":
+        options["connect_args"] = {"timeout": BUSY_SECONDS}
+        if address.database in (None, "", ":memory:"):
+            return options  # of which there is one connection
+    # As many as the threads of a server use at a time: a connection beyond these would be made and closed each time. Those
+    # used last are used first, so that a server with little to do holds few.
+    return options | {"pool_size": _CONNECTIONS, "max_overflow": _MORE_CONNECTIONS, "pool_use_lifo": True}
 
 
 @contextmanager
@@ -279,10 +286,18 @@ def _explain(place: str, message: str) -> ProjectError | None:
             "Wait for it to end, or stop it, and repeat the command.",
         ),
         (
+            ("too many clients", "remaining connection slots", "too many connections"),
+            "all the connections that its server allows are taken.",
+            "Raise max_connections of PostgreSQL, or serve with fewer --workers; each holds up to "
+            f"{_CONNECTIONS + _MORE_CONNECTIONS}.",
+        ),
+        (
             (
                 *("connection failed", "could not connect", "connection refused", "server closed the connection"),
                 *("terminating connection", "connection is closed", "connection is lost", "consuming input failed"),
-                *("the database system is", "connection timeout"),
+                *("the database system is", "connection timeout", "connection is bad", "failed to resolve host"),
+                *("could not translate host", "invalid port", "invalid connection option", "invalid uri"),
+                *("could not receive data", "could not send data", "connection not open", "ssl syscall"),
             ),
             "the server cannot be reached: " + message.strip().splitlines()[0] + ".",
             "Check that it runs, its address, the user and the password.",

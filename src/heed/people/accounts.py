@@ -283,6 +283,11 @@ def change_password(
     audit.record(connection, account.name, "account.credentials", account.name, {}, now)
 
 
+def state_now(connection: Connection, name: str) -> str:
+    """State of the account of this name as it is now, whatever was known when the request came in; "closed" for none."""
+    return connection.scalar(select(accounts.c.state).where(accounts.c.name == name)) or "closed"
+
+
 def shut_out(connection: Connection, account_id: str, now: datetime, keep_session: str | None = None) -> None:
     """End all sessions but ``keep_session`` (an id), and all tokens."""
     ended = (sessions.c.account_id == account_id) & sessions.c.revoked.is_(None)

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, bindparam, func, select
 from heed.feedback import asked
 from heed.feedback.heads import Head
 from heed.feedback.studio_schema import items, one_of, showings
-from heed.people import qualification
-from heed.web.errors import StatusError
+from heed.people import accounts, qualification
+from heed.web.call import not_signed_in
+from heed.web.errors import PausedError, StatusError
 
 Needs = Literal["guidelines", "qualification"]
 Stage = Literal["training", "qualification", "work"]
@@ -47,6 +48,22 @@ class Admission:
     stage: Stage
     needs: Needs | None
     why: str = ""
+
+
+def check_still_active(connection: Connection, rater: str) -> None:
+    """See that the rater may still be given something, now that it is the rater's turn.
+
+    The request may have been let in a moment before the account was paused or closed and gave up all that it held; who is
+    paused would hold it again.
+
+    Raises:
+        PausedError: the account is paused. SignInError: it is closed.
+    """
+    state = accounts.state_now(connection, rater)
+    if state == "paused":
+        raise PausedError()
+    if state != "active":
+        raise not_signed_in()
 
 
 def admission(connection: Connection, rater: str, head: Head) -> Admission:

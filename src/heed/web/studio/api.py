@@ -28,7 +28,7 @@ from heed.web.permissions import rates
 from heed.web.rendering import beside_the_loop
 from heed.web.routing import Route
 from heed.web.studio import models as m
-from heed.web.studio.admission import admission, admitted, known_progress
+from heed.web.studio.admission import admission, admitted, check_still_active, known_progress
 from heed.web.studio.content import CONTENTS, Gathered, takes_long
 
 AHEAD = 3
@@ -71,6 +71,7 @@ async def claim(call: Called, question: str) -> Response:
 
     def work(connection: Connection) -> _Found:
         head = heads.head_in_turn(connection, rater, question)
+        check_still_active(connection, rater.name)
         stage = admitted(connection, rater.name, head)
         if stage != "work":
             item = qualification.next_item(connection, rater.name, question) if stage == "qualification" else None
@@ -146,7 +147,9 @@ async def renew(call: Called, showing: str, given: m.RenewalGiven) -> Response:
     rater = rater_of(call)
 
     def work(connection: Connection) -> dict[str, Any]:
-        return {"expires": _iso(leases.renew(connection, rater, showing, given.active_seconds, call.now))}
+        expires = leases.renew(connection, rater, showing, given.active_seconds, call.now)
+        check_still_active(connection, rater.name)
+        return {"expires": _iso(expires)}
 
     return await call.reply(work)
 
@@ -188,7 +191,12 @@ async def undo(call: Called, question: str) -> Response:
     """Open the caller's newest answer for a change; once more, the one before. It stands until another is sent."""
     rater = rater_of(call)
 
-    reopened = await call.once(lambda connection: leases.undo(connection, rater, question, call.now).id)
+    def work(connection: Connection) -> str:
+        reopened = leases.undo(connection, rater, question, call.now).id
+        check_still_active(connection, rater.name)
+        return reopened
+
+    reopened = await call.once(work)
     found = await call.read(lambda connection: _found(connection, (showing_of(connection, rater, reopened),), 0))
     return JSONResponse({"showing": (await _all_sent(found))[0]})
 
