@@ -92,10 +92,19 @@ ANSWERS = (
 )
 
 
-def judge_all(url: str, token: str, folder: Path) -> int:
-    """Bring items in, judge them by program, take the answers out; how many were judged."""
+def judge_all(url: str, token: str, name: str, folder: Path) -> int:
+    """Add an item to the question ``name``, whose form is one comparison, judge by program what there is, take it all out.
+
+    How many were judged. The item that it adds stays in the project.
+    """
     with Client(url, token) as studio:
-        question = studio.questions()[0]["id"]
+        asked = next(one for one in studio.questions() if one["name"] == name)
+        question = asked["id"]
+        if asked["needs"] == "guidelines":
+            guidelines = studio.guidelines()
+            print(guidelines["text"])  # a program answers for having read them, as a person does
+            studio.acknowledge_guidelines(guidelines["version"])
+
         done = studio.add_items(
             question,
             [{"prompt": "Where is my parcel?", "completions": ["It left on Monday.", "No idea."], "id": "parcel-1"}],
@@ -104,12 +113,13 @@ def judge_all(url: str, token: str, folder: Path) -> int:
 
         judged = 0
         while (showing := studio.next(question)) is not None:
+            field = showing.form["fields"][0]["name"]
             left, right = (completion["html"] for completion in showing.completions)
-            choice = "left" if len(left) > len(right) else "right" if len(left) < len(right) else "tie"
-            strength = None if choice == "tie" else 1
-            studio.answer(showing, {"better": {"choice": choice, "strength": strength}}, seconds=1.5)
+            choice = "left" if len(left) >= len(right) else "right"
+            studio.answer(showing, {field: {"choice": choice, "strength": None}}, seconds=1.5)
             judged += 1
 
-        studio.export(folder / "feedback.jsonl")
+        exported = studio.export(folder / "feedback.jsonl")
+        print(exported.written, "rows written, left out:", exported.left_out)
         studio.export(folder / "answers.jsonl", "answers", question_id=question)
     return judged

@@ -16,9 +16,10 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from heed.client import Client, ItemsAdded, Showing
+from heed.client import Client, Exported, ItemsAdded, Showing
 from heed.config import ProjectSettings, SimulatedRaterSettings
 from heed.evaluate.report import ReportData
+from heed.web.exchange.reference import document
 from heed.web.permissions import Permission, administers, anyone, leads, rates, signed_in
 from heed.web.routes import all_routes
 from heed.web.routing import Route
@@ -256,6 +257,10 @@ def route_lines(route: Route) -> Iterator[str]:
     yield f"### {route.method} `{route.path.replace(':path', '')}`"
     doc = " ".join((inspect.getdoc(route.handler) or "").split())
     yield f"{route.summary + '. ' if route.summary else ''}{doc} For {WHO[route.allow]}; {route.tokens}."
+    query = [one for one in _operation(route).get("parameters", ()) if one["in"] == "query"]
+    if query:
+        yield "In the query:"
+        yield table(("parameter", "meaning", "allowed", "default"), map(_query_line, query))
     body = body_of(route)
     if body is not None and body.model_fields:
         yield f"Body: {' '.join((body.__doc__ or '').split())}"
@@ -263,6 +268,25 @@ def route_lines(route: Route) -> Iterator[str]:
     if route.model is not None:
         yield f"Answers {route.status}: {' '.join((route.model.__doc__ or '').split())}".rstrip(": ")
         yield body_table(route.model)
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    """A route in the OpenAPI document; nothing for streams, which it has no words for."""
+    methods = document()["paths"].get(route.path.replace(":path", ""), {})
+    found: dict[str, Any] = methods.get(route.method.lower(), {})
+    return found
+
+
+def _query_line(parameter: dict[str, Any]) -> tuple[str, str, str, str]:
+    schema = parameter["schema"]
+    kinds = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    kind = next((one for one in kinds if "enum" in one), kinds[0])
+    allowed = wire_type({"enum": schema["enum"]} if "enum" in schema else kind, {})
+    limits = {"minimum": "≥", "maximum": "≤"}
+    bounds = [f"{sign} {kind[name]:,}" for name, sign in limits.items() if name in kind]
+    default = schema.get("default")
+    told = "must be given" if parameter["required"] else "" if default in (None, "") else f"`{default}`"
+    return f"`{parameter['name']}`", cell(parameter["description"]), cell(", ".join([allowed, *bounds])), told
 
 
 def examples() -> ModuleType:
@@ -301,16 +325,24 @@ def client_lines() -> Iterator[str]:
     yield table(
         ("call", "what it does"),
         (
-            (f"`{name}{_parameters(method)}`", cell(_first_line(method)))
+            (f"`{name}{_parameters(method)}`", cell(_told(method)))
             for name, method in vars(Client).items()
             if inspect.isfunction(method) and not name.startswith("_")
         ),
     )
-    for kind in (Showing, ItemsAdded):
+    for kind in (Showing, ItemsAdded, Exported):
         yield f"`{kind.__name__}`: {_first_line(kind)[:1].lower()}{_first_line(kind)[1:]}"
         attributes = (inspect.getdoc(kind) or "").partition("Attributes:")[2]
         described = re.findall(r"^    (\w+): (.*)$", attributes, re.MULTILINE)
         yield table(("attribute", "meaning"), ((f"`{name}`", cell(told)) for name, told in described))
+
+
+def _told(method: Any) -> str:
+    """What a method does, and what it returns; its arguments and errors stand in its own docstring."""
+    told = (inspect.getdoc(method) or "").replace(":meth:", "")
+    done = re.split(r"\n\n(?:Args|Returns|Raises):", told)[0]
+    returned = re.search(r"\n\nReturns:\n(.*?)(?:\n\n|$)", told, re.DOTALL)
+    return " ".join(f"{done} {'Returns: ' + returned[1] if returned else ''}".split())
 
 
 def _first_line(what: Any) -> str:

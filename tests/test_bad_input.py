@@ -160,7 +160,7 @@ def test_broken_lines_are_named_and_the_good_ones_go_in(project: Path) -> None:
 
 
 def test_a_file_without_one_good_prompt(project: Path) -> None:
-    for content, reason in ((b"", "empty"), (b'{"prompt": ""}\n', "line 1"), (b"\xff\xfe\x00", "line 1")):
+    for content, reason in ((b"", "empty"), (b'{"prompt": ""}\n', "line 1"), (b"\xff\xfd", "line 1")):
         (project / "prompts.jsonl").write_bytes(content)
         told = refused(project, "loop")
         assert "prompts.jsonl has no prompt" in told.what

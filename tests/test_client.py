@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ from heed.errors import (
 from heed.feedback import asked
 from heed.feedback.forms import check_answer, default_form, parse_form, to_item_order
 from heed.feedback.studio_schema import answers, items
-from heed.people import accounts, tokens
+from heed.people import accounts, guidelines, tokens
 from heed.project import Project
 from heed.web.app import create_app
 
@@ -92,7 +93,13 @@ class Network:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("client") / "project"
+    with serving(tmp_path_factory.mktemp("client") / "project") as made:
+        yield made
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    """A new project with one question, and its server."""
     lose: list[str] = []
     with Project.create(folder, ProjectSettings(name="p", model="m")) as project, socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -159,12 +166,12 @@ def test_what_a_showing_holds_is_told_by_name(served: Served) -> None:
 
 def test_the_example_of_the_documents_judges_what_there_is(served: Served, tmp_path: Path) -> None:
     examples = api_examples()
-    judged = examples.judge_all(served.url, served.token("exa", "lead", "rate", "read", "manage"), tmp_path)
+    judged = examples.judge_all(served.url, served.token("exa", "lead", "rate", "read", "manage"), "Which?", tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     own = [row for row in rows if row["rater"] == "exa"]
     assert judged == len(own) > 0
     (parcel,) = [row for row in own if row["external_id"] == "parcel-1"]
-    assert parcel["answer"] == {"better": {"choice": "a", "strength": 1}}
+    assert parcel["answer"] == {"better": {"choice": "a", "strength": None}}
     assert len((tmp_path / "feedback.jsonl").read_text().splitlines()) >= judged
 
 
@@ -241,13 +248,46 @@ def test_files_go_in_and_out(served: Served, tmp_path: Path) -> None:
     with served.client() as lead:
         job = lead.import_file(file, "items", served.question)
         assert (job["report"]["added"], job["report"]["broken"]) == (5, 1)
-        size = lead.export(tmp_path / "out.jsonl", "answers")
+        done = lead.export(tmp_path / "out.jsonl", "answers")
         rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-        assert size == (tmp_path / "out.jsonl").stat().st_size
-        assert len(rows) == served.count(answers)
+        assert done.size == (tmp_path / "out.jsonl").stat().st_size
+        assert len(rows) == done.written == served.count(answers)
+        assert done.left_out == {}
         assert lead.people()
         assert lead.overview()
         assert lead.get("/api/v1/jobs")["jobs"]
+
+
+def test_what_an_export_leaves_out_is_told_with_the_reason(served: Served, tmp_path: Path) -> None:
+    with served.client() as lead, served.client("roz", "rater", "rate") as rater:
+        lead.add_items(served.question, pairs(400, 2))
+        showing = rater.next(served.question)
+        assert showing is not None
+        rater.answer(showing, {"better": {"choice": "left", "strength": 1}})
+        whole = lead.export(tmp_path / "whole", format="csv")
+        with pytest.warns(UserWarning, match=r"0 rows written, \d+ left out: .*plain text, not a conversation"):
+            nothing = lead.export(tmp_path / "nothing", format="hh")
+    assert whole.written > 0
+    assert whole.left_out == {}
+    assert (nothing.size, nothing.written, (tmp_path / "nothing").read_bytes()) == (0, 0, b"")
+    assert sum(nothing.left_out.values()) == whole.written
+    assert any("a prompt that is plain text" in reason for reason in nothing.left_out)
+
+
+def test_the_example_of_the_documents_works_on_a_new_project(tmp_path: Path) -> None:
+    values = {"title": "Which?", "fields": [{"kind": "comparison", "name": "nicer", "label": "Nicer?", "tie": False}]}
+    with serving(tmp_path / "project") as new:
+        new.project.store.write(lambda c: asked.create_question(c, "Nicer?", parse_form(values), "lea", NOW))
+        new.project.store.write(lambda c: guidelines.save(c, "Be *kind*.", "", "lea", 0, NOW))
+        token = new.token("eva", "lead", "rate", "read", "manage")
+        with Client(new.url, token) as studio, pytest.raises(RefusedError, match="guidelines"):
+            studio.next(new.question)
+        assert api_examples().judge_all(new.url, token, "Nicer?", tmp_path) == 1
+        with Client(new.url, token) as studio:
+            assert studio.guidelines()["acknowledged"] is True
+    (row,) = (json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines())
+    assert (row["rater"], row["external_id"], row["answer"]["nicer"]["strength"]) == ("eva", "parcel-1", None)
+    assert row["answer"]["nicer"]["choice"] == "a"
 
 
 def test_an_export_that_fails_leaves_the_old_file(served: Served, tmp_path: Path) -> None:

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import json
+import random
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from heed.errors import ProjectError
+from heed.feedback import adjudication, answers, asked, items, queue
+from heed.feedback.forms import parse_form
+from heed.feedback.item_files import parse_item
+from heed.feedback.showings import Rater
+from heed.feedback.store import Store
 from heed.loop import run_loop
+from heed.people import exclusions
 from heed.project import Project
 from heed.rounds import Rounds
 from heed.train.progress import Watcher
 from tiny_project import TEST, TRAIN, finish, letters, make_project, tiny_settings, write_lines
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RATERS = ("ann", "bob", "eve")
+FORM = {
+    "title": "Which?",
+    "fields": [
+        {"kind": "comparison", "name": "better", "label": "Which is better?"},
+        {"kind": "demonstration", "name": "own", "label": "Your own"},
+    ],
+    "overlap": 3,
+    "gold_rate": 0.0,
+    "repeat_rate": 0.0,
+}
+
 
 class Listener(Watcher):
     def __init__(self) -> None:
+        self.heard: list[str] = []
         self.alarms: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
 
     def alarm(self, text: str) -> None:
         self.alarms.append(text)
@@ -84,6 +109,57 @@ def test_demonstrations_for_test_prompts_are_not_learned_from(tmp_path: Path, mo
         learned = {e.feedback.prompt_id for e in project.store.feedback(ids=project.feedback_of(run.id))}
         assert learned == {prompt.id for prompt in project.store.prompts(split="train")}
     assert listener.alarms == [f"{TEST} judgments are about test prompts: they are kept, and not learned from"]
+
+
+def answered_studio(store: Store, count: int) -> list[str]:
+    """Items on the project's first prompts that ann, bob and eve have answered in the studio; their ids."""
+    rng = random.Random(0)
+    store.add_raters([(name, "human", "") for name in (*RATERS, "lea")])
+    question = store.write(lambda c: asked.create_question(c, "Which", parse_form(FORM), "lea", NOON)).id
+    rows = [judged(number, "") for number in range(count)]
+    given = [parse_item({"prompt": row["prompt"], "completions": row["completions"]}) for row in rows]
+    made = list(store.write(lambda c: items.add_items(c, question, given, NOON, rng)).ids)
+    answer = {"better": {"choice": "left", "strength": 1}, "own": "abab"}
+    for rater in map(Rater, RATERS):
+        for _ in made:
+            claimed = store.write(lambda c, rater=rater: queue.claim(c, rater, question, NOON, rng))
+            assert isinstance(claimed, queue.Claimed)
+            shown = claimed.showings[0].id
+            store.write(
+                lambda c, rater=rater, shown=shown: answers.answer(c, rater, shown, answer, None, 3.0, 2.0, "", NOON)
+            )
+    return made
+
+
+def test_what_a_lead_overruled_and_excluded_raters_said_is_counted_and_no_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_project(tmp_path)
+    monkeypatch.chdir(folder)
+    listener, decision = Listener(), {"better": {"choice": "right", "strength": 2}, "own": "ba"}
+    with Project.open(folder) as project:
+        store, rounds = project.store, Rounds(project, listener)
+        rounds.load_prompts()
+        made = answered_studio(store, TRAIN)
+        for item in made[:2]:
+            store.write(lambda c, item=item: adjudication.adjudicate(c, Rater("lea"), item, decision, "", NOON))
+        store.write(lambda c: exclusions.exclude(c, "eve", "in a hurry", "lea", NOON))
+        tuned, reward = rounds.train_sft(), rounds.train_reward()
+        assert tuned is not None
+        for run, kind in ((tuned, "demonstration"), (reward, "comparison")):
+            learned = store.feedback(ids=project.feedback_of(run.id))
+            assert sorted(e.feedback.rater for e in learned) == sorted([*["ann", "bob"] * (TRAIN - 2), "lea", "lea"])
+            assert {entry.feedback.kind for entry in learned} == {kind}
+        assert tuned.metrics["left_out"] == {"of excluded raters": TRAIN, "overruled by a lead": 4}
+        assert reward.metrics["left_out"] == {"of excluded raters": 2 * TRAIN, "overruled by a lead": 8}
+    told = [text for text in listener.heard if text.startswith("judgments ")]
+    assert told == [
+        f"judgments of excluded raters, which are kept and not learned from: {TRAIN}",
+        "judgments overruled by a lead, which are kept and not learned from: 4",
+        f"judgments of excluded raters, which are kept and not learned from: {2 * TRAIN}",
+        "judgments overruled by a lead, which are kept and not learned from: 8",
+    ]
+    assert listener.alarms == []
 
 
 def test_only_the_projects_own_prompts_are_rolled_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

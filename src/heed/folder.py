@@ -86,7 +86,9 @@ def check_new_folder(folder: str | Path) -> Path:
     return place
 
 
-def make_project_folder(folder: str | Path, settings: ProjectSettings, fill: Callable[[Path], None]) -> Path:
+def make_project_folder(
+    folder: str | Path, settings: ProjectSettings, fill: Callable[[Path], None], private: bool = False
+) -> Path:
     """Make ``folder`` a project; see :meth:`heed.project.Project.create`.
 
     Raises:
@@ -95,7 +97,7 @@ def make_project_folder(folder: str | Path, settings: ProjectSettings, fill: Cal
     place = check_new_folder(folder)
     making = FileLock(place / _MAKING, f"folder {place}", "Wait until it has made the project.")
     with file_errors(f"folder {place}"):
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
         making.acquire()
         try:
             check_new_folder(place)  # once more: who held the lock a moment ago may have made it a project

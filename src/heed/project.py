@@ -64,7 +64,11 @@ class Project:
 
     @classmethod
     def create(
-        cls, folder: str | Path, settings: ProjectSettings, fill: Callable[[Path], None] = lambda folder: None
+        cls,
+        folder: str | Path,
+        settings: ProjectSettings,
+        fill: Callable[[Path], None] = lambda folder: None,
+        private: bool = False,
     ) -> Project:
         """Make a project in a new or an empty folder, or in one where a process was killed while it made one.
 
@@ -76,12 +80,13 @@ class Project:
             settings: what heed.yaml is to say.
             fill: writes the project's other files into the folder that it is given, each whole or not at all (see
                 :mod:`heed.files`).
+            private: close a folder that is new to other users of the machine; one that is there keeps its mode.
 
         Raises:
             ProjectError: the folder is a project, holds something else, cannot be written, or another process is making
                 a project there.
         """
-        return cls(make_project_folder(folder, settings, fill))
+        return cls(make_project_folder(folder, settings, fill, private))
 
     @classmethod
     def open(cls, folder: str | Path = ".") -> Project:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from heed.errors import ProjectError
+from heed.feedback.adjudication import overruled_judgments
 from heed.feedback.kinds import AnyFeedback, Comparison, Demonstration, PromptContent
-from heed.feedback.store import CompletionRecord, PromptRecord, Store
+from heed.feedback.store import CompletionRecord, PromptRecord, Store, StoredFeedback
 from heed.people.exclusions import excluded
 from heed.project import Project
 from heed.raters.simulated import simulated_raters, utility_by_name
@@ -19,6 +20,7 @@ from heed.train.progress import Watcher
 
 HELD_OUT = "about test prompts"
 EXCLUDED = "of excluded raters"
+OVERRULED = "overruled by a lead"
 # Judgments of simulated raters go into the store in transactions of this many.
 _PIECE = 250
 
@@ -115,52 +117,54 @@ def simulate(project: Project, items: Sequence[Item], run: Run, watcher: Watcher
 
 
 def comparisons_in(store: Store) -> tuple[list[ComparisonRow], list[str], dict[str, int]]:
-    """All comparisons in a store that may be learned from, the ids of the judgments they come from, and what was of no
-    use, by kind. What is about a test prompt is held out, and what an excluded rater said left out, whatever its kind."""
-    stored = store.feedback()
-    left_out = _excluded_in(store)
+    """All comparisons in a store that may be learned from, the ids of the judgments they come from, and how many judgments
+    are of no use: by reason where they are left out (see :func:`_chosen`), by kind where they compare nothing."""
+    kept, prompts, unused = _chosen(store)
     completions = {
-        c.id: c.text for c in store.completions(ids=unique(i for s in stored for i in s.feedback.completion_ids))
+        c.id: c.text for c in store.completions(ids=unique(i for s in kept for i in s.feedback.completion_ids))
     }
-    known = store.prompts(ids=unique(s.feedback.prompt_id for s in stored))
-    prompts = {p.id: p.content for p in known}
-    held_out = {p.id for p in known if p.split == "test"}
     rows: list[ComparisonRow] = []
     ids: list[str] = []
-    unused: dict[str, int] = {}
-    for entry in stored:
-        if entry.feedback.prompt_id in held_out:
-            unused[HELD_OUT] = unused.get(HELD_OUT, 0) + 1
-            continue
-        if entry.feedback.rater in left_out:
-            unused[EXCLUDED] = unused.get(EXCLUDED, 0) + 1
-            continue
+    for entry in kept:
         texts = [completions[i] for i in entry.feedback.completion_ids]
         found = comparisons_of(entry.feedback, prompts[entry.feedback.prompt_id], texts)
         rows += found
         if found:
             ids.append(entry.id)
         elif entry.feedback.kind != "demonstration":
-            unused[entry.feedback.kind] = unused.get(entry.feedback.kind, 0) + 1
-    return rows, ids, unused
+            unused[entry.feedback.kind] += 1
+    return rows, ids, dict(unused)
 
 
 def demonstrations_in(store: Store) -> tuple[list[tuple[PromptContent, str]], list[str], dict[str, int]]:
     """All demonstrations in a store that may be learned from, as (prompt, answer), the ids of the judgments they come from,
-    and how many are of no use, by reason: those about test prompts are held out, those of excluded raters left out."""
-    stored = [s for s in store.feedback(kinds=["demonstration"]) if isinstance(s.feedback, Demonstration)]
-    prompts = {p.id: p for p in store.prompts(ids=unique(s.feedback.prompt_id for s in stored))}
-    left_out = _excluded_in(store)
-    allowed = [s for s in stored if prompts[s.feedback.prompt_id].split != "test"]
-    kept = [s for s in allowed if s.feedback.rater not in left_out]
-    rows = [(prompts[s.feedback.prompt_id].content, s.feedback.text) for s in kept]  # type: ignore[union-attr]
-    unused = {HELD_OUT: len(stored) - len(allowed), EXCLUDED: len(allowed) - len(kept)}
-    return rows, [s.id for s in kept], unused
+    and how many are left out, by reason (see :func:`_chosen`)."""
+    kept, prompts, unused = _chosen(store, ["demonstration"])
+    rows = [(prompts[s.feedback.prompt_id], s.feedback.text) for s in kept if isinstance(s.feedback, Demonstration)]
+    return rows, [s.id for s in kept], dict(unused)
 
 
-def _excluded_in(store: Store) -> set[str]:
+def _chosen(
+    store: Store, kinds: Sequence[str] | None = None
+) -> tuple[list[StoredFeedback], dict[str, PromptContent], Counter[str]]:
+    """What may be learned from, the prompts it is about, and how many judgments are left out, each by the first reason that
+    holds: it is about a test prompt, of an excluded rater, or overruled by a lead who decided on the item."""
     with store.reading() as connection:
-        return excluded(connection)
+        left_out, overruled = excluded(connection), overruled_judgments(connection)
+    stored = store.feedback(kinds)
+    prompts = {p.id: p for p in store.prompts(ids=unique(s.feedback.prompt_id for s in stored))}
+    kept: list[StoredFeedback] = []
+    unused: Counter[str] = Counter()
+    for entry in stored:
+        if prompts[entry.feedback.prompt_id].split == "test":
+            unused[HELD_OUT] += 1
+        elif entry.feedback.rater in left_out:
+            unused[EXCLUDED] += 1
+        elif entry.id in overruled:
+            unused[OVERRULED] += 1
+        else:
+            kept.append(entry)
+    return kept, {p.id: p.content for p in prompts.values()}, unused
 
 
 def unjudged(store: Store, items: Sequence[Item]) -> int:

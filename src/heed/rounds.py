@@ -16,6 +16,7 @@ from heed.preflight import base_identity
 from heed.questions import (
     EXCLUDED,
     HELD_OUT,
+    OVERRULED,
     Item,
     choices_of_people,
     comparisons_in,
@@ -81,9 +82,9 @@ class Rounds(Sources):
         with run:
             yield run
 
-    def _keep(self, run: Run, done: StageResult) -> None:
-        """Finish a training run with the model it made."""
-        metrics = {**done.metrics, "verdict": done.verdict}
+    def _keep(self, run: Run, done: StageResult, **more: Any) -> None:
+        """Finish a training run with the model it made; ``more`` goes into its record."""
+        metrics = {**done.metrics, **more, "verdict": done.verdict}
         run.finish(metrics, Cost(0, done.tokens, done.seconds), {"model": done.folder})
         self.watcher.say(done.verdict)
 
@@ -97,7 +98,7 @@ class Rounds(Sources):
         from heed.stages.supervised import train_sft
 
         rows, given, unused = demonstrations_in(self.project.store)
-        self._tell_left_out(unused)
+        left_out = self._tell_left_out(unused)
         if self.settings.demonstrations:
             path = self.project.folder / self.settings.demonstrations
             found, broken = read_demonstrations(path)
@@ -118,7 +119,7 @@ class Rounds(Sources):
                     self._device(),
                     self.watcher,
                 )
-                self._keep(run, done)
+                self._keep(run, done, left_out=left_out)
         return self._record(run)
 
     def sample(self, round_: int = 0) -> RunRecord:
@@ -227,7 +228,7 @@ class Rounds(Sources):
         from heed.stages.reward import train_reward
 
         rows, ids, unused = comparisons_in(self.project.store)
-        self._tell_left_out(unused)
+        left_out = self._tell_left_out(unused)
         if not rows:
             raise DataError(
                 "no comparison to learn from", "the project has none.", "Run 'heed ask' or 'heed feedback import FILE'."
@@ -248,15 +249,18 @@ class Rounds(Sources):
                     device=self._device(),
                     watcher=self.watcher,
                 )
-                self._keep(run, done)
+                self._keep(run, done, left_out=left_out)
         return self._record(run)
 
-    def _tell_left_out(self, unused: dict[str, int]) -> None:
-        """Tell how many judgments are kept and not learned from, and take those out of ``unused``."""
-        if count := unused.pop(HELD_OUT, 0):
+    def _tell_left_out(self, unused: dict[str, int]) -> dict[str, int]:
+        """Tell how many judgments are kept and not learned from; takes them out of ``unused`` and returns them."""
+        left_out = {why: unused.pop(why) for why in (HELD_OUT, EXCLUDED, OVERRULED) if why in unused}
+        if count := left_out.get(HELD_OUT):
             self.watcher.alarm(f"{count} judgments are about test prompts: they are kept, and not learned from")
-        if count := unused.pop(EXCLUDED, 0):
-            self.watcher.alarm(f"{count} judgments are of excluded raters: they are kept, and not learned from")
+        for why in (EXCLUDED, OVERRULED):
+            if count := left_out.get(why):
+                self.watcher.say(f"judgments {why}, which are kept and not learned from: {count:,}")
+        return left_out
 
     def train_policy(self, round_: int = 0) -> RunRecord:
         """Optimise the reference policy against the newest reward model.

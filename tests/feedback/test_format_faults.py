@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from heed.errors import DataError
 from heed.feedback.formats import MAX_ROW_BYTES, BrokenRow, Row, detect_format, read_rows, write_rows
+from heed.feedback.formats.lines import read_lines
+from heed.feedback.item_files import read_items
 
 VOTE: dict[str, Any] = {"kind": "comparison", "rater": "r", "prompt": "p", "completions": ["x", "y"], "choice": "a"}
 RATING: dict[str, Any] = {
@@ -255,6 +257,74 @@ def test_a_table_without_usable_header_is_an_error(tmp_path: Path, header: bytes
     (tmp_path / "x.csv").write_bytes(header)
     with pytest.raises(DataError, match=message):
         read_rows(tmp_path / "x.csv", "csv")
+
+
+@pytest.mark.parametrize("read", [read_rows, read_items])
+@pytest.mark.parametrize("format", ["auto", "csv"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("prompt,a\r\nx,y\r\n".encode("utf-16"), "it is UTF-16"),
+        ('{"prompt": "x"}\n'.encode("utf-16-be"), "bytes that are zero"),
+        (bytes(100), "bytes that are zero"),
+        (bytes(3 * MAX_ROW_BYTES), "bytes that are zero"),
+        ("prompt,caf\u00e9\r\nx,y\r\n".encode("latin-1"), "none of UTF-8"),
+    ],
+    ids=["utf-16", "utf-16 without its mark", "zeros", "many zeros", "latin-1"],
+)
+def test_a_file_that_is_not_utf_8_text_is_said_to_be_none(
+    tmp_path: Path, read: Any, format: Any, content: bytes, why: str
+) -> None:
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(DataError, match=why) as caught:
+        read(tmp_path / "x.csv", format)
+    assert caught.value.what == "x.csv is not UTF-8 text"
+    assert "UTF-8" in caught.value.fix
+
+
+def test_a_picture_is_no_table_of_items(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    with pytest.raises(DataError, match="none of UTF-8"):
+        read_items(tmp_path / "x.png")
+
+
+def test_a_number_that_is_too_long_is_told_in_words_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"prompt": "p", "priority": ' + "1" * 6000 + "}\n")
+    (row,) = read_items(tmp_path / "x.jsonl")
+    assert isinstance(row, BrokenRow)
+    assert row.reason == "not usable JSON: a number in it is too long"
+
+
+ROW_OF_JSON = b'{"kind": "x"}\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        (b"\n" * (2 << 20), "line 262146 of x.gz: more than 262,144 bytes of blank lines"),
+        (b" " * 300_000, "line 2 of x.gz: more than 262,144 bytes of blank lines"),
+        (b"x" * (257 << 20), "line 2 of x.gz: it goes on for more than 268,435,456 bytes"),
+    ],
+    ids=["line ends", "spaces", "one line"],
+)
+def test_a_small_file_that_unpacks_to_nothing_but_more_of_it_ends_in_an_error(
+    tmp_path: Path, more: bytes, error: str
+) -> None:
+    (tmp_path / "x.gz").write_bytes(gzip.compress(ROW_OF_JSON + more, 1))
+    lines = read_lines(tmp_path / "x.gz")
+    assert next(lines).data == ROW_OF_JSON
+    with pytest.raises(DataError, match=error):
+        list(lines)
+
+
+@pytest.mark.parametrize(
+    "packed", [gzip.compress(b"") * 250_000, b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * (5 << 20)], ids=["members", "name"]
+)
+def test_a_gzip_file_that_is_large_and_holds_nothing_is_damaged(tmp_path: Path, packed: bytes) -> None:
+    (tmp_path / "x.gz").write_bytes(gzip.compress(ROW_OF_JSON) + packed + gzip.compress(ROW_OF_JSON))
+    first, second = read_lines(tmp_path / "x.gz")
+    assert first.data == ROW_OF_JSON
+    assert "damaged" in (second.fault or "")
 
 
 @pytest.mark.parametrize("format", ["auto", "heed", "csv"])

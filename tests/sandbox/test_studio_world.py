@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from heed.feedback.showings import Rater
 from heed.feedback.store import Store
 from heed.feedback.studio_schema import answers, flags, items
 from heed.people import accounts, audit, exclusions, guidelines
-from heed.sandbox import studio_world
+from heed.sandbox import studio_texts, studio_world
 from heed.sandbox.pictures import COLOURS, bar_chart, bouncing_ball
 from heed.sandbox.studio_raters import CHARACTERS
 from heed.web.media_formats import is_gif, is_png
@@ -61,6 +62,13 @@ def test_every_kind_of_feedback_is_asked_for_and_given(world: Connection) -> Non
         "qualification",
     }
     assert rows(world, select(flags.c.id))
+
+
+def test_explanations_name_what_a_text_says_and_no_place() -> None:
+    shown = (*studio_texts.GOLD_PAIRS, *studio_texts.TRAINING_PAIRS, *studio_texts.TEST_PAIRS)
+    assert all(one.explanation for one in shown)
+    places = re.compile(r"\b(first|second|left|right|former|latter|(?<!^)[AB])\b")
+    assert [one.explanation for one in shown if places.search(one.explanation)] == []
 
 
 def test_answers_are_of_several_days_and_none_is_of_the_future(world: Connection) -> None:

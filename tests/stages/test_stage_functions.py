@@ -128,6 +128,33 @@ def test_the_reward_model_is_measured_on_prompts_it_never_saw(model: Path, tmp_p
     assert f"Right on {100 * right['estimate']:.1f} % of {right['n']}" in done.verdict
 
 
+def adds_up(metrics: dict[str, Any], given: int) -> bool:
+    """Whether the parts of the comparisons are all that were given."""
+    parts = ("trained_on", "validation", "held_out", "on_test_prompts", "too_long")
+    return metrics["comparisons"] == given == sum(metrics[part] for part in parts)
+
+
+def test_what_became_of_every_comparison_is_said(model: Path, tmp_path: Path) -> None:
+    rows = compared(144)
+    held = [row for row in rows if share_of(row.prompt, "test") < QUICK.test_fraction]
+    kept = [row for row in rows if row not in held and share_of(row.prompt, "validation") < QUICK.validation_fraction]
+    done = train_reward(model, rows, tmp_path / "out", QUICK)
+    assert done.verdict.startswith(
+        f"Learned from {144 - len(held) - len(kept)} of 144 comparisons "
+        f"({len(kept)} kept to tell when to stop; {len(held)} held out to measure on). "
+    )
+    ties = sum(row.outcome == TIE for row in held)
+    assert f" % of {len(held) - ties} held-out comparisons" in done.verdict
+    assert f"; beside them, ties: {ties}." in done.verdict
+    assert adds_up(done.metrics, 144)
+    test = compared(12, seed=9)
+    tested = train_reward(model, rows, tmp_path / "tested", QUICK, test=test)
+    prompts = {row.prompt for row in test}
+    about = sum(row.prompt in prompts for row in rows)
+    assert f"; {about} left out: about prompts of the test comparisons)" in tested.verdict
+    assert adds_up(tested.metrics, 156)
+
+
 def test_a_test_set_of_its_own_keeps_its_prompts_out_of_training(model: Path, tmp_path: Path) -> None:
     rows = compared(60)
     test = compared(12, seed=9)
@@ -170,6 +197,7 @@ def test_cross_fitting_measures_every_comparison_by_a_member_that_never_saw_its_
     assert (done.metrics["trained_on"], right["n"]) == (120, sum(row.outcome != TIE for row in rows))
     assert "all 120 comparisons in turn" in listener.plans["reward model"]["held out"]
     assert "had not seen its prompt" in done.verdict
+    assert done.verdict.startswith("Learned from 120 of 120 comparisons. Right on ")
     # The accuracy again, from the members as they were saved, each on its own share.
     network = RewardModel.load(tmp_path / "out")
     judged = []
@@ -238,7 +266,12 @@ def test_what_is_too_long_is_said(model: Path, tmp_path: Path) -> None:
     rows = [*compared(60), ComparisonRow("a", "b" * 5000, "c", FIRST)]
     done = train_reward(model, rows, tmp_path / "out", QUICK, watcher=listener)
     assert any("1 comparisons are left out: longer than" in text for text in listener.heard)
-    assert "were left out: too long" in done.verdict
+    assert "; 1 left out: too long for the model)" in done.verdict
+    assert adds_up(done.metrics, len(rows))
+    texts = [("a", "b"), ("a", "ca"), ("a", "b" * 5000), ("a", "b" * 6000)]
+    scaled = train_reward(model, rows, tmp_path / "scaled", QUICK, reference_texts=texts)
+    assert "too long for the model: 2." in scaled.verdict
+    assert (done.metrics["too_long"], scaled.metrics["too_long"]) == (1, 1), "a text for the scale is no comparison"
 
 
 def test_a_function_is_brought_to_the_references_scale(model: Path, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 
 import pytest
 
 from heed.errors import ConfigError, DataError, HeedError, ModelError, ProjectError
-from heed.terminal.init import init_from_files, init_sandbox
+from heed.terminal.init import init_from_files, init_sandbox, init_studio
 from heed.train.progress import Watcher
 from tiny_project import write_lines
 
@@ -68,3 +69,17 @@ def test_a_pipe_is_refused_before_it_is_emptied(prompts: Path) -> None:
     writer.start()
     assert Path("pipe").read_text()
     writer.join()
+
+
+def test_a_new_studio_is_closed_to_other_users_and_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        for place in (tmp_path / "above" / "ours", there):
+            init_studio(place)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(place.stat().st_mode) for place in (tmp_path / "above", tmp_path / "above" / "ours", there)]
+    assert modes == [0o755, 0o700, 0o755]

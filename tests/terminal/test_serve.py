@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -324,6 +325,29 @@ def test_an_import_goes_on_after_the_server_was_killed_and_no_row_is_lost_or_twi
     assert (found["report"]["added"], found["report"]["duplicates"]) == (6000, 0)
     with closing(sqlite3.connect(project / "heed.db")) as database:
         assert database.execute("SELECT count(*), count(DISTINCT prompt_id) FROM items").fetchone() == (6000, 6000)
+
+
+def test_a_small_file_that_unpacks_to_line_ends_without_end_holds_nothing_up(project: Path) -> None:
+    with Project(project) as opened:
+        token, question = opened.store.write(lead_and_question)
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/octet-stream"}
+    nothing = b"\n" * (256 << 20)
+    with serving(project) as (process, url):
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as lead:
+            query = {"kind": "items", "question_id": question}
+            refused = lead.post("/api/v1/imports", params=query, content=gzip.compress(nothing, 1))
+            assert refused.status_code == 422
+            assert "blank lines" in refused.json()["error"]["why"]
+            row = b'{"prompt": "p", "completions": ["x", "y"]}'
+            begun = lead.post("/api/v1/imports", params=query, content=gzip.compress(row + nothing, 1))
+            for _ in range(600):
+                job = lead.get(f"/api/v1/jobs/{begun.json()['id']}").json()
+                if job["state"] == "failed":
+                    break
+                time.sleep(0.1)
+        end(process)
+    assert (job["state"], job["report"]["added"]) == ("failed", 1)
+    assert "blank lines" in job["error"]
 
 
 def lead_and_question(connection: Any) -> tuple[str, str]:

@@ -23,12 +23,16 @@ _FOR_THE_TERMINAL = {
 """What they say is told by a command or is a fault of a program: nobody meets it on a page in everyday work."""
 
 _KINDS = {
+    "BrokenRow",
     "ConfigError",
     "ConflictError",
     "DataError",
+    "Error",
     "HeedError",
     "LimitError",
+    "Line",
     "MissingError",
+    "Outcome",
     "ProjectError",
     "RefusedError",
     "RowError",
@@ -37,17 +41,34 @@ _KINDS = {
     "ValueError",
 }
 _REASONS = ("fault", "missing", "left_open", "explain_validation")
-"""Ends of the names of functions that return a reason."""
+"""Ends of the names of functions that return a reason, as do those that may return a text and say that it is "why ..."."""
+_REASON_NAMES = {"fault", "reason", "why"}
+"""Names under which a reason waits until it is told."""
 
 SPELLED_OUT = {
     "the {1}": ["the guidelines", "the note"],
     "you have {1} it.": ["you have answered it.", "you have skipped it."],
+    "{1} are not written in it.": ["answers are not written in it.", "feedback are not written in it."],
     "it is {1}.": [f"it is {state}." for state in ("waiting", "running", "done", "failed", "stopped")],
     "it is {1} already.": [f"it is {state} already." for state in ("done", "failed", "stopped")],
 }
 """Sentences whose value is a word, each with all that it can be."""
 
 _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def parts() -> tuple[list[str], list[str]]:
+    """What could not be done, and why not, as the rooms of the studio put them together, values as ``{1}``, ``{2}`` ..."""
+    found: tuple[set[str], set[str]] = (set(), set())
+    kinds = {kind for kind in _KINDS if kind.endswith("Error") and kind not in ("Error", "RowError", "ValueError")}
+    for file in (file for room in ("feedback", "people", "web") for file in _files(room)):
+        if file.relative_to(SOURCE).as_posix() in _FOR_THE_TERMINAL:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _name(node.func) in kinds:
+                for part, texts in zip(node.args, found, strict=False):
+                    texts |= {one for text in _said(part, {}) for one in SPELLED_OUT.get(text, [text])}
+    return sorted(found[0]), sorted(found[1])
 
 
 def spoken() -> dict[str, set[str]]:
@@ -97,9 +118,18 @@ def _texts_of(tree: ast.Module, kinds: set[str]) -> Iterator[str]:
             if isinstance(node, ast.Call) and _name(node.func) in makers:
                 for part in node.args[:3]:
                     yield from _said(part, known)
-            elif isinstance(node, ast.Return) and node.value and scope.name.endswith(_REASONS):
+            elif isinstance(node, ast.Return) and node.value and _returns_reasons(scope):
                 found = node.value
-                yield from _said(found.args[0].elt if _is_next(found) else found, known)
+                for one in found.elts if isinstance(found, ast.Tuple) else [found]:
+                    yield from _said(one.args[0].elt if _is_next(one) else one, known)
+        for name in _REASON_NAMES & set(known):
+            yield from (text for one in known[name] for text in _said(one, known))
+
+
+def _returns_reasons(scope: _FUNCTION) -> bool:
+    about = (ast.get_docstring(scope) or "").partition("\n")[0].lower()
+    may_be_text = scope.returns is not None and "str | None" in ast.unparse(scope.returns)
+    return scope.name.endswith(_REASONS) or (may_be_text and re.search(r"\bwhy\b", about) is not None)
 
 
 def _is_next(value: ast.expr) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import schemathesis
@@ -19,6 +19,8 @@ from schemathesis.specs.openapi.checks import (
 from site_of_tests import Site, copy_project
 
 from heed.feedback import answers, asked, queue
+from heed.feedback.answer_files import AnswerFormat
+from heed.feedback.formats import FileFormat
 from heed.feedback.forms import default_form
 from heed.feedback.item_files import ItemRow
 from heed.feedback.items import add_items
@@ -26,7 +28,7 @@ from heed.feedback.showings import Rater
 from heed.people import guidelines
 from heed.project import Project
 from heed.web.exchange import jobs
-from heed.web.exchange.reference import document
+from heed.web.exchange.reference import PARAMETERS, document
 from heed.web.routes import all_routes
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -111,14 +113,33 @@ def test_the_api_answers_as_its_reference_says(path: str, method: str, api: Any,
 
 def test_every_api_route_is_in_the_reference_with_what_it_takes_and_answers(filled: Site) -> None:
     told = document()["paths"]
-    wanted = {(route.path.replace(":path", ""), route.method.lower()) for route in all_routes() if route.kind == "api"}
+    ours = [route for route in all_routes() if route.path.startswith("/api/") and route.kind in ("api", "file")]
+    wanted = {(route.path.replace(":path", ""), route.method.lower()) for route in ours}
     assert {(path, method) for path, methods in told.items() for method in methods} == wanted
-    for route in all_routes():
-        if route.kind == "api":
-            operation = told[route.path.replace(":path", "")][route.method.lower()]
-            assert operation["summary"], route
-            if route.status != 204:
-                assert operation["responses"][str(route.status)].get("content"), f"{route.key} says not what it answers"
+    for route in ours:
+        operation = told[route.path.replace(":path", "")][route.method.lower()]
+        assert operation["summary"], route
+        if route.status != 204:
+            assert operation["responses"][str(route.status)].get("content"), f"{route.key} says not what it answers"
+
+
+def test_every_parameter_of_a_query_says_what_it_means_and_no_meaning_is_left_over() -> None:
+    told = {
+        (f"{method.upper()} {path} {one['name']}", one["name"]): one.get("description")
+        for path, methods in document()["paths"].items()
+        for method, operation in methods.items()
+        for one in operation.get("parameters", ())
+        if one["in"] == "query"
+    }
+    assert [name for (name, _), meaning in told.items() if not meaning] == []
+    assert set(PARAMETERS) <= {name for names in told for name in names}
+
+
+def test_the_stream_of_an_export_is_in_the_reference_with_its_formats() -> None:
+    export = document()["paths"]["/api/v1/export"]["get"]
+    (format,) = (one["schema"] for one in export["parameters"] if one["name"] == "format")
+    assert set(format["enum"]) == {*get_args(FileFormat), *get_args(AnswerFormat)}
+    assert set(export["responses"]["200"]["content"]) == {"application/x-ndjson", "text/csv"}
 
 
 def test_the_reference_is_for_those_who_are_signed_in(filled: Site, program: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import re
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from site_of_tests import Site
@@ -13,6 +15,9 @@ from heed.feedback import answers, asked, items, queue
 from heed.feedback.forms import parse_form
 from heed.feedback.item_files import parse_item
 from heed.feedback.showings import Rater
+from heed.raters.concerns import Concern
+from heed.web.board.words import Words
+from heed.web.language import translate
 
 FORM = {
     "title": "Both",
@@ -37,7 +42,13 @@ FAULTS = [
 def item(site: Site) -> str:
     now = datetime.now(UTC)
     question = site.write(lambda c: asked.create_question(c, "Both", parse_form(FORM), "lea", now)).id
-    row = parse_item({"prompt": "![a cat](media:00.png) what is it", "completions": ["a cat", "no idea"]})
+    return answer_all(site, question, "![a cat](media:00.png) what is it")
+
+
+def answer_all(site: Site, question: str, prompt: str) -> str:
+    """An item to which everybody has said what is in ``SAID``."""
+    now = datetime.now(UTC)
+    row = parse_item({"prompt": prompt, "completions": ["a cat", "no idea"]})
     (made,) = site.write(lambda c: items.add_items(c, question, [row], now, random.Random(0))).ids
     for name, (choice, scores) in SAID.items():
         site.account(name)
@@ -133,5 +144,33 @@ def test_an_item_that_agrees_in_one_field_is_suggested_as_gold_by_that_field(sit
 def test_agreement_is_shown_by_field_on_the_pages_of_people(site: Site, item: str) -> None:
     lead = site.client("lea", "lead")
     page = lead.get("/board/people/cy").text.split('id="fields-title"')[1].split("</section>")[0]
-    assert re.findall(r"<code>([\w.]+)</code>", page) == ["better", "faults", "score.help"]
-    assert "lowest: better 0 %" in lead.get("/board/people").text  # both others say the first
+    assert re.findall(r'<td dir="auto">([^<]+)</td>', page) == ["Better?", "Faults", "Score · Help"]
+    overview = lead.get("/board").text
+    assert [f"Agreement: {label}" in overview for label in ("Better?", "Faults", "Score · Help")] == [True] * 3
+    assert "score.help" not in overview + page
+
+
+def test_the_lowest_field_is_named_with_its_question_once_enough_is_known_of_it(site: Site, item: str) -> None:
+    lead = site.client("lea", "lead")
+    assert "lowest:" not in lead.get("/board/people").text  # of one answer
+    question = site.read(lambda c: asked.questions_asked(c))[0].id
+    for number in range(4):
+        answer_all(site, question, f"another {number}")
+    page = site.client("lea").get("/board/people?done=paused").text  # counted anew
+    assert "lowest: “Better?” 0 % of 5 (Both)" in page  # both others say the first
+
+
+def test_a_warning_about_a_field_names_it_as_raters_read_it(site: Site, item: str) -> None:
+    found = site.read(lambda c: asked.questions_asked(c))
+    concern = Concern(
+        concern="agreement", value=0.1, low=0.0, high=0.2, n=30, expected=0.8, field="score.help", reason="low"
+    )
+    call: Any = SimpleNamespace(text=lambda key, **values: translate("en", key, **values))
+    say = Words(call, found)
+    assert say.concern(concern.model_copy(update={"question": found[0].id})).startswith("Both, “Score · Help”: agrees")
+    assert say.concern(concern.model_copy(update={"question": "gone"})).startswith("gone, “score.help”: agrees")
+
+
+def test_the_answers_of_a_person_are_listed_by_how_their_prompts_begin(site: Site, item: str) -> None:
+    page = site.client("lea", "lead").get("/board/people/cy").text.split('id="answers-title"')[1]
+    assert f'<a href="/board/items/{item}" dir="auto">[picture] what is it</a>' in page

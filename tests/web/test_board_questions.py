@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from board_data import Known, as_inputs, comparison_form, entries, known_site
 from site_of_tests import Site
 
 from heed.people import accounts, audit
-from heed.web.exchange import webhooks
+from heed.web.exchange import jobs, webhooks
 from heed.web.language import catalogue
 
 
@@ -48,7 +49,11 @@ def test_a_new_question_waits_until_it_is_opened_unless_it_is_said_otherwise(kno
     form = comparison_form().model_dump(mode="json")
     for number, (sent, state) in enumerate((({}, "paused"), ({"state": "open"}, "open"))):
         made = lead.post("/board/questions/new", data=as_inputs(form) | {"question_name": f"Q{number}"} | sent)
-        place = made.headers["location"].partition("?")[0]
+        place, _, done = made.headers["location"].partition("?")
+        assert done == f"done=made_{state}"
+        said = lead.get(made.headers["location"]).text
+        assert "The question was made" in said
+        assert "new version" not in said.split("<form")[0]
         assert lead.get(f"/api/v1{place}").json()["state"] == state
         assert ('name="state" value="open"' in lead.get(place).text) == (state == "paused")
     body = {"name": "By program", "form": form}
@@ -90,6 +95,32 @@ def test_every_action_that_the_code_records_has_words_in_the_log() -> None:
     said = set(re.findall(rf'"((?:{kinds})\.[a-z]+)"', code)) - set(webhooks.EVENTS)
     assert {"question.rename", "item.adjudicate", "rater.exclude"} <= said
     assert {action for action in said if f"board.action.{action}" not in catalogue("en")} == set()
+
+
+def test_actions_that_are_named_after_a_job_have_words_in_the_log() -> None:
+    source = inspect.getsource(jobs)
+    verbs = re.findall(r'audit\.record\(connection, actor, f"\{[\w.]+\}\.(\w+)"', source)
+    assert len(verbs) == source.count("audit.record(") >= 3
+    for kind in get_args(jobs.JobKind):
+        for verb in verbs:
+            assert f"board.action.{kind}.{verb}" in catalogue("en")
+
+
+def test_no_button_of_the_editor_but_saving_asks_for_what_is_still_empty(known: Known, lead: Any) -> None:
+    form = comparison_form().model_dump(mode="json")
+    data = as_inputs(form) | {"do": "add.rating"}
+    for page in (lead.get("/board/questions/new").text, lead.post("/board/questions/new", data=data).text):
+        buttons = re.findall(r'<button[^>]*name="do"[^>]*>', page)
+        assert {"up.0", "add.critique", "preview", "save"} <= set(re.findall(r'value="([^"]*)"', " ".join(buttons)))
+        assert [one for one in buttons if "formnovalidate" not in one] == [
+            '<button class="primary" name="do" value="save">'
+        ]
+
+
+def test_who_writes_an_explanation_is_told_that_sides_are_shuffled(known: Known, lead: Any) -> None:
+    for path in (f"/board/items/{known.items['item 0']}", "/board/disagreements"):
+        assert "sides are shuffled" in lead.get(path).text.split('for="decide-explanation"')[1]
+    assert "sides are shuffled" in lead.get(f"/board/items/{known.items['item 0']}").text.split('field-explanation"')[1]
 
 
 def test_the_log_says_actions_in_words_beside_their_codes(known: Known, lead: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from heed.config import ProjectSettings
+from heed.errors import DataError
 from heed.feedback import asked
 from heed.feedback.forms import default_form
+from heed.feedback.item_files import read_items
 from heed.feedback.studio_schema import items
 from heed.project import Project
 from heed.web.exchange import imports, jobs
@@ -125,6 +128,51 @@ def test_a_transaction_that_is_done_twice_adds_every_row_once(
     importing.work.submit = submit
     imports.run_import(importing.work)
     importing.check()
+
+
+def test_of_a_file_that_is_slow_to_read_nothing_is_read_while_others_wait_and_the_job_can_be_let_go_after_each_row(
+    importing: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "SECONDS_ALONE", 1000.0)
+    monkeypatch.setattr(imports, "SECONDS_READING", -1.0)
+
+    def stop(number: int) -> None:
+        if number == 2:
+            importing.work.stopping.set()
+
+    importing.before = stop
+    with pytest.raises(StoppingError):
+        imports.run_import(importing.work)
+    assert importing.done == [1, 2, 3]
+
+
+def test_a_job_that_was_stopped_lets_go_while_it_reads_what_is_in_already(
+    importing: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "_ROWS_PASSED_OVER", 100)
+    read = 0
+
+    def counted(*given: Any) -> Iterator[Any]:
+        nonlocal read
+        for row in read_items(*given):
+            read += 1
+            yield row
+
+    monkeypatch.setattr(imports, "read_items", counted)
+    importing.work.job = dataclasses.replace(importing.job(), done=1000)
+    importing.project.store.write(lambda c: jobs.stop(c, "j1", "lea", NOW))
+    with pytest.raises(jobs.JobLostError):
+        imports.run_import(importing.work)
+    assert read == 100
+
+
+def test_rows_before_a_fault_of_the_file_go_in(importing: Import) -> None:
+    path = importing.work.folder.uploaded("j1")
+    path.write_text(path.read_text() + "\n" * 300_000)
+    with pytest.raises(DataError, match="blank lines"):
+        imports.run_import(importing.work)
+    job = importing.job()
+    assert (job.done, job.report["added"], job.report["broken"]) == (ROWS, ROWS - 1, 1)
 
 
 def test_a_process_that_is_to_end_lets_go_after_the_piece_in_hand(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import LARGE, SMALL, Served, assert_accessible, overflow, person, settled
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from populated import populate
 from site_of_tests import copy_project
 
@@ -103,6 +103,27 @@ def name_of(route: object) -> str | None:
 @pytest.mark.parametrize("route", PAGES, ids=name_of)
 def test_every_page_is_right(browser: Browser, world: World, route: Route, language, theme, size) -> None:
     visit(browser, world, route, FIRST_WHO_MAY.get(route.allow, "admin"), language, theme, size)
+
+
+def test_the_rows_of_the_log_are_read_whole_on_a_narrow_screen(browser: Browser, world: World) -> None:
+    with person(browser, world.served, PEOPLE["lead"], "lead", size=(360, 740)) as lead:
+        lead.page.context.request.post(
+            world.served.url + "/board/acts/exclude",
+            form={"name": "Ann", "reason": "copies what others say, word for word, since Monday"},
+            headers={"sec-fetch-site": "same-origin"},
+        )
+        lead.goto("/board/audit?action=rater.exclude")
+        row = lead.page.locator(".rows-alone tbody tr").first
+        details = row.locator("td").last
+        expect(details).to_contain_text("word for word")
+        box, cell = row.bounding_box(), details.bounding_box()
+        assert box is not None
+        assert cell is not None
+        assert cell["x"] >= 0
+        assert cell["x"] + cell["width"] <= 360
+        assert box["height"] < 260
+        assert overflow(lead.page) == []
+        assert_accessible(lead.page)
 
 
 @pytest.mark.slow

@@ -96,6 +96,20 @@ def test_no_address_inside_is_public_by_number_or_by_name(address: str, monkeypa
         resolve("https://harmless.example/")
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST", "localhost.", "a.b.localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"],
+)
+def test_a_name_of_the_server_itself_is_refused_before_it_is_resolved_unless_heed_yaml_names_it(host: str) -> None:
+    for url in (f"http://{host}/", f"https://{host}:443/x"):
+        with pytest.raises(DataError, match="public"):
+            check_url(url)
+    name = host.lower()
+    assert check_url(f"http://{host}/", [name]).hostname == name
+    assert check_url(f"http://{host}:8080/", [f"{name}:8080"]).port == 8080
+    assert check_url("https://localhost.example/").hostname == "localhost.example"
+
+
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "2a00:1450::1"])
 def test_public_addresses_are(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))

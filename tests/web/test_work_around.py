@@ -6,7 +6,7 @@ import random
 import re
 from datetime import UTC, datetime
 
-from browser import Person, Served, assert_accessible, person
+from browser import Person, Served, assert_accessible, person, settled
 from playwright.sync_api import Browser, expect
 from sqlalchemy import select
 from work_screen import COMPARISON, ask, begin, places, prompt, sent, stored, waits_for_next
@@ -227,6 +227,23 @@ def test_the_test_before_the_work_ends_on_its_page(browser: Browser, served: Ser
         expect(ann.page).to_have_url(re.compile("/qualification/"))
         begin(ann)
         expect(ann.page.locator(".prompt .turn")).to_contain_text("Prompt ")
+
+
+def test_training_goes_on_to_its_test_without_asking_for_what_comes_after_it(browser: Browser, served: Served) -> None:
+    question = ask(served, COMPARISON, qualification={"pass_mark": 1.0})
+    add(served, question, "training", 2)
+    add(served, question, "qualification", 1)
+    with person(browser, served, "ann") as ann:
+        begin(ann)
+        for number in range(2):
+            expect(ann.page.locator(".prompt .turn")).to_contain_text(f"training {number}")
+            choose(ann, "this is right")
+            ann.press("Enter")
+            expect(ann.page.locator(".explanation")).to_be_focused()
+            ann.press("Enter")
+        expect(ann.page).to_have_url(re.compile("/qualification/"))
+        settled(ann.page)
+        assert ann.complaints == []
 
 
 def test_guidelines_come_before_the_first_item(browser: Browser, served: Served) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from browser import Served, person
 from playwright.sync_api import Browser, Route, expect
-from work_screen import COMPARISON, RATING, ask, begin, places, prompt, sent, stored, waits_for_next
+from work_screen import COMPARISON, CRITIQUE, RATING, ask, begin, places, prompt, sent, stored, waits_for_next
 
 OWN = {"kind": "demonstration", "name": "own", "label": "Own", "required": False}
 
@@ -180,3 +180,26 @@ def test_texts_that_are_to_be_read_as_written_say_nothing_of_it(browser: Browser
         begin(ann)
         expect(ann.page.locator(".completion .rendered > .plain")).to_have_count(2)
         expect(ann.page.locator(".rendered .help")).to_have_count(0)
+
+
+@pytest.mark.parametrize("reading", ["plain", "rendered"])
+def test_the_hint_says_how_parts_are_marked_by_keys_and_it_works(
+    browser: Browser, served: Served, reading: str
+) -> None:
+    ask(served, CRITIQUE, texts=("one **two** three", "four five six"), reading=reading)
+    with person(browser, served, "ann") as ann:
+        begin(ann)
+        hint = ann.page.locator(".completion .help", has_text="arrows choose a word").first
+        opener = ann.page.get_by_role("button", name="Mark parts of the text").first
+        if reading == "rendered":
+            expect(hint).to_contain_text("First press “Mark parts of the text”")
+            opener.focus()
+            ann.press("Enter")
+        else:
+            expect(hint).to_contain_text("Tab into the text")
+            expect(opener).to_have_count(0)
+            ann.page.locator(".marking").first.focus()
+        ann.press("ArrowRight", "Shift+ArrowRight", "1")
+        expect(ann.page.locator(".marking mark")).to_have_count(1)
+        ann.press("?")
+        expect(ann.page.locator("#help-keys")).to_contain_text("opened with “Mark parts of the text”")

@@ -12,9 +12,13 @@ from sqlalchemy import Connection, func, insert, select, update
 from heed.errors import MissingError
 from heed.feedback import asked, forms
 from heed.feedback.answers import checked_note, texts_of
+from heed.feedback.database import rows_among
+from heed.feedback.excluded import names_excluded
+from heed.feedback.intake import superseded
 from heed.feedback.judgments import add_judgments, in_place_of_earlier
+from heed.feedback.schema import feedback
 from heed.feedback.showings import Rater, take_turn
-from heed.feedback.studio_schema import answers, guidelines, items
+from heed.feedback.studio_schema import answer_feedback, answers, guidelines, items, one_of
 from heed.texts import shown
 
 
@@ -83,3 +87,26 @@ def _decision(connection: Connection, item_id: str, lead: str) -> Any:
     return connection.execute(
         select(answers.c.id, answers.c.answer, answers.c.note).where(*mine, ~correction.exists())
     ).first()
+
+
+def overruled_judgments(connection: Connection) -> set[str]:
+    """Ids of the judgments that a decision on their item takes the place of, in the kinds of judgment that it holds.
+
+    They are of the raters who answered the item as work, and of leads who decided on it earlier. The newest decision
+    counts; one that was taken back, or is of an excluded rater, settles nothing. What was said of the same texts
+    elsewhere, in a file, by ``heed ask`` or to another question, is not overruled.
+    """
+    said = select(answers.c.number, answers.c.item_id, feedback.c.kind, feedback.c.id)
+    said = said.join(answer_feedback, answer_feedback.c.answer_id == answers.c.id)
+    said = said.join(feedback, feedback.c.id == answer_feedback.c.feedback_id).where(~superseded())
+    decided = said.where(one_of(answers.c.purpose, "adjudication"), answers.c.rater.not_in(names_excluded()))
+    newest: dict[tuple[str, str], int] = {}
+    decisions = connection.execute(decided.order_by(answers.c.number)).all()
+    for row in decisions:
+        newest[row.item_id, row.kind] = row.number
+    overruled = {row.id for row in decisions if row.number < newest[row.item_id, row.kind]}
+    work = said.where(one_of(answers.c.purpose, "work"))
+    for row in rows_among(connection, work, answers.c.item_id, [item for item, _ in newest]):
+        if (row.item_id, row.kind) in newest:
+            overruled.add(row.id)
+    return overruled

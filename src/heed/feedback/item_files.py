@@ -77,12 +77,15 @@ class ItemRow:
     ignored: tuple[str, ...] = ()
 
 
-def read_items(path: str | Path, format: Literal["auto"] | ItemFormat = "auto") -> Iterator[ItemRow | BrokenRow]:
+def read_items(
+    path: str | Path, format: Literal["auto"] | ItemFormat = "auto", name: str = ""
+) -> Iterator[ItemRow | BrokenRow]:
     """The items of a file, one at a time, good and broken in their order.
 
     Args:
         path: the file, plain or gzip.
         format: "lines", "csv", or "auto": a first line that begins with ``{`` is one of JSON lines.
+        name: what the file was called where it came from, for the source of its items; its own name where it is "".
 
     Raises:
         DataError: at once where the file cannot be opened, is empty, or its table header is unfit; while reading where
@@ -99,12 +102,14 @@ def read_items(path: str | Path, format: Literal["auto"] | ItemFormat = "auto") 
     found = format if format != "auto" else "lines" if first.data.lstrip()[:1] in (b"{", b"") else "csv"
     if found == "csv":
         records = table.read_records(lines)
-        return _table_items(records, _read_header(path, records), path.name)
-    return _line_items(lines, path.name)
+        return _table_items(records, _read_header(path, records), name or path.name)
+    return _line_items(lines, name or path.name)
 
 
 def _read_header(path: Path, records: Iterator[tuple[int, list[str]] | BrokenRow]) -> list[str]:
     header = next(records)
+    if not isinstance(header, BrokenRow):
+        table.check_text(header[1], path.name)
     fault = header.reason if isinstance(header, BrokenRow) else table.check_header(header[1])
     if isinstance(header, BrokenRow) or fault:
         raise DataError(

@@ -44,6 +44,7 @@ class Concern(Record):
     n: int = Field(ge=0, description="answers behind it (count)")
     expected: float = Field(description="what it is compared with")
     field: str | None = Field(None, description="the field that it is about; null: the answers as a whole")
+    question: str | None = Field(None, description="id of the question whose field that is; null without a field")
     reason: str = Field(description="a sentence for people")
 
 
@@ -84,7 +85,7 @@ def _disagreements(
         expected = by_field.get((its.question, its.field))
         if expected is not None and _enough(its.agreement) and its.agreement.below(expected - _AGREEMENT_SLACK):
             concern = _concern("agreement", its.agreement, expected, f"{its.field}: {does}")
-            found.append(concern.model_copy(update={"field": its.field}))
+            found.append(concern.model_copy(update={"field": its.field, "question": its.question}))
     if not found and usual is not None and _enough(one.agreement) and one.agreement.below(usual - _AGREEMENT_SLACK):
         found.append(_concern("agreement", one.agreement, usual, does))
     return found

@@ -193,7 +193,7 @@ TRAINING_PAIRS = (
             ("Kettles and toasters are both kitchen appliances.", 0.0),
         ),
         {"better": {"choice": "a"}},
-        "The second one is true and of **no use**: it does not say what happens now.",
+        "That kettles and toasters are kitchen appliances is true and of **no use**: it does not say what happens now.",
     ),
     Shown(
         "When does my parcel come?",
@@ -202,7 +202,7 @@ TRAINING_PAIRS = (
             ("On Friday, between nine and noon.", 1.0),
         ),
         {"better": {"choice": "b"}},
-        "Both answer the question; the first gives away **another customer's name and address**.",
+        "Both answer the question; the one about Mr Novak gives away **another customer's name and address**.",
     ),
 )
 
@@ -214,7 +214,7 @@ TEST_PAIRS = (
             ("You should not forget it.", 0.0),
         ),
         {"better": {"choice": "a"}},
-        "The second blames instead of helping.",
+        "“You should not forget it” blames instead of helping.",
     ),
     Shown(
         "Can I get my money back after 40 days? Your rules say 30.",

@@ -73,6 +73,7 @@ def train_reward(
             watcher.alarm(
                 f"{pairs.too_long:,} comparisons are left out: longer than the {pairs.reader.context} tokens of the model"
             )
+        parts = _parts(len(comparisons) + len(test or []), train, validation, held_out, pairs.too_long)
         watcher.plan("reward model", _plan(network, train, held_out, left_out, settings))
         checkpoints = [output.checkpoints(f"member-{number}") for number in range(settings.members)]
         fits = fit_reward(network, train.pairs, validation.pairs, settings, seed, checkpoints, watcher, left_out)
@@ -82,10 +83,9 @@ def train_reward(
         network.calibrate_scale(texts, settings.tokens_per_microbatch)
         metrics = _assess(network, train, validation, held_out, left_out, texts[:_REFERENCES], settings)
         metrics |= {
-            "comparisons": len(comparisons) + len(test or []),
-            "trained_on": len(train.pairs),
+            **parts,
             "ties": sum(row.outcome == TIE for row in comparisons),
-            "too_long": pairs.too_long,
+            "texts_too_long": pairs.too_long - parts["too_long"],
             "best_steps": [fit.best_step for fit in fits],
             "telling_words": network.words.telling(_TELLING) if network.words is not None else [],
             "history": fits[0].history,
@@ -93,6 +93,18 @@ def train_reward(
         with output.writing():
             network.save(output.folder)
         return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
+
+
+def _parts(given: int, train: _Encoded, validation: _Encoded, held_out: _Encoded, too_long: int) -> dict[str, int]:
+    """What became of the comparisons, in parts that add up to ``comparisons`` (counts)."""
+    parts = {
+        "trained_on": len(train.pairs),
+        "validation": len(validation.pairs),
+        "held_out": len(held_out.pairs),
+        "too_long": too_long,
+    }
+    # Those about a prompt of the test comparisons that were given: learned from, they would spoil the test.
+    return {"comparisons": given, **parts, "on_test_prompts": given - sum(parts.values())}
 
 
 def _folds(rows: Sequence[ComparisonRow], members: int) -> list[int]:
@@ -309,19 +321,38 @@ def _measure(network: RewardModel, tuning: _Judged, held_out: _Judged) -> dict[s
 
 def _verdict(metrics: dict[str, Any]) -> str:
     right = metrics["accuracy"]["clustered"]
-    trained = f"Learned from {metrics['trained_on']} comparisons."
-    if metrics["too_long"]:
-        trained += f" {metrics['too_long']} texts or comparisons were left out: too long for the model."
+    trained = _account(metrics)
     if right["estimate"] is None:
         return f"{trained} Held-out accuracy is undefined: {right['reason']}"
     text = (
         f"{trained} Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons "
-        f"({100 * right['low']:.1f} to {100 * right['high']:.1f} %)."
+        f"({100 * right['low']:.1f} to {100 * right['high']:.1f} %)"
     )
+    ties = metrics["accuracy"]["ties"]
+    text += f"; beside them, ties: {ties}." if ties else "."
     if metrics["cross_fit"]:
         text += " Each was judged by the member that had not seen its prompt."
     if right["low"] <= 0.5:
         text += " That is not surely better than a coin: collect more comparisons before you optimise against it."
+    return text
+
+
+def _account(metrics: dict[str, Any]) -> str:
+    """What became of every comparison."""
+    told = [
+        f"{metrics[part]} {what}"
+        for part, what in (
+            ("validation", "kept to tell when to stop"),
+            ("held_out", "held out to measure on"),
+            ("on_test_prompts", "left out: about prompts of the test comparisons"),
+            ("too_long", "left out: too long for the model"),
+        )
+        if metrics[part]
+    ]
+    text = f"Learned from {metrics['trained_on']} of {metrics['comparisons']} comparisons"
+    text += f" ({'; '.join(told)})." if told else "."
+    if metrics["texts_too_long"]:
+        text += f" Texts for the scale that were left out, too long for the model: {metrics['texts_too_long']}."
     return text
 
 

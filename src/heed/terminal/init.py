@@ -63,6 +63,8 @@ def init_from_files(folder: Path, model: str, prompts: Path, demonstrations: Pat
 def init_studio(folder: Path) -> list[str]:
     """Make a project to collect feedback in, before there is a model or a prompt.
 
+    A folder that is new is closed to other users of the machine: what raters say and who they are will lie in it.
+
     Returns:
         Lines about what is in it.
 
@@ -72,7 +74,7 @@ def init_studio(folder: Path) -> list[str]:
     from heed.project import Project
 
     values = {"name": folder.resolve().name, "model": NO_MODEL, "prompts": PROMPTS}
-    Project.create(folder, parse_settings(ProjectSettings, values, "heed init")).close()
+    Project.create(folder, parse_settings(ProjectSettings, values, "heed init"), private=True).close()
     return ["a studio to collect feedback in; no model has been chosen yet"]
 
 

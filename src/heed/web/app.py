@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -77,10 +78,9 @@ def documented_app() -> FastAPI:
     """
     app = FastAPI(title="heed", version="1")
     for route in all_routes():
-        if route.kind == "api":
-            _add(
-                app, route, ServeSettings(), {route.status: {"model": route.model}} if route.model is not None else None
-            )
+        if route.path.startswith("/api/") and route.kind in ("api", "file"):
+            told: dict[int | str, dict[str, Any]] = {route.status: {"model": route.model}} if route.model else {}
+            _add(app, replace(route, kind="api"), ServeSettings(), told)  # without the HEAD that files have beside GET
     return app
 
 

@@ -55,6 +55,7 @@ _BODIES_OF_API = (
     "application/x-ndjson",
     "text/csv",
 )
+_UPLOADS = "/api/v1/imports"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -137,7 +138,11 @@ class Gate:
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if (length != "0" or "transfer-encoding" in headers) and kind not in _BODIES_OF_API:
                 return DataError(
-                    f"Content-Type '{kind[:60]}'", "the API does not read it.", "Send JSON as application/json."
+                    f"Content-Type '{kind[:60]}'",
+                    "the API does not read it.",
+                    "Send the file as application/octet-stream or text/csv, with its name as ?name=."
+                    if scope["path"] == _UPLOADS
+                    else "Send JSON as application/json.",
                 )
         if _is_cross_site(headers, host):
             return RefusedError(

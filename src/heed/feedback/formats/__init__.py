@@ -80,7 +80,7 @@ def _beginning(lines: Iterator[Line], looked_at: list[Line]) -> Iterator[Line]:
     for line in islice(lines, _LINES_LOOKED_AT):
         looked_at.append(line)
         yield line
-        size += len(line.data)
+        size += _BYTES_LOOKED_AT // 2 if line.fault else len(line.data)  # what was passed over may have been long
         if size > _BYTES_LOOKED_AT:
             return
 
@@ -147,7 +147,7 @@ def _is_table_header(line: Line) -> bool:
 
 
 def read_rows(
-    path: str | Path, format: Literal["auto"] | FileFormat = "auto", rater: str = "import"
+    path: str | Path, format: Literal["auto"] | FileFormat = "auto", rater: str = "import", name: str = ""
 ) -> Iterator[Row | BrokenRow]:
     """The rows of a file, one at a time, good and broken in their order. The file is read once, so a pipe serves as well.
 
@@ -155,6 +155,7 @@ def read_rows(
         path: the file, plain or gzip.
         format: how to read it; ``auto`` goes by its first good row.
         rater: who judged, where a row does not say.
+        name: what the file was called where it came from, for the source of its rows; its own name where it is "".
 
     Raises:
         DataError: at once where the file cannot be opened, its format is unknown or its table header is unfit; while
@@ -177,8 +178,8 @@ def read_rows(
     lines = chain(looked_at, lines)
     if found == "csv":
         records = table.read_records(lines)
-        return _table_rows(path, records, _read_header(path, records), rater)
-    return _line_rows(path, lines, _PARSERS[found], rater)
+        return _table_rows(name or path.name, records, _read_header(path, records), rater)
+    return _line_rows(name or path.name, lines, _PARSERS[found], rater)
 
 
 def _read_header(path: Path, records: Iterator[tuple[int, list[str]] | BrokenRow]) -> list[str]:
@@ -186,6 +187,7 @@ def _read_header(path: Path, records: Iterator[tuple[int, list[str]] | BrokenRow
         if isinstance(item, BrokenRow):
             fault: str | None = item.reason
         else:
+            table.check_text(item[1], path.name)
             fault = table.check_header(item[1])
             if fault is None:
                 return item[1]
@@ -194,7 +196,7 @@ def _read_header(path: Path, records: Iterator[tuple[int, list[str]] | BrokenRow
 
 
 def _line_rows(
-    path: Path, lines: Iterator[Line], parse: Callable[[dict[str, Any]], Parsed], rater: str
+    name: str, lines: Iterator[Line], parse: Callable[[dict[str, Any]], Parsed], rater: str
 ) -> Iterator[Row | BrokenRow]:
     def parse_line(data: bytes) -> Parsed:
         return parse(load_object(data))
@@ -203,22 +205,22 @@ def _line_rows(
         if line.fault:
             yield BrokenRow(line.number, line.fault)
         elif line.data.strip():
-            yield _row(partial(parse_line, line.data), line.number, rater, path)
+            yield _row(partial(parse_line, line.data), line.number, rater, name)
 
 
 def _table_rows(
-    path: Path, records: Iterator[tuple[int, list[str]] | BrokenRow], columns: list[str], rater: str
+    name: str, records: Iterator[tuple[int, list[str]] | BrokenRow], columns: list[str], rater: str
 ) -> Iterator[Row | BrokenRow]:
     for item in records:
         if isinstance(item, BrokenRow):
             yield item
         else:
             number, cells = item
-            yield _row(partial(table.parse, columns, cells), number, rater, path)
+            yield _row(partial(table.parse, columns, cells), number, rater, name)
 
 
-def _row(parse: Callable[[], Parsed], number: int, rater: str, path: Path) -> Row | BrokenRow:
-    name = path.name.encode("utf-8", errors="replace").decode()  # a file name may be bytes that are no text
+def _row(parse: Callable[[], Parsed], number: int, rater: str, name: str) -> Row | BrokenRow:
+    name = name.encode("utf-8", errors="replace").decode()  # a file name may be bytes that are no text
     try:
         return build_row(parse(), number, rater, f"{name}:{number}")
     except RowError as error:

@@ -44,7 +44,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from heed.feedback.formats.lines import MAX_ROW_BYTES, Line, load_object
+from heed.feedback.formats.lines import MAX_ROW_BYTES, Line, load_object, not_text
 from heed.feedback.formats.rows import (
     BrokenRow,
     Parsed,
@@ -173,9 +173,24 @@ def named_cells(columns: list[str], cells: list[str]) -> dict[str, str]:
         raise RowError(f"{len(cells)} cells under {len(columns)} columns")
     given = {name: as_written(cell) for name, cell in zip(columns, cells, strict=True) if cell}
     for name, cell in given.items():
-        if any("\udc80" <= char <= "\udcff" for char in cell):
+        if _not_utf_8(cell):
             raise RowError(f"{name} is not UTF-8")
     return given
+
+
+def check_text(columns: list[str], file: str) -> None:
+    """See that the header of a file is text at all.
+
+    Raises:
+        DataError: it is not.
+    """
+    if any(_not_utf_8(name) for name in columns):
+        raise not_text(file, "its first line holds bytes that are none of UTF-8.")
+
+
+def _not_utf_8(cell: str) -> bool:
+    """Whether a cell holds bytes that are no UTF-8, as :func:`read_records` marks them."""
+    return any("\udc80" <= char <= "\udcff" for char in cell)
 
 
 def _under_our_names(given: dict[str, str]) -> dict[str, str]:

@@ -71,6 +71,8 @@ Done = Annotated[
         "gold",
         "retired",
         "saved",
+        "made_paused",
+        "made_open",
         "renamed",
         "state",
         "resolved",
@@ -103,7 +105,7 @@ async def frame_values(call: Call, here: str) -> dict[str, Any]:
 
 async def board_page(call: Call, template: str, here: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page of the board from ``template``; ``here`` is its place in the navigation."""
-    return call.page(f"board/{template}.html", status, **await frame_values(call, here), **values)
+    return call.page(f"board/{template}.html", status, **{**await frame_values(call, here), **values})
 
 
 def checked(model: type[Model], values: dict[str, Any]) -> Model:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 
 from heed.errors import SignInError
+from heed.feedback import asked
 from heed.statistics import Record
 from heed.web.board import charts
 from heed.web.board.common import board_page, numbers
@@ -36,7 +37,8 @@ class OverviewWithDays(Record):
 async def board(call: Called) -> HTMLResponse:
     """The first page."""
     counted = await numbers(call)
-    return await board_page(call, "overview", "overview", counted=counted, graphs=_graphs(Words(call), counted))
+    say = Words(call, await call.read(asked.questions_asked))
+    return await board_page(call, "overview", "overview", counted=counted, graphs=_graphs(say, counted), say=say)
 
 
 async def overview(call: Called) -> JSONResponse:
@@ -88,12 +90,13 @@ def _graphs(say: Words, counted: Numbers) -> list[tuple[str, Markup]]:
     told = say.text("chart.answers_told", total=say.number(sum(counts)), most=say.number(max(counts)))
     title = say.text("chart.answers")
     found = [(title, charts.bars("answers-by-day", title, days, counts, told))]
-    names = {question.id: question.name for question in counted.overview.questions}
     for place, one in enumerate(counted.overview.agreement):
         values = [_alpha_on(day, one.question, one.field) for day in counted.days]
         if sum(value is not None for value in values) < 2:
             continue
-        title = say.text("chart.agreement", question=names.get(one.question, one.question), field=one.field)
+        title = say.text(
+            "chart.agreement", question=say.question(one.question), field=say.field(one.question, one.field)
+        )
         told = charts.told_days(days, values, lambda day, value: f"{day}: {value:.2f}")
         found.append((title, charts.curve(f"agreement-{place}", title, days, values, told)))
     return found

@@ -157,6 +157,7 @@ async def people_page(
         sort=sort,
         order=order,
         sorts=SORTS,
+        say=Words(call, await call.read(asked.questions_asked)),
         done=done,
     )
 
@@ -186,9 +187,9 @@ async def person(call: Called, name: str) -> JSONResponse:
 async def person_page(call: Called, name: str, before: Before = None, done: Done = None) -> HTMLResponse:
     """One person in detail."""
     found, account, counted = await _named(call, name, fresh=done is not None)
-    rows, decisions, forms = await call.read(lambda connection: _did(connection, name, before))
+    did = await call.read(lambda connection: _did(connection, name, before))
     tests = await call.read(lambda connection: _tests(connection, name))
-    say = Words(call)
+    say = Words(call, await call.read(asked.questions_asked))
     return await board_page(
         call,
         "person",
@@ -197,22 +198,37 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
         its_account=account,
         manageable=account is not None and account.state != "closed" and may_manage(call.account, account.role),
         roles=accounts.ROLES,
-        history=decisions,
+        history=did.decisions,
         tests=tests,
-        rows=rows,
-        forms=forms,
-        older=rows[-1][0] if len(rows) == ANSWERS_ON_A_PAGE else None,
+        rows=did.rows,
+        snippets=did.snippets,
+        forms=did.forms,
+        older=did.rows[-1][0] if len(did.rows) == ANSWERS_ON_A_PAGE else None,
         before=before,
-        names={one.id: one.name for one in counted.overview.questions},
+        say=say,
         graph=_by_day(say, counted, name, call.now),
         done=done,
     )
 
 
-def _did(
-    connection: Connection, name: str, before: int | None
-) -> tuple[list[tuple[int, str, explorer.AnswerShown]], list[Exclusion], dict[str, Any]]:
-    """A page of somebody's answers, the decisions on them, and the forms that were answered, by answer."""
+@dataclass(frozen=True)
+class _Did:
+    """A page of somebody's answers.
+
+    Attributes:
+        rows: (number, item, answer).
+        snippets: how the prompt of each item begins.
+        decisions: on training, about the person.
+        forms: what was answered, by answer.
+    """
+
+    rows: list[tuple[int, str, explorer.AnswerShown]]
+    snippets: dict[str, str]
+    decisions: list[Exclusion]
+    forms: dict[str, Any]
+
+
+def _did(connection: Connection, name: str, before: int | None) -> _Did:
     rows = explorer.answers_by(connection, name, before, ANSWERS_ON_A_PAGE)
     found = explorer.summaries(connection, [item for _, item, _ in rows])
     questions = {summary.id: summary.question_id for summary in found}
@@ -221,7 +237,8 @@ def _did(
         for _, item, answer in rows
         if item in questions
     }
-    return rows, exclusions.history(connection, name), forms
+    snippets = {summary.id: summary.snippet for summary in found}
+    return _Did(rows, snippets, exclusions.history(connection, name), forms)
 
 
 def _tests(connection: Connection, name: str) -> list[tuple[Question, Standing]]:

@@ -247,11 +247,12 @@ async def edit(call: Called, question_id: ItemId) -> Response:
         try:
             if found is None:
                 made = await call.write(lambda connection: _create(call, connection, name, definition, state))
+                done = f"made_{made.state}"
             else:
                 made = await call.write(
                     lambda connection: _save(call, connection, question_id, definition, note, version, name)
                 )
-            done = "renamed" if found and made.version == version and name != found.name else "saved"
+                done = "renamed" if made.version == version and name != found.name else "saved"
             return call.redirect(f"/board/questions/{made.id}?done={done}")
         except (DataError, ConflictError) as error:
             return await _editor(call, found, definition, name, note, version, error=error, state=state)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from heed.feedback.asked import Question
 from heed.feedback.forms import Form
 from heed.raters.agreement import Measured
 from heed.raters.concerns import Concern
@@ -26,11 +27,18 @@ _MEDIA = re.compile(r"!\[[^\]]*\]\(media:[^)\s]*\)?")
 """Also one whose end was cut off."""
 
 
+FEWEST_TO_COMPARE = 5
+"""Answers to a field (count): with fewer it is not singled out as the one in which somebody agrees least."""
+
+
 class Words:
     """Says figures. Templates have it as ``say``."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, asked: Sequence[Question] = ()) -> None:
+        """``asked``: questions whose names, and whose fields' labels, can be said; of others it says ids and names."""
         self._call = call
+        self._questions = {one.id: one.name for one in asked}
+        self._labels = {(one.id, name): label for one in asked for name, label in _labels(one.form)}
 
     def text(self, key: str, **values: Any) -> str:
         """A text of the board."""
@@ -118,7 +126,18 @@ class Words:
             if warning.low is not None and warning.high is not None:
                 values |= {"low": self.percent(warning.low), "high": self.percent(warning.high)}
         told = self.text(f"concern.{warning.concern}", n=self.number(warning.n), **values)
-        return told if warning.field is None else self.text("concern_in", field=warning.field, told=told)
+        if warning.field is None or warning.question is None:
+            return told
+        field = self.field(warning.question, warning.field)
+        return self.text("concern_in", question=self.question(warning.question), field=field, told=told)
+
+    def question(self, question_id: str) -> str:
+        """What a question is called."""
+        return self._questions.get(question_id, question_id)
+
+    def field(self, question_id: str, name: str) -> str:
+        """What raters read above a field, or above a scale of it; its name where the question no longer has it."""
+        return self._labels.get((question_id, name), name)
 
     def whisker(self, found: Measured, name: str, warned: bool = False) -> Markup:
         """A share as a mark with its interval; the words beside it say the same."""
@@ -128,8 +147,8 @@ class Words:
 
     @staticmethod
     def lowest(found: RaterStatistics) -> FieldAgreement | None:
-        """The field in which somebody agrees least, where there are several."""
-        known = [one for one in found.by_field if one.agreement.estimate is not None]
+        """The field in which somebody agrees least, where there are several that are known well enough to compare."""
+        known = [one for one in found.by_field if one.agreement.n >= FEWEST_TO_COMPARE]
         return min(known, key=lambda one: one.agreement.estimate or 0.0) if len(known) > 1 else None
 
     def snippet(self, text: str) -> str:
@@ -198,3 +217,12 @@ class Words:
             return self.text(f"answer.{choice}")
         winner = self.text("answer.wins", letter=choice.upper())
         return f"{winner}, {self.text(f'answer.strength_{strength}')}" if strength else winner
+
+
+def _labels(form: Form) -> Iterator[tuple[str, str]]:
+    """What raters read above each field and each scale, by the name under which agreement is counted."""
+    for field in form.fields:
+        yield field.name, field.label
+        if field.kind == "rating":
+            for attribute in field.attributes:
+                yield f"{field.name}.{attribute.name}", f"{field.label} · {attribute.label}"

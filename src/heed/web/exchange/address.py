@@ -24,6 +24,8 @@ _ALLOW = "for a host of your own network let whoever runs the server add '{}' to
 _NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?\Z"
 )
+_THIS_MACHINE = re.compile(r"(.+\.)?(localhost|localdomain|localhost[46]|ip6-localhost|ip6-loopback)\.?\Z")
+"""Names that mean the server itself, wherever they are resolved."""
 _NUMBER_LABEL = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
 _PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
 # Besides what the standard library knows: all of IANA's special-purpose registries, reachable from everywhere or not.
@@ -95,7 +97,8 @@ def check_url(url: str, internal_hosts: Sequence[str] = ()) -> SplitResult:
     if port is not None and port not in DEFAULT_PORTS.values():
         raise _refused(f"port {port} is neither 80 nor 443", f"{_PUBLIC} {_ALLOW.format(reached)}")
     address = _literal(host)
-    if address is not None and host not in internal_hosts and not is_public(address):
+    inside = _THIS_MACHINE.match(host) if address is None else not is_public(address)
+    if inside and host not in internal_hosts:
         raise _refused("its host is not on the public network", f"{_PUBLIC} {_ALLOW.format(reached)}")
     return parts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, get_args
@@ -68,14 +68,28 @@ def _one_of(format: str, known: tuple[str, ...], what: str) -> None:
         raise DataError(f"format '{format[:40]}'", f"{what} are not written in it.", f"Use {', '.join(known)}.")
 
 
+Finished = Callable[[dict[str, Any]], None]
+"""Told at the end of a stream what came of it, as the report of an export job says it."""
+
+
 def feedback_bytes(
-    store: Store, format: FileFormat, question_id: str | None, excluded_rows: ExcludedRows | None = None
+    store: Store, format: FileFormat, question_id: str | None, excluded_rows: ExcludedRows | None, finished: Finished
 ) -> Iterator[bytes]:
     """The feedback as a stream of pages, as a whole file of this format; heed's own lines have corrected answers too."""
     writer = RowWriter(format, excluded=_excluded(store), excluded_rows=excluded_rows)
     yield writer.header
     for _, page in stored_pages(store, format == "heed", question_id=question_id):
         yield b"".join(map(writer.encode, page))
+    finished(_counts(writer.report))
+
+
+def _counts(report: ExportReport) -> dict[str, Any]:
+    return {
+        "written": report.written,
+        "left_out": dict(report.left_out.most_common(_MOST_REASONS)),
+        "dropped_fields": dict(report.dropped_fields),
+        "of_excluded": report.of_excluded,
+    }
 
 
 def _excluded(store: Store) -> set[str]:
@@ -83,11 +97,14 @@ def _excluded(store: Store) -> set[str]:
         return excluded_raters(connection)
 
 
-def answers_bytes(store: Store, format: AnswerFormat, question_id: str | None) -> Iterator[bytes]:
+def answers_bytes(store: Store, format: AnswerFormat, question_id: str | None, finished: Finished) -> Iterator[bytes]:
     """All answers of the studio, as a whole file."""
+    written = 0
     yield header_of(format)
     for _, page in answer_pages(store, question_id):
+        written += len(page)
         yield encode_answers(page, format)
+    finished(_counts(ExportReport(written)))
 
 
 # As a job
@@ -171,13 +188,7 @@ def _feedback_pages(
     of_question = parameters.get("question_id")
     for after, page in stored_pages(store, format == "heed", report["after"], report["until"], of_question):
         data = b"".join(map(writer.encode, page))
-        counts = {
-            "written": writer.report.written,
-            "left_out": dict(writer.report.left_out.most_common(_MOST_REASONS)),
-            "dropped_fields": dict(writer.report.dropped_fields),
-            "of_excluded": writer.report.of_excluded,
-        }
-        yield data, counts | {"after": after}
+        yield data, _counts(writer.report) | {"after": after}
 
 
 def _finish(work: Work, partial: Path, report: dict[str, Any]) -> None:

@@ -40,11 +40,20 @@ SECONDS_ALONE = 1.0
 all over the indexes: the more rows a transaction has, the fewer pages it writes for each. Whoever comes first waits until the
 piece in hand is in and all are on the disk, some 300 ms in a large database, once."""
 
+SECONDS_READING = 0.5
+"""How long one piece may take to be read: after each one a job looks whether it was stopped, and whether its process ends."""
+
+_ROWS_PASSED_OVER = 10_000
+"""In a piece, where a job goes on."""
+
 PAUSE = 0.004
 """Seconds between pieces, in which other threads get their turn."""
 
 PAUSE_ALONE = 0.03
 """The same after a long transaction, for other processes: one that waits for SQLite looks every 0.1 s whether it is free."""
+
+_UNNAMED = "upload"
+"""What a file that came without a name is called in the source of what it held."""
 
 _MOST_NAMED, _MOST_FIELDS = 500, 100
 _LONGEST_REASON, _LONGEST_NAME = 300, 80
@@ -117,21 +126,25 @@ def run_import(work: Work) -> None:
     load_own_prompts(work.project)
     add: Adder
     rows: Iterator[Any]
-    with naming(path, work.job.parameters.get("name", "")):
+    name = work.job.parameters.get("name", "")
+    with naming(path, name):
         if work.job.kind == "import_items":
-            add, rows = _ItemAdder(work), read_items(path, work.job.parameters["format"])
+            add, rows = _ItemAdder(work), read_items(path, work.job.parameters["format"], name or _UNNAMED)
         else:
             add, rows = _FeedbackAdder(work), _feedback_rows(work, path)
-        done = _put_all(work, add, islice(rows, work.job.done, None))
+        done = _put_all(work, add, _Rows(rows))
     work.submit(lambda connection: jobs.end(connection, work.job.id, work.owner, work.clock(), total=done))
     path.unlink(missing_ok=True)
 
 
-def _put_all(work: Work, add: Adder, rows: Iterator[Any]) -> int:
+def _put_all(work: Work, add: Adder, rows: _Rows) -> int:
     """Add what is left of the rows; how many there are in all."""
+    _pass_over(work, rows)
     done, report = work.job.done, work.job.report
     size, seconds, asked = ROWS_AT_ONCE, 0.0, work.requests()
-    while piece := list(islice(rows, size)):
+    while piece := rows.take(size):
+        if len(piece) < size:
+            seconds = 0.0  # no more of it, or of a file that is slow to read, while others wait for the database
         done, report = _put(
             work, add, _Pieces(piece, rows, size, seconds, partial(_unasked, work, asked)), done, report
         )
@@ -140,7 +153,16 @@ def _put_all(work: Work, add: Adder, rows: Iterator[Any]) -> int:
         else:
             size, seconds, pause, asked = ROWS_AT_ONCE, 0.0, PAUSE, work.requests()
         work.stopping.wait(pause)
+    rows.check()
     return done
+
+
+def _pass_over(work: Work, rows: _Rows) -> None:
+    """Read the rows that are in already, and see meanwhile whether the job is still to be done."""
+    left = work.job.done
+    while left and (piece := rows.take(min(left, _ROWS_PASSED_OVER))):
+        left -= len(piece)
+        work.note()
 
 
 def _unasked(work: Work, asked: int) -> bool:
@@ -161,6 +183,39 @@ def _put(work: Work, add: Adder, pieces: _Pieces, done: int, report: dict[str, A
     return values["done"], values["report"]
 
 
+class _Rows:
+    """The rows of a file, in pieces that come soon, however much of the file lies between two rows.
+
+    What is wrong with the file ends the rows; :meth:`check` tells it, when those before it are in.
+    """
+
+    def __init__(self, rows: Iterator[Any]) -> None:
+        self._rows = rows
+        self._fault: DataError | None = None
+
+    def take(self, size: int) -> list[Any]:
+        """The next rows: as many as ``size``, or as come in ``SECONDS_READING``; none at the end."""
+        taken: list[Any] = []
+        end = time.monotonic() + SECONDS_READING
+        try:
+            for row in islice(self._rows, size):
+                taken.append(row)
+                if time.monotonic() > end:
+                    break
+        except DataError as error:
+            self._fault = error
+        return taken
+
+    def check(self) -> None:
+        """Tell what ended the rows before their time.
+
+        Raises:
+            DataError: something did.
+        """
+        if self._fault is not None:
+            raise self._fault
+
+
 class _Pieces:
     """Rows for one transaction: a first piece, and more while it is ``alone``.
 
@@ -174,17 +229,17 @@ class _Pieces:
         alone: whether nobody waits for the transaction to end.
     """
 
-    def __init__(
-        self, first: list[Any], rows: Iterator[Any], size: int, seconds: float, alone: Callable[[], bool]
-    ) -> None:
+    def __init__(self, first: list[Any], rows: _Rows, size: int, seconds: float, alone: Callable[[], bool]) -> None:
         self._taken, self._rows, self._size, self._alone = [first], rows, size, alone
         self._end = time.monotonic() + seconds
 
     def __iter__(self) -> Iterator[list[Any]]:
         yield from list(self._taken)
-        while time.monotonic() < self._end and self._alone() and (piece := list(islice(self._rows, self._size))):
+        while time.monotonic() < self._end and self._alone() and (piece := self._rows.take(self._size)):
             self._taken.append(piece)
             yield piece
+            if len(piece) < self._size:
+                return
 
 
 def load_own_prompts(project: Project) -> None:
@@ -212,7 +267,7 @@ def _feedback_rows(work: Work, path: Path) -> Iterator[Row | BrokenRow]:
     """Rows of the file; those of held-out raters are broken ones: who judges the result must not have taught it."""
     held_out = {entry.name for entry in work.project.settings.raters.held_out}
     parameters = work.job.parameters
-    for row in read_rows(path, parameters["format"], parameters["rater"]):
+    for row in read_rows(path, parameters["format"], parameters["rater"], parameters.get("name") or _UNNAMED):
         if isinstance(row, Row) and row.feedback.rater in held_out:
             reason = f"rater '{row.feedback.rater}' is held out in heed.yaml, and judges the result only"
             yield BrokenRow(row.line, reason)

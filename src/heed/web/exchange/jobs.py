@@ -97,6 +97,47 @@ def create(
     return get(connection, job_id)
 
 
+def begin_stream(
+    connection: Connection, job_id: str, kind: JobKind, parameters: Mapping[str, Any], actor: str, now: datetime
+) -> None:
+    """Note that an export is sent while it is made. It is no job yet: nothing is left of it where it is cut off."""
+    audit.record(connection, actor, f"{kind}.begin", job_id, _streamed(parameters), now)
+
+
+def end_stream(
+    connection: Connection,
+    job_id: str,
+    kind: JobKind,
+    parameters: Mapping[str, Any],
+    actor: str,
+    begun: datetime,
+    now: datetime,
+    report: Mapping[str, Any],
+) -> None:
+    """Keep what came of an export that was sent while it was made, as a job that is done and has no file."""
+    connection.execute(
+        insert(jobs).values(
+            id=job_id,
+            kind=kind,
+            state="done",
+            actor=actor,
+            parameters=_streamed(parameters),
+            done=report["written"],
+            total=None,
+            report=dict(report),
+            error="",
+            owner="",
+            heartbeat=now,
+            created=begun,
+            ended=now,
+        )
+    )
+
+
+def _streamed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {**parameters, "streamed": True}
+
+
 def get(connection: Connection, job_id: str) -> Job:
     """The job of this id.
 

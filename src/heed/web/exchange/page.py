@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from heed.web.permissions import administers
 PLACE = "/board/exchange"
 ITEM_FORMATS = ("auto", "lines", "csv")
 FEEDBACK_FORMATS = ("auto", "heed", "trl", "hh", "csv")
+LINES_OF_A_REASON = 5
 EXPORTS = ("feedback.heed", "feedback.csv", "feedback.trl", "feedback.hh", "answers.lines", "answers.csv")
 
 
@@ -43,6 +45,29 @@ def _look(connection: Connection) -> _Seen:
         webhooks.all_webhooks(connection),
         webhooks.recent_deliveries(connection, limit=20),
     )
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why rows of an import could not be used.
+
+    Attributes:
+        text: why.
+        count: of how many rows that are named.
+        lines: the first of them.
+    """
+
+    text: str
+    count: int
+    lines: tuple[int, ...]
+
+
+def reasons_of(named: Sequence[tuple[int, str]]) -> list[Reason]:
+    """Broken rows, given by line and reason, by reason; that of the first line comes first."""
+    lines: dict[str, list[int]] = {}
+    for line, why in named:
+        lines.setdefault(why, []).append(line)
+    return [Reason(why, len(found), tuple(found[:LINES_OF_A_REASON])) for why, found in lines.items()]
 
 
 async def show(call: Called) -> Response:
@@ -67,6 +92,7 @@ async def _page(call: Call, more: dict[str, Any], status: int = 200) -> Response
         "item_formats": ITEM_FORMATS,
         "feedback_formats": FEEDBACK_FORMATS,
         "exports": EXPORTS,
+        "reasons_of": reasons_of,
         "secret": "",
         "webhook_fault": None,
         "webhook_url": "",
@@ -79,7 +105,7 @@ async def show_jobs(call: Called) -> Response:
     """The table of jobs alone, for the page's script."""
     seen = await call.read(_look)
     names = {question.id: question.name for question in seen.questions}
-    return call.page("exchange/jobs.html", jobs=seen.jobs, question_names=names)
+    return call.page("exchange/jobs.html", jobs=seen.jobs, question_names=names, reasons_of=reasons_of)
 
 
 async def import_items(call: Called) -> Response:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from heed.errors import HeedError
+from heed.errors import HeedError, ProjectError
 from heed.web.call import Studio
+from heed.web.errors import told
 from heed.web.exchange import events, jobs
 from heed.web.exchange.delivery import deliver_due
 from heed.web.exchange.exports import run_export
@@ -152,7 +155,7 @@ class JobWorker(_Worker):
         except StoppingError:
             self.write(lambda connection: jobs.give_back(connection, self.owner))
         except HeedError as error:
-            self._fail(job, f"{error.what}: {error.why} {error.fix}")
+            self._fail(job, _told(error, job, self.studio.project.folder))
         except Exception:  # noqa: BLE001  it stands in the log, and the job says so
             number = secrets.token_hex(4)
             _log.exception("fault %s in job %s", number, job.id)
@@ -165,6 +168,17 @@ class JobWorker(_Worker):
             self.write(lambda connection: jobs.end(connection, job.id, self.owner, utc_now(), error=why))
         except JobLostError:
             return
+
+
+def _told(error: HeedError, job: Job, folder: Path) -> str:
+    """Why a job has failed, as the people of the project may read it: without places of the server."""
+    said = told(error)
+    if isinstance(said, ProjectError):
+        fix = "Go on with the import when that is mended."
+        if job.kind.startswith("export"):
+            fix = "Go on with the export when that is mended."
+        said = ProjectError(said.what, said.why, fix)
+    return str(said).replace(f"{folder}{os.sep}", "").replace(str(folder), "the project's folder")
 
 
 def _beat(work: Work, ended: threading.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -26,6 +27,8 @@ from heed.web.exchange.models import BrokenItem, ExportAsked, ItemsAdded, ItemsG
 _MEGABYTE = 1 << 20
 _PIECE = 1 << 20
 _LONGEST_NAME = 120
+_KINDS: dict[str, jobs.JobKind] = {"answers": "export_answers", "feedback": "export_feedback"}
+_FORMATS = {"answers": "lines", "feedback": "heed"}
 Text = Annotated[str, Query(max_length=200)]
 
 
@@ -172,18 +175,25 @@ def ask_export(connection: Connection, call: Call, given: ExportAsked) -> jobs.J
     Raises:
         DataError: nothing is written in this format. MissingError: there is no such question.
     """
-    parameters: dict[str, Any] = {"format": given.format}
-    if given.what == "answers":
-        exports.check_answer_format(given.format)
-        _check_of_feedback(given.excluded)
+    parameters = _wanted(connection, given.what, given.format, given.question_id, given.excluded)
+    return jobs.create(connection, jobs.new_id(), _KINDS[given.what], parameters, call.account.name, call.now)
+
+
+def _wanted(
+    connection: Connection, what: str, format: str, question_id: str | None, excluded: ExcludedRows | None
+) -> dict[str, Any]:
+    """The parameters of an export, if there is such a one."""
+    parameters: dict[str, Any] = {"format": format}
+    if what == "answers":
+        exports.check_answer_format(format)
+        _check_of_feedback(excluded)
     else:
-        exports.check_feedback_format(given.format)
-        parameters |= {"excluded": given.excluded} if given.excluded else {}
-    if given.question_id:
-        question = asked.question(connection, given.question_id)
+        exports.check_feedback_format(format)
+        parameters |= {"excluded": excluded} if excluded else {}
+    if question_id:
+        question = asked.question(connection, question_id)
         parameters |= {"question_id": question.id, "question": question.name}
-    kind: jobs.JobKind = "export_answers" if given.what == "answers" else "export_feedback"
-    return jobs.create(connection, jobs.new_id(), kind, parameters, call.account.name, call.now)
+    return parameters
 
 
 def _check_of_feedback(excluded: ExcludedRows | None) -> None:
@@ -198,6 +208,8 @@ async def fetch_file(call: Called, job_id: str) -> Response:
         raise MissingError(f"job {job.id}", "an import has no file to fetch.", "Fetch that of an export.")
     if job.state != "done":
         raise ConflictError(f"job {job.id}", f"it is {job.state}.", "Wait until it is done, or let it go on.")
+    if job.parameters.get("streamed"):
+        raise MissingError(f"job {job.id}", "it was sent while it was made, and no file was kept.", "Export anew.")
     path = ExchangeFolder(call.project.folder).finished(job.id)
     if not path.is_file():
         raise MissingError(f"job {job.id}", "its file has been removed, as all are after a week.", "Export anew.")
@@ -211,18 +223,33 @@ async def export_now(
     question_id: Text = "",
     excluded: ExcludedRows | None = None,
 ) -> Response:
-    """Feedback or answers, of one question or of all, as a stream that is made while it is sent."""
-    store, about = call.project.store, question_id or None
+    """Feedback or answers, of one question or of all, as a stream that is made while it is sent.
+
+    The header ``Heed-Job`` names the job under which, when the stream has ended, ``GET /api/v1/jobs/{job_id}`` tells what
+    was written and, by reason, what was left out.
+    """
+    store, about, chosen = call.project.store, question_id or None, format or _FORMATS[what]
+    job_id, kind, actor, desk = jobs.new_id(), _KINDS[what], call.account.name, call.desk
+
+    def begin(connection: Connection) -> dict[str, Any]:
+        wanted = _wanted(connection, what, chosen, about, excluded)
+        jobs.begin_stream(connection, job_id, kind, wanted, actor, call.now)
+        return wanted
+
+    parameters = await call.write(begin)
+
+    def finished(report: dict[str, Any]) -> None:
+        ended = datetime.now(UTC)
+        desk.submit(
+            lambda connection: jobs.end_stream(connection, job_id, kind, parameters, actor, call.now, ended, report)
+        ).result()
+
     if what == "answers":
-        exports.check_answer_format(chosen := format or "lines")
-        _check_of_feedback(excluded)
-        pages = exports.answers_bytes(store, chosen, about)  # type: ignore[arg-type]
+        pages = exports.answers_bytes(store, chosen, about, finished)  # type: ignore[arg-type]
     else:
-        exports.check_feedback_format(chosen := format or "heed")
-        pages = exports.feedback_bytes(store, chosen, about, excluded)  # type: ignore[arg-type]
-    question = "" if about is None else (await call.read(lambda connection: asked.question(connection, about))).name
-    name = quote(exports.name_of(what, chosen, question, call.now))
-    headers = {"content-disposition": f"attachment; filename*=utf-8''{name}"}
+        pages = exports.feedback_bytes(store, chosen, about, excluded, finished)  # type: ignore[arg-type]
+    name = quote(exports.name_of(what, chosen, parameters.get("question", ""), call.now))
+    headers = {"content-disposition": f"attachment; filename*=utf-8''{name}", "heed-job": job_id}
     return StreamingResponse(pages, media_type=_media_type(chosen), headers=headers)
 
 

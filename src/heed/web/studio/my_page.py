@@ -69,6 +69,10 @@ class MyPage(BaseModel):
     agreement: Measured = Field(description="share of the others' judgments of the same items that are the same")
     speed: Speed
     newest: int = Field(description="answers, the newest, that agreement and speed are taken of (count)")
+    counted_by: int = Field(
+        description="answers that are counted at a time there, so that none of the others' can be told"
+    )
+    held: int = Field(description="answers, the newest, that are not counted there yet (count)")
     used: list[Used]
 
 
@@ -111,6 +115,8 @@ def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]
         agreement=stands.agreement,
         speed=stands.speed,
         newest=_NEWEST,
+        counted_by=_TOGETHER,
+        held=said % _TOGETHER,
         used=used,
     )
 

@@ -76,6 +76,7 @@ async def _item_screen(call: Call, question: Question, desk: _Desk) -> Response:
         "question": question.id,
         "version": question.version,
         "stage": admitted.stage,
+        "tested": question.form.qualification is not None,
         "answered": desk.answered.get(question.id, 0),
         "keys": call.account.keys,
         # As pairs: their order, in which people see them, would be lost in an object.

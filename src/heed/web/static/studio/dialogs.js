@@ -45,6 +45,8 @@ export function showHelp(keys) {
     ...Object.entries(keys.map).flatMap(([action, key]) => [
       make("dt", {}, make("kbd", { text: key ? signOf(key) : "–" })), make("dd", { text: actionName(action) })]),
     make("dt", {}, make("kbd", { text: "1" }), "–", make("kbd", { text: "0" })), make("dd", { text: t("help_digits") }),
+    make("dt", {}, make("kbd", { text: "←" }), make("kbd", { text: "→" })),
+    make("dd", { text: t("help_arrows", { button: t("mark_parts") }) }),
     make("dt", {}, make("kbd", { text: "Ctrl" }), "+", make("kbd", { text: "↵" })), make("dd", { text: t("help_ctrl_enter") }),
     make("dt", {}, make("kbd", { text: "Esc" })), make("dd", { text: t("help_escape") }),
   );

@@ -57,6 +57,8 @@ class Work {
     this.sheet = null;
     /** @type {Draft | null} */
     this.draft = null;
+    /** Whether the last item of a training before a test was answered. */
+    this.trained = false;
     /** Whether the next item is being asked for. */
     this.seeking = false;
     /** The training item whose explanation is awaited or shown. */
@@ -111,7 +113,7 @@ class Work {
     this.seeking = true;
     try {
       await this.outbox.flush();
-      if (TESTED && (await this.testIsOver())) return;
+      if (this.trained ? await this.testIsNext() : TESTED && (await this.testIsOver())) return;
       await this.queue.load();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -129,6 +131,15 @@ class Work {
   async testIsOver() {
     const { data } = await request("GET", `/api/v1/qualification/${DATA.question}`);
     if (data.state === "running") return false;
+    location.assign(TEST);
+    return true;
+  }
+
+  /** After the training comes the test, unless it is passed or was let go. @returns {Promise<boolean>} whether we go there */
+  async testIsNext() {
+    this.trained = false;
+    const { data } = await request("GET", `/api/v1/qualification/${DATA.question}`);
+    if (!["open", "failed"].includes(data.state)) return false;
     location.assign(TEST);
     return true;
   }
@@ -283,7 +294,10 @@ class Work {
     this.screen.enable(["submit"]);
     box.focus();
     box.scrollIntoView({ block: "nearest" });
-    this.prefetch();
+    const { place, of } = this.entry.showing.progress;
+    this.trained = DATA.tested && place === of;
+    // What comes after the last one may be a test, before which there is nothing to be had.
+    if (!this.trained) this.prefetch();
   }
 
   /** The server does not take it: nothing typed is lost, and the rater knows. @param {{letter: any, error: ApiError}} detail */

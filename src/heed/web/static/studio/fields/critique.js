@@ -62,7 +62,7 @@ class Review {
     const noteBox = make("label", { class: "field" }, make("span", { class: "label", text: t("critique_note") }),
       make("span", { class: "writing-box" }, this.note, context.keys.sign("write")));
     this.marking = field.spans ? this.startMarking(place, about) : null;
-    const help = [field.help, field.spans && t("marking_help")].filter(Boolean).join(" ");
+    const help = [field.help, field.spans && markingHelp(context)].filter(Boolean).join(" ");
     this.part = new Part({ label: field.label, help, optional: !field.required, about },
       ...(field.spans ? [this.marker, this.list] : []), ticks, this.noneLabel, ...(field.note ? [noteBox] : []));
     this.part.press = (key, action) => this.press(key, action);
@@ -184,6 +184,10 @@ class Review {
     this.showSpans();
   }
 }
+
+/** How a part of the text is marked: one that is shown formatted has to be opened for it first. @param {Context} context */
+const markingHelp = ({ showing }) =>
+  showing.form.reading === "plain" ? t("marking_help") : t("marking_help_after", { button: t("mark_parts") });
 
 /** @param {Context} context @param {HTMLInputElement} box @param {string} text @param {string} digit */
 function tick(context, box, text, digit) {

@@ -3,7 +3,7 @@
     from heed.client import Client
 
     with Client("https://feedback.example.org", token="heed_...") as studio:
-        question = studio.questions()[0]["id"]
+        question = next(one["id"] for one in studio.questions() if one["name"] == "Which reply?")
         studio.add_items(question, ({"prompt": p, "completions": [a, b]} for p, a, b in mine))
         studio.export("feedback.jsonl")
 
@@ -18,9 +18,8 @@ import ipaddress
 import os
 import time
 import uuid
-from collections import Counter
+import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +28,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from heed.client.values import Exported, ItemsAdded, Showing
 from heed.errors import (
     ConfigError,
     ConflictError,
@@ -40,6 +40,8 @@ from heed.errors import (
     RefusedError,
     SignInError,
 )
+
+__all__ = ["Client", "Exported", "ItemsAdded", "Showing"]
 
 T = TypeVar("T")
 
@@ -54,55 +56,6 @@ _SENT_AGAIN = {429, 502, 503, 504}
 _ITEMS_AT_ONCE = 500
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 30.0
 _PIECE = 1 << 18
-
-
-@dataclass(frozen=True)
-class Showing:
-    """One item to be judged, as a rater sees it.
-
-    Attributes:
-        id: to answer it by.
-        form: what is asked: title, instructions, fields.
-        prompt: the turns of the prompt, each with ``role`` and ``html``.
-        completions: in the order shown, each with ``html`` and, where the form needs it, ``text``.
-        training: whether the answer is explained at once.
-        reopened: whether it was answered before and is open for a change.
-        answer: the answer that stands where it is reopened, in the order shown; None otherwise.
-        draft: what was saved of an answer and not sent yet: ``{"draft": ..., "revision": ...}``; None where nothing was.
-        raw: everything that the server sent.
-    """
-
-    id: str
-    form: dict[str, Any]
-    prompt: list[dict[str, Any]]
-    completions: list[dict[str, Any]]
-    training: bool
-    reopened: bool
-    answer: dict[str, Any] | None
-    draft: dict[str, Any] | None
-    raw: dict[str, Any] = field(repr=False)
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> Showing:
-        """A showing as the API tells it."""
-        return cls(raw=values, **{part.name: values[part.name] for part in fields(cls) if part.name != "raw"})
-
-
-@dataclass
-class ItemsAdded:
-    """What became of items.
-
-    Attributes:
-        added: how many are new.
-        duplicates: how many were there already.
-        broken: those that could not be used, by place (from 0) and reason.
-        ignored: fields that an item has no place for and that were passed over, by name and how often.
-    """
-
-    added: int = 0
-    duplicates: int = 0
-    broken: list[tuple[int, str]] = field(default_factory=list)
-    ignored: Counter[str] = field(default_factory=Counter)
 
 
 class Client:
@@ -151,9 +104,30 @@ class Client:
     # Judging: scope "rate"
 
     def questions(self) -> list[dict[str, Any]]:
-        """The questions that are asked: ``id``, ``name``, ``title``, ``state``, ``answered``, and what each needs first."""
+        """The questions that are open or paused, each a dictionary.
+
+        Returns:
+            Of each ``id``, ``name``, ``title``, ``state`` ("open" or "paused"), ``answered`` (how many items this account has
+            answered) and ``needs``: what comes before its items, "guidelines" (see :meth:`acknowledge_guidelines`),
+            "qualification" (a test, begun by ``POST /api/v1/qualification/{question_id}/attempts``) or None.
+        """
         found: list[dict[str, Any]] = self._get("/api/v1/questions")["questions"]
         return found
+
+    def guidelines(self) -> dict[str, Any]:
+        """The newest guidelines: ``version`` (0: there are none), ``text`` (markdown), ``note``, ``created``, ``acknowledged``."""
+        return self._get("/api/v1/guidelines")
+
+    def acknowledge_guidelines(self, version: int) -> None:
+        """Say that one has read the guidelines and will go by them; without it no items are given.
+
+        Args:
+            version: which were read, from :meth:`guidelines`.
+
+        Raises:
+            ConflictError: there are newer ones.
+        """
+        self._send("POST", "/api/v1/guidelines/acknowledgements", {"version": version})
 
     def next(self, question_id: str) -> Showing | None:
         """What to judge next; asked again before it is answered, the same. None: there is nothing now."""
@@ -208,11 +182,19 @@ class Client:
     # Leading: scopes "read" and "manage"
 
     def people(self) -> dict[str, Any]:
-        """Everybody with what is known of their answers."""
+        """Everybody with what is known of their answers: ``{"people": [...]}``, one dictionary for each person.
+
+        Of each ``name``, ``kind``, ``group``, ``account``, ``role``, ``state``, ``excluded``, ``statistics`` (counts, speed,
+        agreement, accuracy) and ``warnings``, as for ``GET /api/v1/board/people/{name}``.
+        """
         return self._get("/api/v1/board/people")
 
     def overview(self) -> dict[str, Any]:
-        """Progress and agreement by question."""
+        """Progress and agreement: ``{"overview": {...}, "days": [...]}``.
+
+        ``overview`` holds ``questions`` (progress of each), ``agreement`` (of each field), ``gates``, ``active``,
+        ``open_flags``, ``disputed`` and ``warnings``; ``days`` counts the answers of the last two weeks, day by day.
+        """
         return self._get("/api/v1/board/overview")
 
     def add_items(
@@ -291,8 +273,10 @@ class Client:
         format: str = "",
         question_id: str = "",
         excluded: Literal["", "keep", "leave"] = "",
-    ) -> int:
-        """Write all feedback, or all answers of the studio, to a file: whole or not at all. How many bytes that is.
+    ) -> Exported:
+        """Write all feedback, or all answers of the studio, to a file: whole or not at all; what was left out is counted.
+
+        A Python warning names what was left out, with reasons, for programs that do not look at what is returned.
 
         Args:
             path: where to.
@@ -301,20 +285,30 @@ class Client:
             question_id: of this question alone.
             excluded: what people said who are excluded from training; "" keeps it in heed's own lines and leaves it out of
                 the other formats. For feedback only.
+
+        Returns:
+            Size of the file, rows written, and rows left out by reason.
+
+        Raises:
+            DataError: the file cannot be written, or nothing is written in this format. MissingError: no such question.
         """
         target = Path(path)
         partial = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:12]}.partial")
         query = {"what": what, "format": format, "question_id": question_id}
         query |= {"excluded": excluded} if excluded else {}
         try:
-            size = self._repeat(lambda: self._download("/api/v1/export", query, partial))
+            done = self._repeat(lambda: self._download(query, partial))
             os.replace(partial, target)
         except OSError as error:
             raise DataError(f"cannot write {target}", f"{error.strerror}.", "Choose another place.") from None
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
-        return size
+        if done.left_out:
+            reasons = "; ".join(f"{count} {reason}" for reason, count in done.left_out.items())
+            told = f"{target}: {done.written} rows written, {sum(done.left_out.values())} left out: {reasons}"
+            warnings.warn(told, stacklevel=2)
+        return done
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Whatever else the API answers to a GET; see docs/api.md."""
@@ -357,8 +351,8 @@ class Client:
 
         return self._repeat(once)
 
-    def _download(self, path: str, query: Mapping[str, str], partial: Path) -> int:
-        with self._http.stream("GET", path, params=query) as response, partial.open("wb") as file:
+    def _download(self, query: Mapping[str, str], partial: Path) -> Exported:
+        with self._http.stream("GET", "/api/v1/export", params=query) as response, partial.open("wb") as file:
             if response.status_code != 200:
                 response.read()
             _checked(response)
@@ -366,7 +360,10 @@ class Client:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-            return file.tell()
+            size = file.tell()
+        # Counted while it was sent: what its header names knows it now that all is here.
+        report = self.job(response.headers["heed-job"])["report"]
+        return Exported(size, report["written"], report["left_out"], report["dropped_fields"], report["of_excluded"])
 
     def _repeat(self, once: Callable[[], T]) -> T:
         wait = _FIRST_WAIT
