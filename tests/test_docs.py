@@ -96,6 +96,7 @@ def smaller_after_init(shell: Shell, block: Block) -> Iterator[Block]:
             shell.overlay(shell.folder / command.split()[2] / "heed.yaml", dict(SMALL))
 
 
+@pytest.mark.slow
 def test_tutorial(cache: Path, desk_of_a_reader: Path) -> None:
     shell = Shell(desk_of_a_reader, ANSWERS, {"HEED_CACHE": str(cache)})
     for block in blocks("docs/tutorial.md"):

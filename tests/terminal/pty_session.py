@@ -71,6 +71,14 @@ class PtySession:
                 raise AssertionError(f"{text!r} never came; the screen had:\n{self.text(after)[-3000:]}")
         return len(self.raw)
 
+    def wait_for_both(self, first: str, then: str, after: int) -> None:
+        """Read until ``first`` and behind it ``then`` have been written beyond the first ``after`` bytes."""
+        self.wait_for(first, after)
+        deadline = time.monotonic() + 30.0
+        while then not in self.text(after).partition(first)[2]:
+            if not self._read(0.1) or time.monotonic() > deadline:
+                raise AssertionError(f"{then!r} never came behind {first!r}; there was:\n{self.text(after)[-3000:]}")
+
     def text(self, after: int = 0) -> str:
         """What has been written beyond the first ``after`` bytes, without the terminal's own control sequences."""
         return _ANSI.sub(b"", self.raw[after:]).decode("utf-8", errors="replace")

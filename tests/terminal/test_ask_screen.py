@@ -30,11 +30,20 @@ def answers(folder: Path, superseded: bool = False) -> list[Comparison]:
     return [feedback for feedback in found if isinstance(feedback, Comparison)]
 
 
+def begin(session: PtySession, judged: int, key: str = " ") -> int:
+    """Leave the guidelines and wait for the first pair, which has its prompt above it; what was read before.
+
+    The guidelines have the same last line: who waited for it alone might press the next key before the pair is there.
+    """
+    seen = session.wait_for("Any key goes on")
+    session.press(key)
+    session.wait_for_both("─ prompt ─", f"{judged} of 6 judged", seen)
+    return seen
+
+
 def test_keys_answer_undo_and_survive_a_kill(folder: Path) -> None:
     with PtySession([*HEED, "ask", "--rater", "ann"], folder) as session:
-        seen = session.wait_for("Any key goes on")
-        session.press("l")  # ends the guidelines, and is no answer
-        seen = session.wait_for("0 of 6 judged", seen)
+        seen = begin(session, 0, "l")  # ends the guidelines, and is no answer
         session.press("l")
         seen = session.wait_for("1 of 6 judged", seen)
         session.press("\x1b[C")  # the right arrow
@@ -58,9 +67,7 @@ def test_keys_answer_undo_and_survive_a_kill(folder: Path) -> None:
     assert "Which one is [bold]clearer[/bold]?" in session.text()
 
     with PtySession([*HEED, "ask", "--rater", "ann"], folder, columns=60) as session:
-        seen = session.wait_for("Any key goes on")
-        session.press(" ")
-        seen = session.wait_for("3 of 6 judged", seen)
+        begin(session, 3)
         session.press("q")
         assert session.end() == 0
     assert "0 answers saved. 3 pairs left" in session.text()
@@ -68,9 +75,7 @@ def test_keys_answer_undo_and_survive_a_kill(folder: Path) -> None:
 
 def test_the_left_key_takes_what_stands_on_the_left(folder: Path) -> None:
     with PtySession([*HEED, "ask", "--rater", "ann", "--limit", "1"], folder, columns=60) as session:
-        seen = session.wait_for("Any key goes on")
-        session.press(" ")
-        session.wait_for("0 of 6 judged", seen)
+        seen = begin(session, 0)
         shown = session.text(seen)
         session.press("l")
         assert session.end() == 0
@@ -87,9 +92,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(folder: Path) -> None:
         f"trap : INT; {sys.executable} -c 'from heed.cli import main; main()' ask --rater ann; echo code $?; stty -a"
     )
     with PtySession(["sh", "-c", script], folder) as session:
-        seen = session.wait_for("Any key goes on")
-        session.press(" ")
-        session.wait_for("0 of 6 judged", seen)
+        seen = begin(session, 0)
         session.press("\x03")
         session.end()
     ended = session.text(seen)
@@ -136,9 +139,7 @@ def test_nobody_answers_for_a_simulated_rater(folder: Path) -> None:
 
 def test_a_window_left_open_asks_no_more_for_what_was_judged_in_another_one(folder: Path) -> None:
     with PtySession([*HEED, "ask", "--rater", "ann"], folder) as session:
-        seen = session.wait_for("Any key goes on")
-        session.press(" ")
-        seen = session.wait_for("0 of 6 judged", seen)
+        seen = begin(session, 0)
         assert pipe(folder, "left\ntie\nb\n").returncode == 0
         before = answers(folder)
         session.press("r")

@@ -87,8 +87,15 @@ SCREENS = ("sign in", "invitation", "reset", "no invitation", "guidelines", "tes
 NOBODYS = ("sign in", "invitation", "reset", "no invitation")
 
 
-@pytest.mark.parametrize("size", [LARGE, SMALL], ids=["wide", "narrow"])
-@pytest.mark.parametrize(("language", "theme"), [("en", "light"), ("zh", "dark")])
+@pytest.mark.parametrize(
+    ("size", "language", "theme"),
+    [
+        pytest.param(LARGE, "en", "light", id="wide-en-light"),
+        pytest.param(SMALL, "zh", "dark", id="narrow-zh-dark"),
+        pytest.param(LARGE, "zh", "dark", id="wide-zh-dark", marks=pytest.mark.slow),
+        pytest.param(SMALL, "en", "light", id="narrow-en-light", marks=pytest.mark.slow),
+    ],
+)
 def test_every_screen_is_accessible_and_fits(browser, served, places, size, language, theme):
     for screen in SCREENS:
         who = None if screen in NOBODYS else "ann" if screen != "settings" else "pia"
