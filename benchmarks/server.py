@@ -28,6 +28,7 @@ from sqlalchemy import func, select
 import label_studio
 from common import Report, Row, median_interval, report
 from heed.feedback import answers, leases, queue
+from heed.feedback.census import Census
 from heed.feedback.showings import Rater
 from heed.feedback.studio_schema import answers as answers_table
 from heed.feedback.studio_schema import showings
@@ -248,7 +249,7 @@ def _sweep_all(connection: Any, now: datetime) -> None:
 def export(size: Size, rows: Report) -> None:
     """Every answer there is, as a stream; and how much the server grows meanwhile."""
     with _folder() as folder:
-        site = make_site(folder, -(-size.answers // 2), 4)
+        site = make_site(folder, -(-size.answers // 2), _RATERS)
         _answer_all(site, size.answers)
         with serving(folder) as server:
             before, most, lines = server.memory(), 0.0, 0
@@ -268,14 +269,14 @@ def export(size: Size, rows: Report) -> None:
 
 
 def _answer_all(site: Site, count: int) -> None:
-    now, rng, done = datetime.now(UTC), random.Random(0), 0
-    raters = [Rater(f"rater {number}") for number in range(4)]
+    now, rng, done, census = datetime.now(UTC), random.Random(0), 0, Census()
+    raters = [Rater(f"rater {number}") for number in range(_RATERS)]
 
     def some(connection: Any) -> int:
         given = 0
         for number in range(min(1000, count - done)):
-            who = raters[number % 4]
-            claimed = queue.claim(connection, who, site.question, now, rng, 1)
+            who = raters[number % _RATERS]
+            claimed = queue.claim(connection, who, site.question, now, rng, 1, census)
             if isinstance(claimed, queue.Claimed):
                 said = {"better": {"choice": rng.choice(["left", "right"]), "strength": 1}}
                 answers.answer(connection, who, claimed.showings[0].id, said, None, 5.0, 4.0, "", now)
