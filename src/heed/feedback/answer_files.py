@@ -35,7 +35,7 @@ from sqlalchemy import Connection, Table, func, select
 
 from heed.feedback import database, schema
 from heed.feedback.formats import table as csv_table
-from heed.feedback.store import ROWS_PER_TRANSACTION, Store
+from heed.feedback.store import Store
 from heed.feedback.studio_schema import answers, items, questions, showings
 
 AnswerFormat = Literal["lines", "csv"]
@@ -51,6 +51,10 @@ _OF_ANSWER = (
     *("note", "correct", "chose_left", "tied", "seconds", "active_seconds", "supersedes", "showing_id"),
 )
 _OF_SHOWING = ("shown_order", "selector", "probability", "eligible")
+
+
+_PAGE = 250
+"""Answers that are read at a time, each with all that stands around it: a thousand took tens of megabytes."""
 
 
 def newest_answer(store: Store) -> int:
@@ -78,7 +82,7 @@ def answer_pages(
         until: last row number; None for the newest.
     """
     last = newest_answer(store) if until is None else until
-    query = select(answers).where(answers.c.number <= last).order_by(answers.c.number).limit(ROWS_PER_TRANSACTION)
+    query = select(answers).where(answers.c.number <= last).order_by(answers.c.number).limit(_PAGE)
     query = _about(query, question_id)
     while after < last:
         with store.reading() as connection:
