@@ -104,6 +104,7 @@ export class Marking {
     const anchor = event.shiftKey && cursor.anchor >= 0 && cursor.anchor <= last ? cursor.anchor : head;
     this.cursor = { anchor, head };
     this.select(words[Math.min(anchor, head)].start, words[Math.max(anchor, head)].end);
+    this.look(); // the browser tells of it later, perhaps after the key that marks it
   }
 
   /** @param {number} start @param {number} end in UTF-16 */
