@@ -300,3 +300,16 @@ def test_connections_of_a_busy_server_are_kept(database_url: str) -> None:
                 for _ in range(12):  # the threads of a desk
                     open_at_once.enter_context(store.reading())
         assert len(made) <= 12
+
+
+def test_a_pass_over_a_whole_table_keeps_few_pages_and_leaves_the_others_theirs(store):
+    def kept(**how: bool) -> int:
+        with store.reading(**how) as connection:
+            return int(connection.exec_driver_sql("PRAGMA cache_size").scalar_one())
+
+    usual = kept()
+    assert 0 < -kept(in_passing=True) < -usual / 4  # negative: kibibytes
+    assert kept() == usual
+    with pytest.raises(ValueError, match="cut off"), store.reading(in_passing=True):
+        raise ValueError("cut off")
+    assert kept() == usual

@@ -85,7 +85,7 @@ def answer_pages(
     query = select(answers).where(answers.c.number <= last).order_by(answers.c.number).limit(_PAGE)
     query = _about(query, question_id)
     while after < last:
-        with store.reading() as connection:
+        with store.reading(in_passing=True) as connection:
             rows = connection.execute(query.where(answers.c.number > after)).all()
             page = _with_context(connection, rows)
         if not rows:

@@ -39,6 +39,7 @@ _VALUES_PER_QUERY = 500  # SQLite takes 999 in its older versions
 _FEW = 20
 
 _CACHE_KILOBYTES = 16_384
+_KILOBYTES_IN_PASSING = 2_048
 _PAGES_BETWEEN_CHECKPOINTS = 8_000
 
 _CONNECTIONS = 12
@@ -137,12 +138,24 @@ def is_open(connection: Connection) -> bool:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """One transaction that only reads: it sees one state of the database, whatever others write meanwhile."""
+def reading(engine: Engine, *, in_passing: bool = False) -> Iterator[Connection]:
+    """One transaction that only reads: it sees one state of the database, whatever others write meanwhile.
+
+    Args:
+        engine: from :func:`open_database`.
+        in_passing: whether it is part of a pass over a whole table, whose pages nobody needs again: they are not kept.
+    """
     # SQLite's transactions see one state always; PostgreSQL's only when told.
     options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
     with _transaction(engine, options) as connection:
-        yield connection
+        lean = in_passing and engine.dialect.name == "sqlite"
+        if lean:
+            connection.exec_driver_sql(f"PRAGMA cache_size=-{_KILOBYTES_IN_PASSING}")
+        try:
+            yield connection
+        finally:
+            if lean:
+                connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KILOBYTES}")
 
 
 @contextmanager

@@ -55,9 +55,9 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def reading(self) -> AbstractContextManager[Connection]:
-        """A transaction that reads one state of the database."""
-        return database.reading(self.engine)
+    def reading(self, *, in_passing: bool = False) -> AbstractContextManager[Connection]:
+        """A transaction that reads one state of the database; ``in_passing``: see :func:`heed.feedback.database.reading`."""
+        return database.reading(self.engine, in_passing=in_passing)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in one transaction; it is on the disk when this returns. It may be done several times."""
@@ -236,7 +236,7 @@ class Store:
         if among is not None:
             query = query.where(table.c.id.in_(among))
         while after < last:
-            with self.reading() as connection:
+            with self.reading(in_passing=True) as connection:
                 rows = connection.execute(query.where(table.c.number > after)).all()
             if not rows:
                 return
