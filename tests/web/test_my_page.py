@@ -45,11 +45,38 @@ def test_held_back_answers_are_not_called_answered_by_nobody_else(site: Site, qu
     answer(site, "ann", question, 19)
     ann = site.client("ann")
     mine = ann.get("/api/v1/me/work").json()
-    assert (mine["agreement"]["estimate"], mine["held"], mine["counted_by"]) == (None, 19, 20)
+    assert (mine["agreement"]["share"], mine["held"], mine["counted_by"]) == (None, 19, 20)
     page = ann.get("/me").text
     assert "answers are counted 20 at a time, so that nobody else" in page
     assert "not known yet" in page
     assert "nobody else has answered" not in page
     answer(site, "ann", question, 1)
-    assert (ann.get("/api/v1/me/work").json()["agreement"]["n"] > 0) == bool(others)
+    assert (ann.get("/api/v1/me/work").json()["agreement"]["share"] is not None) == bool(others)
     assert ("nobody else has answered" in ann.get("/me").text) == (not others)
+
+
+def test_corrections_do_not_tell_what_others_said(site: Site, question: str) -> None:
+    answer(site, "bob", question, 20)
+    answer(site, "ann", question, 20)
+    ann = site.client("ann")
+    told = ann.get("/api/v1/me/work").json()["agreement"]
+    assert told["share"] is not None
+    for turn in range(2 * 20):
+        reopened = ann.post(f"/api/v1/questions/{question}/undo").json()["showing"]
+        choice = ("right", "tie", "left")[turn % 3]
+        said = {"answer": {"better": {"choice": choice, "strength": None if choice == "tie" else 1}}}
+        assert ann.post(f"/api/v1/showings/{reopened['id']}/answer", json=said).status_code == 200
+        mine = ann.get("/api/v1/me/work").json()
+        assert (mine["agreement"], mine["held"]) == (told, 0)
+
+
+def test_how_many_answers_could_be_compared_is_not_told(site: Site, question: str) -> None:
+    """Exactly told, the share and its interval would give their denominator, and with it the number of known items."""
+    answer(site, "bob", question, 13)
+    answer(site, "ann", question, 20)
+    told = site.client("ann").get("/api/v1/me/work").json()["agreement"]
+    assert sorted(told) == ["high", "low", "of", "reason", "share"]
+    assert told["of"] == 20
+    for value in (told["share"], told["low"], told["high"]):
+        assert round(value * 20) == pytest.approx(value * 20, abs=1e-9)
+    assert told["low"] <= told["share"] <= told["high"]

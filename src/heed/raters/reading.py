@@ -13,6 +13,7 @@ from heed.feedback.asked import form_of
 from heed.feedback.database import rows_among
 from heed.feedback.fields import RatingField
 from heed.feedback.forms import Form, comparable_values
+from heed.feedback.showings import WORKED
 from heed.feedback.studio_schema import answers, flags, showings
 from heed.raters.columns import AnswerColumns, AnswerRow, Answers, Unit
 
@@ -41,6 +42,10 @@ _ANSWERS = (
     .select_from(answers.outerjoin(_older, _older.c.id == answers.c.supersedes))
     .order_by(answers.c.number)
 )
+
+
+FIRST_ANSWERS = (answers.c.supersedes.is_(None), answers.c.purpose.in_(WORKED))
+"""Conditions: answers as they were first given, to what raters cannot tell apart."""
 
 
 class AnswerReader:
@@ -98,7 +103,10 @@ class AnswerReader:
 
 
 def answers_near(connection: Connection, rater: str, most: int, without: int = 0) -> Answers:
-    """What one rater answered lately, and everybody's answers to the same items.
+    """What one rater answered lately, as it was first said, and what everybody else says of the same items.
+
+    Corrections of the rater's own are left out: whoever corrects one answer again and again, and looks each time how often
+    others agree, would find out what they said.
 
     Args:
         connection: a transaction that reads.
@@ -106,14 +114,14 @@ def answers_near(connection: Connection, rater: str, most: int, without: int = 0
         most: so many of the rater's answers, the newest.
         without: the newest so many of them are left out, as if they had not been given yet.
     """
-    mine = select(answers.c.number, answers.c.item_id).where(answers.c.rater == rater)
+    mine = select(answers.c.number, answers.c.item_id).where(answers.c.rater == rater, *FIRST_ANSWERS)
     newest = connection.execute(mine.order_by(answers.c.number.desc()).offset(without).limit(most)).all()
     reader = AnswerReader()
     if newest:
+        counted = {row.number for row in newest}
         rows = rows_among(connection, _ANSWERS, answers.c.item_id, (row.item_id for row in newest))
-        last = newest[0].number
         for row in sorted(rows, key=lambda row: row.number):
-            if row.rater != rater or row.number <= last:
+            if row.rater != rater or row.number in counted:
                 reader.take(connection, row)
     return reader.columns.answers()
 

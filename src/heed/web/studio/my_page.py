@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 
 from pydantic import BaseModel, Field
@@ -14,7 +16,7 @@ from heed.contributions import Contribution, contributions_of
 from heed.feedback.showings import WORKED
 from heed.feedback.studio_schema import answers, questions, showings
 from heed.raters.agreement import Measured
-from heed.raters.reading import answers_near
+from heed.raters.reading import FIRST_ANSWERS, answers_near
 from heed.raters.statistics import Speed, rater_statistics
 from heed.web.board.charts import bars
 from heed.web.call import Called
@@ -27,6 +29,9 @@ _NEWEST = 1000
 
 _TOGETHER = 20
 """Agreement moves only with every so many answers: after a single one it would tell what the others said of that item."""
+_STEP = 0.05
+"""What agreement is rounded to. Exactly, it would tell how many of the answers were compared, and so how many of the items
+had known answers."""
 
 
 class AnsweredQuestion(BaseModel):
@@ -58,6 +63,16 @@ class Used(BaseModel):
     outcomes: list[Came] = Field(description="evaluations of the policies that came of it")
 
 
+class Agreed(BaseModel):
+    """How often others agree, as far as it may be told; rounded to 0.05, the interval outwards."""
+
+    share: float | None = Field(description="share of the others' judgments of the same items that are the same (0 to 1)")
+    low: float | None = Field(description="lower end of its 95 % interval")
+    high: float | None = Field(description="upper end of its 95 % interval")
+    of: int = Field(description="answers that were looked at, as each was first given (count)")
+    reason: str | None = Field(description="why there is no share; null where there is")
+
+
 class MyPage(BaseModel):
     """What somebody's page shows; of others it holds nothing but how often they agreed."""
 
@@ -66,7 +81,7 @@ class MyPage(BaseModel):
     active_seconds: float = Field(description="time spent on answers (seconds)")
     questions: list[AnsweredQuestion]
     days: list[int] = Field(description="answers on each of the last 28 days, today last (count)")
-    agreement: Measured = Field(description="share of the others' judgments of the same items that are the same")
+    agreement: Agreed
     speed: Speed
     newest: int = Field(description="answers, the newest, that agreement and speed are taken of (count)")
     counted_by: int = Field(
@@ -99,7 +114,8 @@ def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]
     rows = connection.execute(shown.where(*mine).group_by(table.c.question_id, table.c.state)).all()
     answered = {question: count for question, state, count, _ in rows if state == "answered"}
     names = {row.id: row.name for row in connection.execute(select(questions.c.id, questions.c.name))}
-    said = connection.scalar(select(func.count()).select_from(answers).where(answers.c.rater == rater)) or 0
+    given = select(func.count()).select_from(answers).where(answers.c.rater == rater, *FIRST_ANSWERS)
+    said = connection.scalar(given) or 0
     near = answers_near(connection, rater, _NEWEST, without=said % _TOGETHER)
     # Somebody who has done nothing yet has the same statistics, each saying why it is undefined.
     stands = rater_statistics(near, {rater: 1}, {})[rater]
@@ -112,7 +128,7 @@ def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]
             for question, count in sorted(answered.items(), key=lambda entry: (-entry[1], names[entry[0]]))
         ],
         days=_by_day(connection, rater, now),
-        agreement=stands.agreement,
+        agreement=_agreed(stands.agreement, min(said - said % _TOGETHER, _NEWEST)),
         speed=stands.speed,
         newest=_NEWEST,
         counted_by=_TOGETHER,
@@ -121,11 +137,23 @@ def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]
     )
 
 
+def _agreed(found: Measured, of: int) -> Agreed:
+    def rounded(value: float | None, how: Callable[[float], int]) -> float | None:
+        return None if value is None else round(_STEP * how(value / _STEP), 2)
+
+    return Agreed(
+        share=rounded(found.estimate, round),
+        low=rounded(found.low, math.floor),
+        high=rounded(found.high, math.ceil),
+        of=of,
+        reason=found.reason,
+    )
+
+
 def _by_day(connection: Connection, rater: str, now: datetime) -> list[int]:
     """Answers on each of the last days (UTC), today last."""
     first = datetime.combine(now.date() - timedelta(days=_DAYS - 1), time(tzinfo=UTC))
-    work = (answers.c.purpose.in_(WORKED), answers.c.supersedes.is_(None))
-    mine = (answers.c.rater == rater, answers.c.created >= first, *work)
+    mine = (answers.c.rater == rater, answers.c.created >= first, *FIRST_ANSWERS)
     counts = Counter((created - first).days for created in connection.scalars(select(answers.c.created).where(*mine)))
     return [counts[day] for day in range(_DAYS)]
 
