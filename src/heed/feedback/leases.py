@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from heed.errors import ConflictError, MissingError
 from heed.feedback.forms import Form
@@ -125,6 +125,17 @@ def _end(
 
 # And goes on
 
+_instead = items.alias("instead")
+_has_place = or_(
+    and_(showings.c.purpose == "work", items.c.available),
+    and_(
+        showings.c.purpose != "work",
+        or_(
+            showings.c.stand_in.is_(None),
+            select(_instead.c.number).where(_instead.c.id == showings.c.stand_in, _instead.c.available).exists(),
+        ),
+    ),
+)
 _LOST = (
     select(*COLUMNS)
     .select_from(JOINED)
@@ -133,7 +144,7 @@ _LOST = (
         showings.c.question_id == bindparam("question"),
         one_of(showings.c.state, "expired", "released"),
         one_of(items.c.state, "active"),
-        or_(showings.c.purpose != "work", items.c.available),
+        _has_place,
     )
     .order_by(showings.c.number)
     .limit(5)

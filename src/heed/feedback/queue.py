@@ -93,6 +93,7 @@ class _Chosen:
     selector: str
     probability: float
     eligible: int
+    stand_in: str | None = None
 
 
 def claim(
@@ -177,9 +178,9 @@ def _next(asking: _Asking, *, waits: bool) -> Showing | None:
     # Only now, when there is work: an item that came when there is none would be known for what it is.
     draw = asking.rng.random()
     if draw < asking.form.gold_rate:
-        chosen = _gold(asking)
+        chosen = _gold(asking, found)
     elif draw < asking.form.gold_rate + asking.form.repeat_rate:
-        chosen = _repeat(asking)
+        chosen = _repeat(asking, found)
     else:
         chosen = None
     chosen = chosen or _work(asking, found, waits=waits)
@@ -239,9 +240,9 @@ _KNOWN = {
 _GOLD = _KNOWN["gold"].where(unseen())
 
 
-def _gold(asking: _Asking) -> _Chosen | None:
+def _gold(asking: _Asking, work: Sample) -> _Chosen | None:
     values = {"question": asking.question_id, "rater": asking.rater.name}
-    return _any_of(asking, list(asking.connection.execute(_GOLD, values)), "gold", 0)
+    return _any_of(asking, list(asking.connection.execute(_GOLD, values)), "gold", 0, work)
 
 
 def _repeatable() -> Select[Any]:
@@ -268,16 +269,17 @@ def _repeatable() -> Select[Any]:
 _REPEATABLE = _repeatable()
 
 
-def _repeat(asking: _Asking) -> _Chosen | None:
+def _repeat(asking: _Asking, work: Sample) -> _Chosen | None:
     values = {"question": asking.question_id, "rater": asking.rater.name}
-    return _any_of(asking, list(asking.connection.execute(_REPEATABLE, values)), "repeat", 1)
+    return _any_of(asking, list(asking.connection.execute(_REPEATABLE, values)), "repeat", 1, work)
 
 
-def _any_of(asking: _Asking, found: Sequence[Row[Any]], purpose: str, turn: int) -> _Chosen | None:
+def _any_of(asking: _Asking, found: Sequence[Row[Any]], purpose: str, turn: int, work: Sample) -> _Chosen | None:
+    """One of ``found`` by chance, and one of ``work`` to stand in for it."""
     if not found:
         return None
-    row = asking.rng.choice(found)
-    return _Chosen(row.id, row.prompt_id, row.completion_ids, purpose, turn, "random", 1 / len(found), len(found))
+    row, stand_in, share = asking.rng.choice(found), asking.rng.choice(work.rows).id, 1 / len(found)
+    return _Chosen(row.id, row.prompt_id, row.completion_ids, purpose, turn, "random", share, len(found), stand_in)
 
 
 def claim_known(
@@ -349,6 +351,7 @@ def _show(asking: _Asking, chosen: _Chosen) -> Showing:
         "active_seconds": 0.0,
         "ended": None,
         "skip_reason": "",
+        "stand_in": chosen.stand_in,
     }
     asking.connection.execute(_SHOW, row)
     kept = {key: row[key] for key in ("id", "item_id", "question_id", "rater", "purpose", "state", "form_version")}
@@ -361,4 +364,5 @@ def _show(asking: _Asking, chosen: _Chosen) -> Showing:
         group=asking.rater.group,
         shown_order=tuple(order),
         drafted=False,
+        stand_in=chosen.stand_in,
     )

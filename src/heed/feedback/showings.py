@@ -57,6 +57,7 @@ class Showing:
         active_seconds: how long the rater has been at it (seconds).
         ended: when it was answered or skipped.
         drafted: whether there is a draft of its answer.
+        stand_in: of "gold" and "repeat", the item of work by which it is lost once the lease has ended.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Showing:
     active_seconds: float
     ended: datetime | None
     drafted: bool
+    stand_in: str | None
 
     @property
     def reopened(self) -> bool:
@@ -86,7 +88,7 @@ class Showing:
 COLUMNS = (
     *(showings.c[name] for name in ("id", "item_id", "question_id", "rater", "group_name", "purpose", "state")),
     *(showings.c[name] for name in ("form_version", "guideline_version", "shown_order", "created", "expires")),
-    *(showings.c[name] for name in ("active_seconds", "ended")),
+    *(showings.c[name] for name in ("active_seconds", "ended", "stand_in")),
     items.c.prompt_id,
     items.c.completion_ids,
     select(drafts.c.showing_id).where(drafts.c.showing_id == showings.c.id).exists().label("drafted"),
@@ -123,6 +125,7 @@ def showing_of_row(row: Row[Any]) -> Showing:
         row.active_seconds,
         row.ended,
         row.drafted,
+        row.stand_in,
     )
 
 
@@ -203,6 +206,7 @@ _COUNT_ANSWER = (
         available=case((_excluded, has_place(items.c.level - 1)), else_=items.c.available),
     )
 )
+_IS_OPEN = select(items.c.available).where(items.c.id == bindparam("item"))
 _LOCK_IF_FREE = select(items.c.number).where(items.c.id == bindparam("item")).with_for_update(skip_locked=True)
 _PLACES_OF_GROUP = select(func.count()).where(
     showings.c.item_id == bindparam("item"),
@@ -234,18 +238,27 @@ def take_place(
 def take_place_again(connection: Connection, showing: Showing, form: Form, *, waits: bool = True) -> bool:
     """Take the place of a showing whose lease has ended; False where it is not to be had any more."""
     if showing.purpose != "work":
-        return True
+        return showing.stand_in is None or _is_open(connection, showing.stand_in, showing.group, form)
     item = {"item": showing.item_id}
     if not waits and connection.dialect.name == "postgresql" and not connection.scalar(_LOCK_IF_FREE, item):
         return False
     if connection.execute(_TAKE, item).first() is None:
         return False
-    quota = form.group_quota.get(showing.group)
     # Counted now that no other transaction can change the item.
-    if quota is None or (connection.scalar(_PLACES_OF_GROUP, item | {"group": showing.group}) or 0) < quota:
+    if _is_within_quota(connection, showing.item_id, showing.group, form):
         return True
     free_places(connection, [showing.item_id])
     return False
+
+
+def _is_open(connection: Connection, item_id: str, group: str, form: Form) -> bool:
+    """Whether somebody of a group might take a place of an item."""
+    return bool(connection.scalar(_IS_OPEN, {"item": item_id})) and _is_within_quota(connection, item_id, group, form)
+
+
+def _is_within_quota(connection: Connection, item_id: str, group: str, form: Form) -> bool:
+    quota = form.group_quota.get(group)
+    return quota is None or (connection.scalar(_PLACES_OF_GROUP, {"item": item_id, "group": group}) or 0) < quota
 
 
 def retake_place(connection: Connection, showing: Showing, form: Form) -> None:

@@ -128,6 +128,9 @@ showings = Table(
     Column("active_seconds", Float, nullable=False),
     Column("ended", UtcDateTime),
     Column("skip_reason", String, nullable=False),
+    # Of a gold or repeated item: one of work that might have been shown instead. Once the lease has ended, the rater may have
+    # the one again if the other is still to be had, or whoever waits would learn which items others cannot take.
+    Column("stand_in", String(17)),
     UniqueConstraint("item_id", "rater", "turn"),
     CheckConstraint("state IN ('leased', 'answered', 'skipped', 'expired', 'released')", name="state"),
     CheckConstraint("purpose IN ('work', 'gold', 'repeat', 'training', 'qualification')", name="purpose"),

@@ -66,7 +66,9 @@ class Used(BaseModel):
 class Agreed(BaseModel):
     """How often others agree, as far as it may be told; rounded to 0.05, the interval outwards."""
 
-    share: float | None = Field(description="share of the others' judgments of the same items that are the same (0 to 1)")
+    share: float | None = Field(
+        description="share of the others' judgments of the same items that are the same (0 to 1)"
+    )
     low: float | None = Field(description="lower end of its 95 % interval")
     high: float | None = Field(description="upper end of its 95 % interval")
     of: int = Field(description="answers that were looked at, as each was first given (count)")
