@@ -200,7 +200,7 @@ def _work(asking: _Asking, found: Sample | None, *, waits: bool) -> _Chosen | No
     for _ in range(_TRIES):
         if found is None:
             break
-        among = [selectors.Candidate(row.id, row.prompt_id, tuple(row.completion_ids)) for row in found.rows]
+        among = [selectors.Candidate(row.id, row.prompt_id, row.completions) for row in found.rows]
         position, probability = selectors.choose(
             selector, among, asking.rater.name, asking.form.chance_share, asking.rng
         )

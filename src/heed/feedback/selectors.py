@@ -7,6 +7,7 @@ from the answers can be weighed by it, and what was picked for being hard does n
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +18,16 @@ from heed.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An item that may come next: its id, prompt and completions, all by id."""
+    """An item that may come next: its id, its prompt's, and those of its completions as the database has them, in JSON."""
 
     item_id: str
     prompt_id: str
-    completion_ids: tuple[str, ...]
+    completions: str
+
+    @property
+    def completion_ids(self) -> tuple[str, ...]:
+        """Ids of the completions; taken apart where somebody asks, since most candidates come and go unread."""
+        return tuple(json.loads(self.completions))
 
 
 class Selector(Protocol):

@@ -15,7 +15,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, FromClause, Row, Select, and_, bindparam, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    select,
+)
 
 from heed.feedback.census import Quota, unseen, within_quota
 from heed.feedback.studio_schema import items
@@ -36,11 +48,14 @@ def _best(column: ColumnElement[int], limited: bool) -> ColumnElement[int]:
     return query.order_by(best.c.priority.desc(), best.c.level).limit(1).scalar_subquery()
 
 
+_completions = cast(items.c.completion_ids, Text).label("completions")
+
+
 def _window_query(limited: bool, from_start: bool) -> Select[Any]:
     """The first items of the best bucket from a key on, or those before it. ``limited``: the rater's group has a quota."""
     start: BindParameter[float] = bindparam("start")
     return (
-        select(items.c.id, items.c.prompt_id, items.c.completion_ids, items.c.priority, items.c.level)
+        select(items.c.id, items.c.prompt_id, _completions, items.c.priority, items.c.level)
         .where(_eligible(limited, items))
         .where(items.c.priority == _best(items.c.priority, limited), items.c.level == _best(items.c.level, limited))
         .where(items.c.random_key >= start if from_start else items.c.random_key < start)
@@ -54,7 +69,7 @@ _WINDOWS = {limited: tuple(_window_query(limited, side) for side in (True, False
 
 @dataclass(frozen=True)
 class Sample:
-    """Candidates, all of one priority and level: rows with ``id``, ``prompt_id`` and ``completion_ids``.
+    """Candidates, all of one priority and level: rows with ``id``, ``prompt_id`` and ``completions`` (JSON).
 
     ``whole`` says that there are no others in the bucket for this rater.
     """
