@@ -130,6 +130,30 @@ def test_guessing_at_one_name_is_stopped_and_others_still_get_in(site):
     assert sign_in(browser(site), "bob").status_code == 303
 
 
+def test_guessing_elsewhere_does_not_shut_out_who_has_signed_in_here_before(site):
+    ann = person(site)
+    hers, elsewhere = browser(site), browser(site)
+    assert sign_in(hers, "ann").status_code == 303
+    hers.post("/sign-out")
+    for _ in range(int(SIGN_IN_NAME.capacity) + 1):
+        sign_in(elsewhere, "ann", OTHER)
+    assert sign_in(elsewhere, "ann").status_code == 429
+    assert sign_in(hers, "ann").status_code == 303
+    # The cookie is no way round the limit: it has one of its own, is of one account, and ends with the password.
+    statuses = [sign_in(hers, "ann", OTHER).status_code for _ in range(int(SIGN_IN_NAME.capacity) + 1)]
+    assert statuses[-1] == 429
+    (cookie,) = [value for name, value in hers.cookies.items() if name.endswith("heed_browser")]
+    for forged in (cookie[:-1] + "x", cookie.partition(".")[0], "." + cookie.partition(".")[2], ".", "é.é"):
+        headers = {"cookie": f"heed_browser={forged}".encode()}
+        values = {"name": "ann", "password": PASSWORD}
+        assert browser(site).post("/sign-in", data=values, headers=headers).status_code == 429
+    changed = hash_password(OTHER, "ann")
+    site.write(lambda c: accounts.change_password(c, ann.id, changed, now()))
+    values = {"name": "ann", "password": OTHER}
+    headers = {"cookie": f"heed_browser={cookie}"}
+    assert browser(site).post("/sign-in", data=values, headers=headers).status_code == 429
+
+
 def test_guessing_from_one_address_is_stopped_whatever_the_names(site, monkeypatch):
     monkeypatch.setattr("heed.web.account.entry.verify_password", lambda *_: False)
     statuses = [sign_in(browser(site), f"name {n}").status_code for n in range(int(SIGN_IN_ADDRESS.capacity) + 1)]

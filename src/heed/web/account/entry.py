@@ -13,6 +13,7 @@ from heed.errors import LimitError, SignInError
 from heed.people import accounts, limits, sessions
 from heed.people.limits import SIGN_IN_ADDRESS, SIGN_IN_NAME, Limit, bucket_name
 from heed.people.passwords import verify_password
+from heed.web.account.known_browser import browser_of, remember
 from heed.web.account.models import Given, Password
 from heed.web.account.replies import drop_session, presented_session, set_session
 from heed.web.call import THEME_COOKIE, Call, Called
@@ -58,34 +59,38 @@ async def sign_in_page(call: Called, next: Target = "/") -> Response:
 async def sign_in(call: Called, form: Annotated[SignIn, Form()]) -> Response:
     """Sign in with name and password: a new session, whatever the browser held before."""
     try:
-        secret = await _signed_in(call, form.name, form.password)
+        secret, checked = await _signed_in(call, form.name, form.password)
     except LimitError:
         return sign_in_page_of(call, form.next, 429, "limit", form.name)
     except SignInError:
         return sign_in_page_of(call, form.next, 401, "wrong", form.name)
     response = call.redirect(safe_target(form.next))
     set_session(call, response, secret)
+    await remember(call, response, checked)
     return response
 
 
-async def _signed_in(call: Call, name: str, password: str) -> str:
-    """The secret of a new session.
+async def _signed_in(call: Call, name: str, password: str) -> tuple[str, tuple[str, str]]:
+    """The secret of a new session, and whose it is with the password that opened it (id and hash).
 
     Raises:
-        LimitError: too many tries at this name or from this address.
+        LimitError: too many tries in this browser, or elsewhere at this name or from this address.
         SignInError: nobody has this name and password.
     """
-    buckets = (
+    stored = await call.read(lambda connection: accounts.stored_password(connection, name))
+    browser = await browser_of(call, stored)
+    buckets: tuple[tuple[str, Limit], ...] = (
         (bucket_name("sign-in name", accounts.name_key(name)), SIGN_IN_NAME),
         (bucket_name("sign-in address", call.client), SIGN_IN_ADDRESS),
     )
+    if browser is not None:
+        buckets = ((bucket_name("sign-in browser", browser), SIGN_IN_NAME),)
     await call.write(lambda connection: _each(connection, call, buckets, limits.take))
-    stored = await call.read(lambda connection: accounts.stored_password(connection, name))
     # Outside of any transaction and of the event loop: it takes its time on purpose.
     fits = await asyncio.to_thread(verify_password, password, stored[1] if stored else None)
     if stored is None or not fits:
         raise SignInError("the name or the password", "they do not fit.", "Try again.")
-    return await call.write(lambda connection: _begin(connection, call, name, stored, buckets))
+    return await call.write(lambda connection: _begin(connection, call, name, stored, buckets)), stored
 
 
 def _begin(

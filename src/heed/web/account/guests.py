@@ -15,6 +15,7 @@ from heed.people.invitations import Invitation
 from heed.people.limits import INVITATION_ADDRESS, bucket_name
 from heed.people.passwords import LONGEST_BYTES, SHORTEST, HashedPassword, hash_password, password_fault
 from heed.web.account.entry import begin_session
+from heed.web.account.known_browser import remember
 from heed.web.account.models import Given, Name, Password
 from heed.web.account.replies import set_session
 from heed.web.call import Call, Called
@@ -45,7 +46,7 @@ async def accept(call: Called, secret: Secret, form: Annotated[Accepted, Form()]
         return _page(call, found, 422, password_error=fault, name=form.name)
     password = await asyncio.to_thread(hash_password, form.password, name)
     try:
-        session = await call.write(lambda connection: _take(connection, call, secret, name, password))
+        session, account_id = await call.write(lambda connection: _take(connection, call, secret, name, password))
     except MissingError:
         return _unusable(call)
     except ConflictError:
@@ -54,14 +55,16 @@ async def accept(call: Called, secret: Secret, form: Annotated[Accepted, Form()]
         return _page(call, found, 422, name_error="odd", name=form.name)
     response = call.redirect("/")
     set_session(call, response, session)
+    await remember(call, response, (account_id, password.text))
     return response
 
 
-def _take(connection: Connection, call: Call, secret: str, name: str, password: HashedPassword) -> str:
+def _take(connection: Connection, call: Call, secret: str, name: str, password: HashedPassword) -> tuple[str, str]:
+    """The secret of a new session, and the id of the account that it is of."""
     settings = call.project.settings.raters
     simulated = [rater.name for rater in (*settings.simulated, *settings.held_out)]
     account = invitations.accept(connection, secret, name, password, call.now, call.language, simulated)
-    return begin_session(connection, call, account.id)
+    return begin_session(connection, call, account.id), account.id
 
 
 async def _found(call: Call, secret: str) -> Invitation | None:
