@@ -24,20 +24,9 @@ from heed.feedback.showings import Rater
 from heed.people import accounts, exclusions
 from heed.project import Cost, Project
 from heed.terminal import doctor
+from tiny_project import completed as heed
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-HEED = [sys.executable, "-c", "from heed.cli import main; main()"]
-
-
-def heed(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*HEED, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
-    )
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import importlib
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from tiny_models import LETTERS, tiny_policy
 for _module in (
     *("alembic.command", "torch._dynamo", "heed.cli", "heed.reporting", "heed.rounds"),
     *("heed.evaluate.report_page", "heed.terminal.judge", "heed.terminal.stages", "heed.terminal.watcher"),
+    *("heed.terminal.init", "heed.terminal.feedback", "heed.terminal.doctor", "heed.terminal.show"),
     *(f"heed.stages.{stage}" for stage in ("evaluation", "policy", "reward", "sampling", "supervised")),
 ):
     importlib.import_module(_module)
@@ -113,14 +116,21 @@ def make_project(folder: Path, **changes: Any) -> Path:
     return place
 
 
-def command_line(folder: Path, log: Path, arguments: list[str]) -> None:
-    """``heed ARGUMENTS`` in this process, which goes into ``folder`` and writes both outputs to the end of ``log``."""
+def command_line(
+    folder: Path, log: Path, arguments: list[str], errors: Path | None = None, variables: dict[str, str] | None = None
+) -> None:
+    """``heed ARGUMENTS`` in this process, which goes into ``folder`` and writes both outputs to the end of ``log``.
+
+    Args:
+        errors: file for the second output; None for the same.
+        variables: of the environment, beside those that are there.
+    """
     from heed.cli import main
 
     os.chdir(folder)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
+    os.environ.update(variables or {})
+    for stream, file in ((1, log), (2, errors or log)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     # What was forked has the streams of its parent: these belong to the log.
     sys.stdout = open(1, "w", closefd=False, buffering=1, encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False, buffering=1, encoding="utf-8")  # noqa: SIM115
@@ -144,6 +154,17 @@ def start(target: Callable[..., None], *args: Any) -> Any:
 def begin(folder: Path, log: Path, *arguments: str) -> Any:
     """A process at ``heed ARGUMENTS`` in ``folder``, started."""
     return start(command_line, folder, log, list(arguments))
+
+
+def completed(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """``heed ARGUMENTS`` in ``folder``, done, as ``subprocess.run`` tells it: a process forked where heed is loaded already."""
+    with tempfile.TemporaryDirectory() as name:
+        out, errors = Path(name) / "out", Path(name) / "errors"
+        process = start(command_line, folder, out, list(arguments), errors, variables)
+        process.join(120)
+        assert process.exitcode is not None, f"heed {arguments} did not end"
+        said, complained = (file.read_text(encoding="utf-8") if file.exists() else "" for file in (out, errors))
+        return subprocess.CompletedProcess(arguments, process.exitcode, said, complained)
 
 
 def finish(folder: Path, log: Path, *arguments: str) -> int:

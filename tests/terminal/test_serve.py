@@ -29,6 +29,7 @@ from heed.feedback.forms import default_form
 from heed.people import accounts, tokens
 from heed.project import Project
 from heed.web.server import Serving, address_of, listen
+from tiny_project import completed as heed
 
 HEED = [sys.executable, "-c", "from heed.cli import main; main()"]
 PASSWORD = "a horse that staples batteries"
@@ -36,12 +37,6 @@ PASSWORD = "a horse that staples batteries"
 
 def environment(**variables: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-
-
-def heed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*HEED, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=environment()
-    )
 
 
 SAID_BEFORE: list[str] = []
