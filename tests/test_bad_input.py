@@ -308,7 +308,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a 
 
 
 @needs_root
-@pytest.mark.parametrize("free_kib", [60, 200, 400, 800, 1300])
+@pytest.mark.parametrize(
+    "free_kib", [*(pytest.param(kib, marks=pytest.mark.slow) for kib in (60, 400, 800)), 200, 1300]
+)
 def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(tmp_path: Path, free_kib: int) -> None:
     disk = tmp_path / "disk"
     with small_disk(disk, "40m"):
