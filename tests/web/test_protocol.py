@@ -1,4 +1,4 @@
-"""A real socket: heads that never end are ended, whatever else a connection does."""
+"""A real socket: heads and trailers that never end are ended, whatever else a connection does."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ async def count(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
 
 
+async def headers(request: Request) -> PlainTextResponse:
+    await request.body()
+    return PlainTextResponse(",".join(name.decode() for name, _ in request.scope["headers"]))
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        app = Starlette(routes=[Route("/", count, methods=["GET", "POST"])])
+        app = Starlette(routes=[Route("/", count, methods=["GET", "POST"]), Route("/headers", headers, methods=["POST"])])
         server = uvicorn.Server(uvicorn.Config(app, http=BoundedHttp, log_config=None, ws="none", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -67,6 +72,23 @@ def test_many_small_headers_are_bounded_as_one_long_one(port):
     lines = [b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(20_000)]
     _, whole = said(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n", *lines)
     assert not whole
+
+
+CHUNKED = b"POST /headers HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"), [(b"0\r\n", b"x: y\r\n" * 1000), (b"1\r\na\r\n0\r\nx: ", b"y" * 8192), (b"1;", b"y" * 8192)]
+)
+def test_trailers_and_extensions_of_chunks_that_never_end_are_ended(port, begin, more):
+    _, whole = said(port, CHUNKED + begin, *(more for _ in range(10_000)))
+    assert not whole
+
+
+def test_trailers_end_a_body_and_join_no_head(port):
+    answer, whole = said(port, CHUNKED, b"1\r\na\r\n", b"0\r\n", b"Cookie: heed_session=x\r\n", b"x: y\r\n\r\n")
+    assert whole
+    assert answer.endswith(b"\r\n\r\nhost,transfer-encoding")
 
 
 @pytest.mark.parametrize("size", [100, 8000, LONGEST_HEAD // 2])
