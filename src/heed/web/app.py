@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from heed.config import ServeSettings
 from heed.errors import HeedError, SignInError
 from heed.project import Project
 from heed.web.call import Call, Studio, guard
+from heed.web.connections import AcceptErrors
 from heed.web.desk import Desk
 from heed.web.errors import PausedError, asked_for_json, internal, of_http, of_validation, problem, status_of
 from heed.web.identity import Identities, credentials_of
@@ -105,6 +107,7 @@ def _add(
 
 @asynccontextmanager
 async def _life(project: Project, address: Address, app: FastAPI) -> AsyncIterator[None]:
+    asyncio.get_running_loop().set_exception_handler(AcceptErrors())
     desk = Desk(project.store)
     studio = Studio(project, desk, address, Identities(desk))
     app.state.studio = studio

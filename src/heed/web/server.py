@@ -34,6 +34,7 @@ from heed.people.invitations import first_invitation
 from heed.people.secrets import load_secrets
 from heed.project import Project
 from heed.web.app import create_app
+from heed.web.connections import ACCEPTED_AT_ONCE, raise_file_limit
 from heed.web.memory import starting
 from heed.web.protocol import BoundedHttp
 from heed.web.security import Address
@@ -47,6 +48,7 @@ _GRACE_SECONDS = 5
 _START_SECONDS = 60.0
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 1024
+"""Connections that the system keeps until they are accepted."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def run(serving: Serving, say: Say, open_browser: bool = False, folder: str | Pa
     Raises:
         ConfigError: it may not be served so, or the port is taken. ProjectError: the project cannot be used.
     """
+    raise_file_limit()
     with _told_to_end(), Project.open(folder) as project:
         address = address_of(serving, project.settings.serve)
         if serving.workers > 1 and project.store.engine.dialect.name == "sqlite":
@@ -249,6 +252,7 @@ def _config(app: Any, address: Address, **more: Any) -> uvicorn.Config:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         http=BoundedHttp,
         ws="none",
+        backlog=ACCEPTED_AT_ONCE,
         **more,
     )
 
@@ -262,6 +266,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listening in sockets or []:
+            listening.listen(_BACKLOG)  # as uvicorn began, it let as few wait as it takes at once
         if self.started:
             self._ready()
 
@@ -317,6 +323,7 @@ class _Processes(Multiprocess):
     def init_processes(self) -> None:
         super().init_processes()
         if all(process.wait_until_ready(_START_SECONDS, self.should_exit) for process in self.processes):
+            self.sockets[0].listen(_BACKLOG)  # as each process began, it let as few wait as it takes at once
             self._ready()
 
 
@@ -348,6 +355,7 @@ def run_trial(serving: Serving, say: Say, open_browser: bool = False) -> None:
     """
     from heed.web.trial import make_trial, trial_app
 
+    raise_file_limit()
     address = address_of(serving, ServeSettings())
     with (
         _told_to_end(),
