@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,24 @@ def test_a_database_that_others_can_read_is_told_once_and_its_mode_left_alone(pr
             assert SAID_BEFORE == []
             end(process)
         project.chmod(0o755)
+
+
+def test_heads_that_never_end_do_not_lock_everybody_out(project: Path) -> None:
+    with serving(project) as (process, url):
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] == (
+            min(before[1], 65_536) if before[1] > 0 else 65_536
+        )
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+        host, port = url.removeprefix("http://").split(":")
+        with ExitStack() as many:
+            for _ in range(700):
+                half = many.enter_context(socket.create_connection((host, int(port)), timeout=30))
+                half.sendall(b"GET / HTTP/1.1\r\nX: ")
+            assert httpx.get(f"{url}/sign-in").status_code == 503
+        answers = (httpx.get(f"{url}/sign-in").status_code for _ in range(100))
+        assert 200 in answers
+        end(process)  # and nothing stands in the log
 
 
 def fenced(document: str, heading: str) -> list[str]:

@@ -31,7 +31,9 @@ async def headers(request: Request) -> PlainTextResponse:
 def port() -> Iterator[int]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        app = Starlette(routes=[Route("/", count, methods=["GET", "POST"]), Route("/headers", headers, methods=["POST"])])
+        app = Starlette(
+            routes=[Route("/", count, methods=["GET", "POST"]), Route("/headers", headers, methods=["POST"])]
+        )
         server = uvicorn.Server(uvicorn.Config(app, http=BoundedHttp, log_config=None, ws="none", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

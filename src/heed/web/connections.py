@@ -9,7 +9,7 @@ import resource
 import time
 from typing import Any
 
-ACCEPTED_AT_ONCE = 128
+ACCEPTED_AT_ONCE = 100
 """Connections taken in one turn of the event loop, before any of them is counted."""
 
 _MOST_FILES = 65_536
