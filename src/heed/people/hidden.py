@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 
 _BYTES = 32
 _LONGEST = 200
+_RANDOM = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def new_secret(prefix: str = "") -> str:
     """256 random bits as text that fits into a link, behind ``prefix``."""
     return prefix + secrets.token_urlsafe(_BYTES)
+
+
+def may_be_secret(text: str, prefix: str = "") -> bool:
+    """Whether :func:`new_secret` could have made ``text``: what cannot be one need not be looked up."""
+    return text.startswith(prefix) and _RANDOM.fullmatch(text, len(prefix)) is not None
 
 
 def new_id(letter: str) -> str:

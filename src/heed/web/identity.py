@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from heed.errors import SignInError
 from heed.people import sessions, tokens
+from heed.people.hidden import hash_of, may_be_secret
 from heed.web.desk import Desk
 from heed.web.permissions import Caller
 from heed.web.security import Address
@@ -29,7 +30,6 @@ def session_cookie(address: Address) -> str:
 
 
 _KEPT_SECONDS = 1.0
-_MOST_KEPT = 10_000
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,15 @@ def _no_token(connection: Connection, secret: str, now: datetime) -> SignInError
         return SignInError(
             "the API token", "its account is paused, and it does nothing meanwhile.", "Ask the lead of the project."
         )
+    return _unknown_token()
+
+
+def _unknown_token() -> SignInError:
     return SignInError("the API token", "it is unknown, expired or revoked.", "Make a new one under Settings.")
 
 
 class Identities:
-    """Finds out who calls, and remembers it for a second.
+    """Finds out who calls, and remembers it for a second, by the hash of what they are known by.
 
     A session or token that is revoked by this process is forgotten at once (see :meth:`forget`), by another one within a
     second.
@@ -89,7 +93,12 @@ class Identities:
         secret = given.token or given.session
         if secret is None:
             return Caller()
-        kept = self._kept.get(secret)
+        if not may_be_secret(secret, tokens.PREFIX if given.token else ""):
+            if given.token:
+                raise _unknown_token()
+            return Caller()
+        key = hash_of(secret)
+        kept = self._kept.get(key)
         if kept is not None and time.monotonic() - kept[0] < _KEPT_SECONDS:
             return kept[1]
 
@@ -109,10 +118,20 @@ class Identities:
         caller, touch = await self._desk.read(look_up)
         if touch is not None:
             self._desk.submit(touch)  # nobody waits for it: when somebody was last seen is no promise
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        self._kept[secret] = (time.monotonic(), caller)
+        if caller.account is not None:
+            self._keep(key, caller)
         return caller
+
+    def _keep(self, key: str, caller: Caller) -> None:
+        """Remember somebody, and nobody any more who was remembered longer ago than it is good for."""
+        now = time.monotonic()
+        self._kept.pop(key, None)  # whoever is there anew stands at the end: the oldest are the first
+        while self._kept:
+            oldest = next(iter(self._kept))
+            if now - self._kept[oldest][0] < _KEPT_SECONDS:
+                break
+            del self._kept[oldest]
+        self._kept[key] = (now, caller)
 
     def forget(self) -> None:
         """Look everybody up again: something about accounts may have changed."""
