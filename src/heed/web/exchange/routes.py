@@ -7,9 +7,6 @@ from heed.web.exchange import models as m
 from heed.web.permissions import administers, leads, signed_in
 from heed.web.routing import Route
 
-_ANY_SIZE = 1 << 50
-"""The limit of an upload is serve.import_megabytes, and is kept while it is written to the disk."""
-
 _API = "/api/v1"
 
 ROUTES: tuple[Route, ...] = (
@@ -24,7 +21,7 @@ ROUTES: tuple[Route, ...] = (
         scope="manage",
         model=m.JobShown,
         status=202,
-        body_limit=_ANY_SIZE,
+        body_limit=transfers.largest_upload,
     ),
     Route(
         "POST",
@@ -140,9 +137,23 @@ ROUTES: tuple[Route, ...] = (
     # The page and its forms
     Route("GET", page.PLACE, page.show, leads, "page", "Imports, exports and webhooks"),
     Route("GET", f"{page.PLACE}/jobs", page.show_jobs, leads, "page", "The table of jobs alone"),
-    Route("POST", f"{page.PLACE}/items", page.import_items, leads, "page", "Upload items", body_limit=_ANY_SIZE),
     Route(
-        "POST", f"{page.PLACE}/feedback", page.import_feedback, leads, "page", "Upload feedback", body_limit=_ANY_SIZE
+        "POST",
+        f"{page.PLACE}/items",
+        page.import_items,
+        leads,
+        "page",
+        "Upload items",
+        body_limit=transfers.largest_upload,
+    ),
+    Route(
+        "POST",
+        f"{page.PLACE}/feedback",
+        page.import_feedback,
+        leads,
+        "page",
+        "Upload feedback",
+        body_limit=transfers.largest_upload,
     ),
     Route("POST", f"{page.PLACE}/exports", page.export, leads, "page", "Begin an export"),
     Route("POST", f"{page.PLACE}/jobs/{{job_id}}", page.change_job, leads, "page", "Stop or resume a job"),

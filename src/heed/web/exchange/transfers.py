@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from heed.config import ServeSettings
 from heed.errors import ConflictError, DataError, MissingError
 from heed.feedback import asked
 from heed.feedback.formats import ExcludedRows
@@ -30,6 +31,11 @@ _LONGEST_NAME = 120
 _KINDS: dict[str, jobs.JobKind] = {"answers": "export_answers", "feedback": "export_feedback"}
 _FORMATS = {"answers": "lines", "feedback": "heed"}
 Text = Annotated[str, Query(max_length=200)]
+
+
+def largest_upload(settings: ServeSettings) -> int:
+    """A little more than the project allows for a file: the form around it, which is on the disk before the file is looked at."""
+    return (settings.import_megabytes + 1) * _MEGABYTE
 
 
 async def upload(
