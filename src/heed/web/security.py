@@ -2,7 +2,8 @@
 
 Refused here: hosts that are not ours (links and redirects are made from the host), addresses that are no text, forms and
 scripts of other sites (after the algorithm of Filippo Valsorda's "Cross-Site Request Forgery",
-2025, which Go's net/http and Datasette use), and JSON in a disguise that browsers send to other sites without asking.
+2025, which Go's net/http and Datasette use), JSON in a disguise that browsers send to other sites without asking, and forms in
+another encoding than UTF-8.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
@@ -55,7 +57,10 @@ _BODIES_OF_API = (
     "application/x-ndjson",
     "text/csv",
 )
+_FORMS = (b"multipart/form-data", b"application/x-www-form-urlencoded")
+_UTF_8 = ("utf-8", "utf8")
 _UPLOADS = "/api/v1/imports"
+_IMPORTS = (_UPLOADS, "/board/exchange/items", "/board/exchange/feedback")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -133,22 +138,34 @@ class Gate:
             return DataError("the address", "it holds bytes that are no text.", "Correct the link.")
         if scope["method"] in _SAFE_METHODS:
             return None
-        length = headers.get("content-length", "0")
-        if scope["path"].startswith("/api/"):
-            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if (length != "0" or "transfer-encoding" in headers) and kind not in _BODIES_OF_API:
-                return DataError(
-                    f"Content-Type '{kind[:60]}'",
-                    "the API does not read it.",
-                    "Send the file as application/octet-stream or text/csv, with its name as ?name=."
-                    if scope["path"] == _UPLOADS
-                    else "Send JSON as application/json.",
-                )
+        fault = _fault_of_kind(scope["path"], headers)
+        if fault is not None:
+            return fault
         if _is_cross_site(headers, host):
             return RefusedError(
                 "this request", "it was sent by another site's page.", "Open heed in its own tab and try again."
             )
         return None
+
+
+def _fault_of_kind(path: str, headers: Headers) -> HeedError | None:
+    """What of the kind of its body lets a request go no further."""
+    length = headers.get("content-length", "0")
+    if path.startswith("/api/"):
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if (length != "0" or "transfer-encoding" in headers) and kind not in _BODIES_OF_API:
+            return DataError(
+                f"Content-Type '{kind[:60]}'",
+                "the API does not read it.",
+                "Send the file as application/octet-stream or text/csv, with its name as ?name=."
+                if path == _UPLOADS
+                else "Send JSON as application/json.",
+            )
+    # As the framework takes it apart, which then decodes a form by any codec of Python that it names.
+    form, options = parse_options_header(headers.get("content-type"))
+    if form in _FORMS and options.get(b"charset", b"utf-8").decode("latin-1").strip().lower() not in _UTF_8:
+        return StatusError("this form", "its encoding is not UTF-8.", "Send it as UTF-8.", 415, "invalid")
+    return None
 
 
 def _is_text(raw: bytes) -> bool:
@@ -205,9 +222,12 @@ class _Sender:
         await self._send(message)
 
     async def _tell_too_large(self) -> None:
-        told = StatusError(
-            "the request", "it is larger than this address takes.", "Send less at once.", 413, "too_large"
+        fix = (
+            "Compress it (.gz), send it in parts, or raise serve.import_megabytes in heed.yaml."
+            if self._request.url.path in _IMPORTS
+            else "Send less at once."
         )
+        told = StatusError("the request", "it is larger than this address takes.", fix, 413, "too_large")
         response = problem_response(told, self._request)
         await self._pass({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
         await self._pass({"type": "http.response.body", "body": bytes(response.body)})
