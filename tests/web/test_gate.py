@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -123,6 +126,26 @@ def test_json_in_a_disguise_that_needs_no_permission_is_refused(address, kind):
 @pytest.mark.parametrize("path", ["/%00", "/a?b=%00", "/%ff", "/a?b=%c3%28"])
 def test_addresses_that_are_no_text_are_refused(address, path):
     assert client_of(address).get(path).status_code == 422
+
+
+def test_whoever_goes_in_the_middle_of_a_body_is_no_fault():
+    came: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"x", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"localhost")]}
+
+    async def receive() -> dict[str, Any]:
+        return came.pop(0)
+
+    async def nothing(*_: Any) -> Any:
+        pytest.fail("there is nobody to be answered, and nothing to be told")
+
+    async def swallow(scope: Any, receive: Any, send: Any) -> None:
+        await Request(scope, receive).body()
+
+    asyncio.run(Gate(swallow, Address(), nothing)(scope, receive, nothing))
+    assert came == []
 
 
 def test_every_answer_carries_the_headers_and_refusals_too(address):

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -119,6 +119,8 @@ class Gate:
             return
         try:
             await self._app(scope, receive, sender.send)
+        except ClientDisconnect:
+            return  # whoever sent half a body is gone: nobody is left to be answered
         except Exception:
             if sender.started:
                 raise
