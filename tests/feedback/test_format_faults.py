@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from heed.errors import DataError
 from heed.feedback.formats import MAX_ROW_BYTES, BrokenRow, Row, detect_format, read_rows, write_rows
-from heed.feedback.formats.lines import read_lines
+from heed.feedback.formats.lines import load_object, read_lines
+from heed.feedback.formats.rows import RowError
 from heed.feedback.item_files import read_items
 
 VOTE: dict[str, Any] = {"kind": "comparison", "rater": "r", "prompt": "p", "completions": ["x", "y"], "choice": "a"}
@@ -257,6 +258,31 @@ def test_a_table_without_usable_header_is_an_error(tmp_path: Path, header: bytes
     (tmp_path / "x.csv").write_bytes(header)
     with pytest.raises(DataError, match=message):
         read_rows(tmp_path / "x.csv", "csv")
+
+
+@pytest.mark.parametrize("read", [read_rows, read_items])
+@pytest.mark.parametrize("format", ["auto", "csv"])
+def test_a_header_of_very_many_columns_is_refused(tmp_path: Path, read: Any, format: Any) -> None:
+    few, many = tmp_path / "few.csv", tmp_path / "many.csv"
+    few.write_bytes(b"prompt," + b",".join(b"c%d" % k for k in range(999)) + b"\n")
+    assert list(read(few, format)) == []
+    many.write_bytes(b"prompt" + b",c" * 400_000 + b"\n")  # to compare each with each would take many minutes
+    with pytest.raises(DataError, match="400,001 columns, and 1,000 is the most"):
+        read(many, format)
+
+
+@pytest.mark.parametrize("read", [read_rows, read_items])
+def test_what_is_wrong_with_a_header_is_told_where_the_format_is_told_by_it(tmp_path: Path, read: Any) -> None:
+    (tmp_path / "x.csv").write_bytes(b"prompt,a,b,a,b\r\n")
+    with pytest.raises(DataError, match="column 'a' is there twice"):
+        read(tmp_path / "x.csv")
+
+
+def test_the_field_given_twice_is_found_among_very_many() -> None:
+    # To compare each with each would take many minutes.
+    row = "{" + ", ".join(f'"k{k}": 1' for k in range(300_000)) + ', "k299998": 1, "k299999": 1}'
+    with pytest.raises(RowError, match="'k299998' is given twice"):
+        load_object(row.encode())
 
 
 @pytest.mark.parametrize("read", [read_rows, read_items])

@@ -142,7 +142,8 @@ def _formats_of(row: dict[str, Any]) -> list[FileFormat]:
 
 def _is_table_header(line: Line) -> bool:
     for item in table.read_records(iter([line])):
-        return not isinstance(item, BrokenRow) and table.check_header(item[1]) is None
+        # By its names alone: what else is wrong with a header is told when it is read as one.
+        return not isinstance(item, BrokenRow) and table.names_a_prompt(item[1])
     return False
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,8 +165,8 @@ def _refuse_constant(name: str) -> Any:
 def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise RowError(f"the field '{next(name for name in names if names.count(name) > 1)}' is given twice")
+        times = Counter(name for name, _ in pairs)
+        raise RowError(f"the field '{next(name for name in times if times[name] > 1)}' is given twice")
     return fields
 
 

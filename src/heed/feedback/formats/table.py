@@ -40,7 +40,7 @@ import io
 import json
 import re
 import string
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +69,9 @@ WRITTEN_COLUMNS = (
     *("up", "edited", "text", "defects", "spans", "note", "shown", "seconds", "confidence", "created", "source"),
     *("supersedes", "completion_ids"),
 )
+MOST_COLUMNS = 1000
+"""In a header. No table of feedback or of items comes near; one line can name half a million, which every row then has to have."""
+
 # The last four are the wide forms, which some spreadsheets take for the others.
 _FORMULA = re.compile("'*(?:[\t\r\n]|\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -125,12 +128,19 @@ def _cells(text: str) -> list[str]:
 
 def check_header(columns: list[str]) -> str | None:
     """Why ``columns`` cannot be the header of a table of feedback, or None."""
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if len(columns) > MOST_COLUMNS:
+        return f"it has {len(columns):,} columns, and {MOST_COLUMNS:,} is the most"
+    twice = sorted(name for name, times in Counter(columns).items() if times > 1)
     if twice:
         return f"the column '{twice[0]}' is there twice"
-    if not {"prompt", "messages"} & set(columns):
+    if not names_a_prompt(columns):
         return f"it has neither a column 'prompt' nor 'messages', but {columns[:12]}"
     return None
+
+
+def names_a_prompt(columns: list[str]) -> bool:
+    """Whether there is a column that every table of feedback has."""
+    return "prompt" in columns or "messages" in columns
 
 
 def parse(columns: list[str], cells: list[str]) -> Parsed:
