@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -13,7 +14,7 @@ from townsfolk import NOON, later, person
 
 from heed.errors import DataError, ProjectError
 from heed.feedback.store import Store
-from heed.people import audit
+from heed.people import audit, invitations
 from heed.people.secrets import load_secrets
 
 
@@ -155,21 +156,17 @@ def test_a_chain_made_anew_shows_against_a_head_that_was_noted(store, tmp_path):
     "tampering", ["DELETE FROM audit WHERE number > 4", "DELETE FROM audit WHERE number = 2", "DELETE FROM audit"]
 )
 def test_what_was_noted_stays_as_evidence_however_the_log_goes_on(store, tmp_path, tampering):
-    def note() -> bool:
-        with store.reading() as connection:
-            return audit.note_head(connection, tmp_path)
-
-    assert note()
+    assert note(store, tmp_path)
     fill(store)
-    assert note()
+    assert note(store, tmp_path)
     noted = audit.read_head(tmp_path)
     assert noted is not None
     assert noted.entries == 6
     tamper(store, tampering)
-    assert not note()
+    assert not note(store, tmp_path)
     for number in range(8):
         store.write(lambda c, number=number: audit.record(c, "eve", "x", str(number), {}, NOON))
-    assert not note()
+    assert not note(store, tmp_path)
     assert audit.read_head(tmp_path) == noted
     assert faults(store, noted) != []
 
@@ -248,3 +245,118 @@ def test_a_log_that_vanished_as_a_whole_shows_by_the_accounts_and_secrets_that_a
     with store.reading() as connection:
         audit.write_head(tmp_path, audit.head(connection))
     assert gone() == []
+
+
+def check(store: Store, folder: Path) -> list[audit.Fault]:
+    with store.reading() as connection:
+        return audit.check(connection, folder)[1]
+
+
+def note(store: Store, folder: Path) -> bool:
+    with store.reading() as connection:
+        return audit.note_head(connection, folder)
+
+
+def test_a_missing_head_is_told_again_and_again_and_none_is_noted_in_its_place(store, tmp_path):
+    assert note(store, tmp_path)  # as the first start does, before it makes the secrets
+    load_secrets(tmp_path)
+    fill(store)
+    assert note(store, tmp_path)
+    assert check(store, tmp_path) == []
+    (tmp_path / audit.HEAD_FILE).unlink()
+    for _ in range(2):
+        assert not note(store, tmp_path)
+        assert [fault.reason.partition(",")[0] for fault in check(store, tmp_path)] == [f"{audit.HEAD_FILE} is gone"]
+    assert not (tmp_path / audit.HEAD_FILE).exists()
+
+
+def test_who_takes_the_secrets_away_as_well_is_found_by_the_first_link(store, tmp_path):
+    store.write(lambda c: invitations.first_invitation(c, NOON))
+    assert not note(store, tmp_path)
+    assert [fault.reason.partition(",")[0] for fault in check(store, tmp_path)] == [f"{audit.HEAD_FILE} is gone"]
+
+
+def test_going_on_from_the_present_end_is_recorded_with_what_was_noted_before(store, tmp_path):
+    fill(store)
+    assert note(store, tmp_path)
+    noted = audit.read_head(tmp_path)
+    load_secrets(tmp_path)
+    tamper(store, "DELETE FROM audit WHERE number > 4")
+    found = check(store, tmp_path)
+    assert "the end was cut off" in found[0].reason
+    accepted = store.write(lambda c: audit.accept(c, tmp_path, "heed", found, NOON))
+    assert check(store, tmp_path) != []
+    audit.replace_head(tmp_path, accepted)
+    with store.reading() as connection:
+        assert audit.head(connection) == accepted
+        newest = audit.entries(connection, limit=1)[0]
+    assert (newest.actor, newest.action) == ("heed", "audit.accept")
+    assert newest.details["noted"] == f"6 {noted.hash}"
+    assert newest.details["faults"] == [f"entry 0: {fault.reason}" for fault in found]
+    (left,) = check(store, tmp_path)
+    assert "no longer refuses to change" in left.reason
+    assert note(store, tmp_path)
+
+
+def test_triggers_that_are_gone_or_refuse_nothing_are_named(store, tmp_path):
+    assert check(store, tmp_path) == []
+    with store.engine.execution_options(heed_writes=True).begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.execute(text("DROP TRIGGER audit_no_delete"))
+            connection.execute(text("DROP TRIGGER audit_no_update"))
+            connection.execute(text("CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT 1; END"))
+            expected = "it has lost audit_no_update, audit_no_delete"
+        else:
+            connection.execute(text("DROP TRIGGER audit_no_update ON audit"))
+            connection.execute(text("ALTER TABLE audit DISABLE TRIGGER audit_no_truncate"))
+            expected = "it has lost audit_no_update, audit_no_truncate"
+    (fault,) = check(store, tmp_path)
+    assert fault.reason.endswith(expected)
+
+
+UNREADABLE = {
+    "sqlite": [
+        "details = 'not json'",
+        "details = '[1]'",
+        "details = '{\"x\": NaN}'",
+        "details = x'ff'",
+        "created = 'garbage'",
+        "created = 7",
+        "actor = x'ff'",
+        "actor = CAST(x'ff' AS TEXT)",
+        "subject = CAST(x'00ff' AS TEXT)",
+        "hash = x'ff'",
+        "previous = x'ff'",
+    ],
+    "postgresql": ["details = '[1]'", "created = 'infinity'", "created = '0044-03-15 BC'"],
+}
+
+
+@pytest.mark.parametrize("number", range(11))
+@pytest.mark.parametrize("place", [4, 6])
+def test_what_cannot_be_read_is_a_fault_and_listed_and_the_log_goes_on(store, tmp_path, number, place):
+    changes = UNREADABLE[store.engine.dialect.name]
+    if number >= len(changes):
+        pytest.skip("this database refuses such values itself")
+    fill(store)
+    tamper(store, f"UPDATE audit SET {changes[number]} WHERE number = {place}")  # noqa: S608
+    expected = audit.Fault(place, "its content is not what was recorded")
+    assert expected in faults(store)
+    with store.reading() as connection:
+        listed = audit.entries(connection)
+    assert [entry.number for entry in listed if not entry.readable] == [place]
+    fill(store, 1)
+    assert expected in faults(store)
+    assert 7 not in {fault.number for fault in faults(store)}
+
+
+def test_a_log_whose_table_is_gone_is_a_fault_in_words(store, tmp_path):
+    fill(store)
+    assert note(store, tmp_path)
+    tamper(store, "DROP TABLE audit")
+    assert "its table is gone" in check(store, tmp_path)[0].reason
+    assert not note(store, tmp_path)
+    with pytest.raises(ProjectError, match="its table is gone"), store.reading() as connection:
+        audit.entries(connection)
+    with pytest.raises(ProjectError, match="its table is gone"):
+        store.write(lambda c: audit.accept(c, tmp_path, "heed", [], NOON))

@@ -311,10 +311,42 @@ def test_the_audit_log_is_verified_and_what_was_changed_is_found(project: Path) 
         ).fetchall():
             database.execute(f'DROP TRIGGER "{trigger}"')
         database.execute("UPDATE audit SET subject = 'eve' WHERE number = 1")
+        database.execute("UPDATE audit SET details = 'not json', created = 'garbage' WHERE number = 2")
         database.commit()
-    changed = heed(project, "audit", "verify")
-    assert changed.returncode == 1
-    assert "entry 1" in changed.stdout
+    for _ in range(2):
+        changed = heed(project, "audit", "verify")
+        assert changed.returncode == 1
+        assert "entry 1: its content is not what was recorded\nentry 2: its content is not" in changed.stdout
+        assert "no longer refuses to change entries" in changed.stdout
+    listed = heed(project, "audit", "list").stdout.splitlines()
+    assert "unreadable" not in listed[0]
+    assert "(unreadable: " in listed[1]
+    assert [one["readable"] for one in json.loads(heed(project, "audit", "list", "--json").stdout)] == [True, False]
+
+
+def test_a_missing_head_of_the_log_is_told_until_somebody_accepts_the_present_end(project: Path) -> None:
+    project.chmod(0o700)
+    with serving(project) as (process, _):
+        end(process)
+    assert heed(project, "audit", "verify").returncode == 0
+    (project / ".heed-audit-head").unlink()
+    assert [heed(project, "audit", "verify").returncode for _ in range(2)] == [1, 1]
+    with serving(project) as (process, _):
+        assert ["heed audit verify" in line for line in SAID_BEFORE] == [True]
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    missing = heed(project, "audit", "verify")
+    assert missing.returncode == 1
+    assert ".heed-audit-head is gone" in missing.stdout
+    assert "heed audit verify --accept" in missing.stderr
+    accepted = heed(project, "audit", "verify", "--accept")
+    assert accepted.returncode == 0, accepted.stdout
+    assert heed(project, "audit", "verify").returncode == 0
+    newest = json.loads(heed(project, "audit", "list", "--json").stdout)[-1]
+    assert (newest["action"], newest["details"]["noted"]) == ("audit.accept", None)
+    with serving(project) as (process, _):
+        assert SAID_BEFORE == []
+        end(process)
 
 
 def test_an_import_goes_on_after_the_server_was_killed_and_no_row_is_lost_or_twice(project: Path) -> None:

@@ -51,3 +51,32 @@ def test_the_head_of_the_log_is_noted_and_a_log_that_was_cut_is_told_of(site, ca
         keep(site, 0)
     assert "heed audit verify" in caplog.text
     assert audit.read_head(site.project.folder).entries == 1
+
+
+def test_pages_of_a_log_that_was_tampered_with_say_what_is_wrong(site):
+    boss = site.client("boss", "admin")
+    boss.post("/api/v1/invitations", json={})
+    sqlite = site.project.store.engine.dialect.name == "sqlite"
+
+    def tamper(statement: str) -> None:
+        with site.project.store.engine.begin() as connection:
+            drop = "DROP TRIGGER IF EXISTS audit_no_update" if sqlite else "ALTER TABLE audit DISABLE TRIGGER ALL"
+            connection.execute(text(drop))
+            connection.execute(text(statement))
+
+    tamper(f"UPDATE audit SET details = '{'no json' if sqlite else '[]'}' WHERE number = 1")  # noqa: S608
+    pages = ("/board/audit", "/board/audit?verify=true", "/api/v1/board/audit", "/api/v1/board/audit/check")
+    page, verified, listed, checked = (boss.get(path) for path in pages)
+    assert [one.status_code for one in (page, verified, listed, checked)] == [200] * 4
+    assert "it cannot be read" in page.text
+    assert "Entry 1:" in verified.text
+    assert "Entry 0:" not in verified.text
+    assert listed.json()["entries"][-1]["readable"] is False
+    told = [(fault["number"], fault["reason"]) for fault in checked.json()["faults"]]
+    assert told[0] == (1, "its content is not what was recorded")
+    assert "no longer refuses to change entries" in told[1][1]
+    tamper("DROP TABLE audit")
+    page, verified, listed, checked = (boss.get(path) for path in pages)
+    assert [one.status_code for one in (page, verified, listed, checked)] == [503, 503, 503, 200]
+    assert "its table is gone" in page.text
+    assert "its table is gone" in checked.json()["faults"][0]["reason"]

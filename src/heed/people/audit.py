@@ -5,15 +5,16 @@ others or moved shows: every hash from there on no longer fits. What a chain alo
 or a chain that was computed anew from some entry on by somebody who can write to the database. For that the head (how many
 entries, and the hash of the last) is written down elsewhere: in ``.heed-audit-head`` in the project folder, which is another
 place than the database where that is on a server, and wherever the lead notes it (``heed audit`` prints it). A chain that
-is shorter than a head noted before, or has another hash there, was tampered with. Nobody can show that what was never
-recorded has not happened.
+is shorter than a head noted before, or has another hash there, was tampered with. A head that is missing where the project
+was served before was taken away: none is noted anew until somebody accepts the present end, which is recorded. Nobody can
+show that what was never recorded has not happened.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from sqlalchemy import Connection, func, insert, select
 from heed.errors import DataError, ProjectError
 from heed.feedback.studio_schema import accounts, audit
 from heed.files import file_errors, write_text
+from heed.people.audit_rows import Entry, check_is_there, entry_of, is_there, lost_triggers, newest_hash, raw_rows
 from heed.people.locks import AUDIT, take_turn
 from heed.people.secrets import SECRETS_FILE
 from heed.texts import cut
@@ -32,23 +34,13 @@ FIRST = "0" * 64
 """What stands as ``previous`` in the first entry."""
 
 HEAD_FILE = ".heed-audit-head"
+FIRST_LINK = "invitation.first"
+"""What the first start of a server records: the link for the first admin."""
+
+_MOST_FAULTS = 20
 _PAGE = 1000
 _LONGEST_SUBJECT = 255
 _HIDDEN = ("password", "secret", "token", "hash", "cookie")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One change: ``actor`` did ``action`` (such as "account.pause") to ``subject``."""
-
-    number: int
-    created: datetime
-    actor: str
-    action: str
-    subject: str
-    details: dict[str, Any]
-    previous: str
-    hash: str
 
 
 @dataclass(frozen=True)
@@ -77,8 +69,7 @@ def record(
     """
     kept = _checked(details)
     take_turn(connection, AUDIT)
-    newest = select(audit.c.hash).order_by(audit.c.number.desc()).limit(1)
-    previous = connection.scalar(newest) or FIRST
+    previous = newest_hash(connection) or FIRST
     subject = cut(subject, _LONGEST_SUBJECT)
     values: dict[str, Any] = {
         "created": now.astimezone(UTC),
@@ -100,20 +91,40 @@ def entries(
     subject: str | None = None,
     actor: str | None = None,
 ) -> list[Entry]:
-    """The newest entries first: those numbered below ``before``, at most ``limit``, that meet every condition given."""
-    query = select(audit).order_by(audit.c.number.desc()).limit(limit)
+    """The newest entries first: those numbered below ``before``, at most ``limit``, that meet every condition given.
+
+    Raises:
+        ProjectError: there is no log in the database.
+    """
+    check_is_there(connection)
+    query = raw_rows(connection).order_by(audit.c.number.desc()).limit(limit)
     if before is not None:
         query = query.where(audit.c.number < before)
     for column, value in ((audit.c.action, action), (audit.c.subject, subject), (audit.c.actor, actor)):
         if value is not None:
             query = query.where(column == value)
-    return [_entry(row) for row in connection.execute(query)]
+    return [entry_of(row) for row in connection.execute(query)]
 
 
 def head(connection: Connection) -> Head:
     """The end of the chain as it stands."""
-    newest = connection.scalar(select(audit.c.hash).order_by(audit.c.number.desc()).limit(1))
-    return Head(connection.scalar(select(func.count()).select_from(audit)) or 0, newest or FIRST)
+    if not is_there(connection):
+        return Head(0, FIRST)
+    return Head(connection.scalar(select(func.count()).select_from(audit)) or 0, newest_hash(connection) or FIRST)
+
+
+def check(connection: Connection, folder: Path) -> tuple[Head, list[Fault]]:
+    """The end of the chain, and all that :func:`verify` and :func:`gone` find.
+
+    Args:
+        connection: a transaction that reads.
+        folder: of the project.
+
+    Raises:
+        ProjectError: the file of the noted head holds something else.
+    """
+    noted = read_head(folder)
+    return head(connection), verify(connection, noted) + gone(connection, folder, noted)
 
 
 def verify(connection: Connection, noted: Head | None = None) -> list[Fault]:
@@ -123,6 +134,8 @@ def verify(connection: Connection, noted: Head | None = None) -> list[Fault]:
         connection: a transaction that reads.
         noted: a head that was written down before; the chain has to pass through it.
     """
+    if not is_there(connection):
+        return [Fault(0, "its table is gone from the database, or is not the one that heed made")]
     faults: list[Fault] = []
     previous, count, noted_hash = FIRST, 0, FIRST
     for entry in _chain(connection):
@@ -131,8 +144,7 @@ def verify(connection: Connection, noted: Head | None = None) -> list[Fault]:
             faults.append(
                 Fault(entry.number, "it does not follow the entry before it: one was removed, put in or moved")
             )
-        values = {name: getattr(entry, name) for name in ("created", "actor", "action", "subject", "details")}
-        if _hash(previous=entry.previous, **values) != entry.hash:
+        if not _holds(entry):
             faults.append(Fault(entry.number, "its content is not what was recorded"))
         previous = entry.hash
         if noted is not None and count == noted.entries:
@@ -148,7 +160,8 @@ def verify(connection: Connection, noted: Head | None = None) -> list[Fault]:
 
 
 def gone(connection: Connection, folder: Path, noted: Head | None) -> list[Fault]:
-    """What has vanished as a whole, which no chain can show: the entries by which accounts came to be, or the noted head.
+    """What has vanished as a whole, which no chain can show: the entries by which accounts came to be, the noted head, or
+    what makes the database refuse changes.
 
     Args:
         connection: a transaction that reads.
@@ -158,23 +171,39 @@ def gone(connection: Connection, folder: Path, noted: Head | None) -> list[Fault
     faults = []
     if head(connection).entries == 0 and connection.scalar(select(func.count()).select_from(accounts)):
         faults.append(Fault(0, "there are accounts and not one entry: the log was emptied"))
-    if noted is None and (folder / SECRETS_FILE).exists():
+    if noted is None and _was_served(connection, folder):
         faults.append(Fault(0, f"{HEAD_FILE} is gone, which stands beside the database since the server first ran"))
+    if is_there(connection) and (lost := lost_triggers(connection)):
+        faults.append(Fault(0, f"the database no longer refuses to change entries: it has lost {', '.join(lost)}"))
     return faults
+
+
+def _was_served(connection: Connection, folder: Path) -> bool:
+    """Whether the project was served before, from when on there is a noted head: there are secrets, or their first link."""
+    if (folder / SECRETS_FILE).exists():
+        return True
+    first = select(audit.c.number).where(audit.c.action == FIRST_LINK).limit(1)
+    return is_there(connection) and connection.scalar(first) is not None
 
 
 # The head that was noted
 
 
 def note_head(connection: Connection, folder: Path) -> bool:
-    """Note the end of the chain in the project folder; False, and nothing is noted, where the chain no longer passes
-    through the head that stands there: that one is the evidence, which :func:`verify` needs.
+    """Note the end of the chain in the project folder, before its secrets are made and from then on.
+
+    False, and nothing is noted, where the chain no longer passes through the head that stands there, or where the project
+    was served before and none stands there: that is the evidence, which :func:`check` needs.
 
     Args:
         connection: a transaction that reads.
         folder: of the project.
     """
+    # First: a head that another process notes meanwhile comes before the secrets that it makes.
+    served = _was_served(connection, folder)
     noted = read_head(folder)
+    if not is_there(connection) or (noted is None and served):
+        return False
     if noted is not None and noted.entries:
         place = select(audit.c.number).where(audit.c.hash == noted.hash).scalar_subquery()
         # Where no entry has that hash, nothing is below it and the count is 0.
@@ -184,12 +213,40 @@ def note_head(connection: Connection, folder: Path) -> bool:
     return True
 
 
+def accept(connection: Connection, folder: Path, actor: str, faults: Sequence[Fault], now: datetime) -> Head:
+    """Record that somebody goes on from the present end, knowing of ``faults``; the new end, for :func:`replace_head`.
+
+    Args:
+        connection: a transaction that writes.
+        folder: of the project.
+        actor: who does it.
+        faults: what :func:`check` found.
+        now: the time.
+
+    Raises:
+        ProjectError: there is no log in the database, or the file of the noted head holds something else.
+    """
+    check_is_there(connection)
+    noted, present = read_head(folder), head(connection)
+    details = {
+        "noted": None if noted is None else f"{noted.entries} {noted.hash}",
+        "faults": [f"entry {fault.number}: {fault.reason}" for fault in faults[:_MOST_FAULTS]],
+    }
+    entry = record(connection, actor, "audit.accept", f"{present.entries} {present.hash}", details, now)
+    return Head(present.entries + 1, entry.hash)
+
+
+def replace_head(folder: Path, current: Head) -> None:
+    """Note ``current`` in place of whatever was noted."""
+    with file_errors(f"file {folder / HEAD_FILE}"):
+        write_text(folder / HEAD_FILE, f"{current.entries} {current.hash}\n")
+
+
 def write_head(folder: Path, current: Head) -> None:
     """Note ``current``, of a chain that was verified, in the project folder, unless a later head stands there already."""
     noted = read_head(folder)
     if noted is None or noted.entries < current.entries:
-        with file_errors(f"file {folder / HEAD_FILE}"):
-            write_text(folder / HEAD_FILE, f"{current.entries} {current.hash}\n")
+        replace_head(folder, current)
 
 
 def read_head(folder: Path) -> Head | None:
@@ -205,21 +262,29 @@ def read_head(folder: Path) -> Head | None:
         text = file.read_text(encoding="utf-8", errors="replace")
     count, _, digest = text.strip().partition(" ")
     if not count.isdecimal() or len(digest) != len(FIRST):
-        raise ProjectError(f"file {file}", "it does not hold the head of an audit log.", "Restore it from a backup.")
+        raise ProjectError(
+            f"file {file}",
+            "it does not hold the head of an audit log.",
+            "Restore it from a backup; or delete it, which heed audit verify then tells.",
+        )
     return Head(int(count), digest)
 
 
 def _chain(connection: Connection) -> Iterator[Entry]:
     """All entries in their order, a page at a time."""
-    page = select(audit).order_by(audit.c.number).limit(_PAGE)
+    page = raw_rows(connection).order_by(audit.c.number).limit(_PAGE)
     rows = connection.execute(page).all()
     while rows:
-        yield from (_entry(row) for row in rows)
+        yield from map(entry_of, rows)
         rows = connection.execute(page.where(audit.c.number > rows[-1].number)).all()
 
 
-def _entry(row: Any) -> Entry:
-    return Entry(row.number, row.created, row.actor, row.action, row.subject, row.details, row.previous, row.hash)
+def _holds(entry: Entry) -> bool:
+    """Whether the content of an entry is what its hash was made of."""
+    if not entry.readable or entry.created is None:
+        return False
+    values = {name: getattr(entry, name) for name in ("actor", "action", "subject", "details", "previous")}
+    return _hash(entry.created, **values) == entry.hash
 
 
 def _hash(created: datetime, **values: Any) -> str:

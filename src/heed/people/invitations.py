@@ -131,7 +131,7 @@ def first_invitation(connection: Connection, now: datetime) -> str | None:
         return None
     end_links(connection, invitations.c.first, now)
     secret, kept = _insert(connection, "admin", "", OPERATOR, now, FIRST_DAYS, first=True)
-    audit.record(connection, OPERATOR.name, "invitation.first", kept, {"id": kept}, now)
+    audit.record(connection, OPERATOR.name, audit.FIRST_LINK, kept, {"id": kept}, now)
     return secret
 
 

@@ -10,7 +10,8 @@ from heed.terminal.console import console, note
 from heed.terminal.text import counted, safe
 
 if TYPE_CHECKING:
-    from heed.people.audit import Entry, Head
+    from heed.people.audit import Head
+    from heed.people.audit_rows import Entry
 
 audit = typer.Typer(help="The audit log: who changed what.", no_args_is_help=True)
 
@@ -85,21 +86,40 @@ def invite(
 
 
 @audit.command("verify")
-def verify_audit() -> None:
+def verify_audit(
+    accepting: Annotated[
+        bool,
+        typer.Option(
+            "--accept", help="Note the present end, knowing what does not fit before it; the log tells of it."
+        ),
+    ] = False,
+) -> None:
     """See that no entry was changed, removed or put in since it was written; exit code 1 where one was."""
-    from heed.people.audit import gone, head, read_head, verify, write_head
+    from datetime import UTC, datetime
+
+    from heed.people.accounts import OPERATOR
+    from heed.people.audit import accept, check, replace_head, write_head
     from heed.project import Project
 
     with Project.open() as project:
-        noted = read_head(project.folder)
-        with project.store.reading() as connection:
-            broken, current = verify(connection, noted), head(connection)
-            faults = broken + gone(connection, project.folder, noted)
-        if not broken:
-            write_head(project.folder, current)
+        store, folder = project.store, project.folder
+        with store.reading() as connection:
+            current, faults = check(connection, folder)
+        if faults and accepting:
+            found = faults
+            replace_head(
+                folder, store.write(lambda known: accept(known, folder, OPERATOR.name, found, datetime.now(UTC)))
+            )
+            note("the present end of the log is noted, and that it was accepted is its last entry")
+            with store.reading() as connection:
+                current, faults = check(connection, folder)
+        if not faults:
+            write_head(folder, current)
     for fault in faults:
         console().print(safe(f"entry {fault.number}: {fault.reason}" if fault.number else fault.reason), soft_wrap=True)
     if faults:
+        if not accepting:
+            note("nothing was noted. To go on from the present end, knowing of this: heed audit verify --accept")
         raise typer.Exit(1)
     console().print(safe(f"whole: {_described(current)}"), soft_wrap=True)
     note("note the hash elsewhere: whoever can write to the database and to this folder could make the chain anew")
@@ -119,7 +139,7 @@ def list_audit(
     with Project.open() as project, project.store.reading() as connection:
         found = entries(connection, limit=limit, action=action)[::-1]
     if as_json:
-        print_json([vars(entry) | {"created": entry.created.isoformat()} for entry in found])
+        print_json([vars(entry) | {"created": entry.created and entry.created.isoformat()} for entry in found])
         return
     for entry in found:
         console().print(safe(_line(entry)), soft_wrap=True)
@@ -130,5 +150,7 @@ def _described(current: Head) -> str:
 
 
 def _line(entry: Entry) -> str:
+    created = f"{entry.created:%Y-%m-%d %H:%M:%S}" if entry.created else "(no time)"
     details = " ".join(f"{key}={value}" for key, value in entry.details.items())
-    return f"{entry.number} {entry.created:%Y-%m-%d %H:%M:%S} {entry.actor} {entry.action} {entry.subject} {details}"
+    unreadable = "" if entry.readable else "(unreadable: its content is not what was recorded)"
+    return f"{entry.number} {created} {entry.actor} {entry.action} {entry.subject} {details or unreadable}"

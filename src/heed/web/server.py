@@ -182,16 +182,17 @@ def run(serving: Serving, say: Say, open_browser: bool = False, folder: str | Pa
                 "SQLite lets one process write at a time, so that more of them would be slower.",
                 "Leave it out, or name a PostgreSQL database in heed.yaml.",
             )
+        whole = _note_head(project)  # before there are secrets: from then on a head that is missing was taken away
         load_secrets(project.folder)
         with listen(serving.host, serving.port) as sock:
             base = address.base("http", _name_of(sock, serving.host))
-            lines = [*_open_to_others(project), f"heed: {base}", *_first_link(project, base)]
+            warnings = [*_open_to_others(project), *_unlike_what_was_noted(whole)]
+            lines = [*warnings, f"heed: {base}", *_first_link(project, base)]
             if serving.workers > 1:
                 place = project.folder
                 project.close()
                 _run_processes(place, serving, address, sock, lambda: _tell(say, lines, base, open_browser))
             else:
-                _note_head(project)
                 with starting():
                     app = create_app(project, address)
                 _run_one(app, address, sock, lambda: _tell(say, lines, base, open_browser))
@@ -226,9 +227,20 @@ def _open_to_others(project: Project) -> list[str]:
     ]
 
 
-def _note_head(project: Project) -> None:
+def _note_head(project: Project) -> bool:
+    """Note the end of the audit log, where it goes on from what was noted before."""
     with project.store.reading() as connection:
-        audit.note_head(connection, project.folder)
+        return audit.note_head(connection, project.folder)
+
+
+def _unlike_what_was_noted(whole: bool) -> list[str]:
+    """What is said where the audit log does not go on from what was noted, until somebody has looked and accepts it."""
+    if whole:
+        return []
+    return [
+        f"warning: the audit log does not go on from the end that was noted, or {audit.HEAD_FILE}, where it was noted, is "
+        "gone. See what is missing: heed audit verify"
+    ]
 
 
 def _tell(say: Say, lines: list[str], base: str, open_browser: bool) -> None:
@@ -364,6 +376,7 @@ def run_trial(serving: Serving, say: Say, open_browser: bool = False) -> None:
     ):
         say("heed: making a studio to try, with invented items and people ...")
         with make_trial(Path(place) / "project") as project:
+            _note_head(project)
             load_secrets(project.folder)
             base = address.base("http", _name_of(sock, serving.host))
             app, links = trial_app(project, address)

@@ -53,7 +53,7 @@ async def keep_house(studio: Studio, now: datetime) -> None:
 
 
 async def note_audit_head(studio: Studio) -> None:
-    """Note the end of the audit log, from the start on: a head that is missing later was taken away.
+    """Note the end of the audit log, and say where it does not go on from what was noted, or that is gone.
 
     Raises:
         ProjectError: the project folder cannot be written to.

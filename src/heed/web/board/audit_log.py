@@ -38,9 +38,8 @@ class AuditCheck(Record):
 
 
 async def check_log(call: Call) -> AuditCheck:
-    """Walk the whole chain."""
-    noted = audit.read_head(call.project.folder)
-    head, faults = await call.read(lambda connection: (audit.head(connection), audit.verify(connection, noted)))
+    """Walk the whole chain, and look for what has vanished."""
+    head, faults = await call.read(lambda connection: audit.check(connection, call.project.folder))
     found = tuple(AuditFault(number=fault.number, reason=fault.reason) for fault in faults)
     return AuditCheck(whole=not found, entries=head.entries, hash=head.hash, faults=found)
 
