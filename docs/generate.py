@@ -167,7 +167,8 @@ def type_of(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(type_of(choice) for choice in schema["anyOf"])
     if "const" in schema:
-        return f"`{schema['const']}`"
+        const = schema["const"]
+        return f"`{const if isinstance(const, str) else json.dumps(const)}`"
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
@@ -219,10 +220,18 @@ def body_table(model: type[BaseModel]) -> str:
     return table(
         ("field", "type", "default"),
         (
-            (f"`{name}`", cell(wire_type(inner, definitions)), f"`{inner['default']}`" if "default" in inner else "")
+            (f"`{name}`", cell(wire_type(inner, definitions)), cell(json_default(inner)))
             for name, inner in schema["properties"].items()
         ),
     )
+
+
+def json_default(schema: dict[str, Any]) -> str:
+    """The default of a field, a text without its quotation marks unless it is empty; "" for a field that has none."""
+    if "default" not in schema:
+        return ""
+    value = schema["default"]
+    return f"`{value if value and isinstance(value, str) else json.dumps(value)}`"
 
 
 def wire_type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:

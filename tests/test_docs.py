@@ -22,6 +22,7 @@ from heed.train.supervised import pretrain
 
 GUIDES = ("docs/tutorial.md", "docs/formats.md")
 READMES = ("README.md", "README.zh.md")
+GENERATED = ("settings.md", "report.md", "api.md")
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 ANSWERS = "left\nright\nright\n" * 8
@@ -169,9 +170,15 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "report.md", "api.md"])
+@pytest.mark.parametrize("name", GENERATED)
 def test_generated_pages_are_up_to_date(name: str) -> None:
     assert generator().PAGES[name]() == read(f"docs/{name}"), "run: make docs"
+
+
+def test_every_cell_of_a_generated_table_closes_what_it_opens() -> None:
+    rows = [line for name in GENERATED for line in read(f"docs/{name}").splitlines() if line.startswith("| `")]
+    assert len(rows) > 200
+    assert [row for row in rows if any(cell.count("`") % 2 for cell in re.split(r"(?<!\\)\|", row))] == []
 
 
 def test_every_command_is_in_the_documents() -> None:

@@ -128,6 +128,7 @@ def test_priority_and_withdrawing_are_undone_as_easily(known: Known, lead: Any) 
         assert (item_row(known, "item 5").state, item_row(known, "item 5").priority) == (state, priority)
     assert lead.patch(f"/api/v1{path}", json={"answers": 3}).status_code == 422
     assert lead.patch("/api/v1/board/items/i0", json={"priority": 1}).status_code == 404
+    assert lead.patch(f"/api/v1{path}", json={}).status_code == 200
 
 
 # Questions
@@ -221,6 +222,35 @@ def test_stale_guidelines_are_a_conflict_and_keep_both_texts(known: Known, lead:
     assert "# Mine" in page.text
     (only,) = lead.get("/api/v1/board/guidelines").json()["versions"]
     assert only["text"] == "# One"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/board/items/i0", {}),
+        ("PATCH", "/board/items/i0", {"state": "active"}),
+        ("PATCH", "/board/items/i0", {"purpose": "work"}),
+        ("PUT", "/board/items/i0/gold", {"expected": {"better": {"choice": "a"}}}),
+        ("DELETE", "/board/items/i0/gold", None),
+        ("PATCH", "/board/questions/q0", {"state": "open"}),
+        ("PUT", "/board/questions/q0", {"form": comparison_form().model_dump(mode="json"), "version": 1}),
+        ("PATCH", "/people/a0", {}),
+        ("PATCH", "/webhooks/w0", {"active": True}),
+        ("PUT", "/showings/s0/draft", {"draft": {}, "revision": 0}),
+    ],
+)
+def test_what_is_not_there_cannot_be_changed(known: Known, method: str, path: str, body: Any) -> None:
+    boss = known.site.client("boss", "admin")
+    before = entries(known)
+    assert boss.request(method, f"/api/v1{path}", json=body).status_code == 404
+    assert entries(known) == before
+
+
+def test_only_the_first_guidelines_need_no_note_of_what_changed(known: Known, lead: Any) -> None:
+    path = "/api/v1/board/guidelines"
+    assert lead.put(path, json={"text": "Be fair.", "version": 0}).status_code == 200
+    assert lead.put(path, json={"text": "Be very fair.", "version": 1}).status_code == 422
+    assert lead.put(path, json={"text": "Be very fair.", "version": 1, "note": "very"}).status_code == 200
 
 
 def test_a_preview_of_guidelines_renders_them_safely_and_saves_nothing(known: Known, lead: Any) -> None:

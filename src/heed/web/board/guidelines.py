@@ -39,7 +39,10 @@ class GuidelinesShown(Record):
 
 
 class ChangedGuidelines(Body):
-    """Another version; ``version`` is the one that it began from, 0 for none, and another one since is a conflict."""
+    """Another version; ``version`` is the one that it began from, 0 for none, and another one since is a conflict.
+
+    ``note`` says what changed; only the first version may leave it out.
+    """
 
     text: Text = Field(min_length=1, max_length=domain.LONGEST_TEXT)
     note: Text = Field("", max_length=2000)

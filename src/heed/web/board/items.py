@@ -288,22 +288,25 @@ def make_gold(
 
 
 def change(call: Call, connection: Connection, item_id: str, wanted: ItemChange) -> Changed:
-    """Set priority, withdraw, or restore."""
-    found = 1
+    """Set priority, withdraw, or restore.
+
+    Raises:
+        MissingError: there is no such item, whatever is wanted of it.
+    """
+    if not explorer.summaries(connection, [item_id]):
+        raise MissingError(f"item {shown(item_id)}", "there is none with this id.", "Look it up in the list of items.")
     if wanted.priority is not None:
-        found = items.set_priority(connection, [item_id], wanted.priority)
+        items.set_priority(connection, [item_id], wanted.priority)
         _record(call, connection, "item.priority", item_id, priority=wanted.priority)
     if wanted.state == "withdrawn":
-        found = items.withdraw(connection, [item_id])
+        items.withdraw(connection, [item_id])
         _record(call, connection, "item.withdraw", item_id)
     if wanted.state == "active":
-        found = items.restore(connection, [item_id])
+        items.restore(connection, [item_id])
         _record(call, connection, "item.restore", item_id)
     if wanted.purpose == "work":
         items.make_work(connection, item_id)
         _record(call, connection, "item.work", item_id)
-    if not found:
-        raise MissingError(f"item {shown(item_id)}", "there is none with this id.", "Look it up in the list of items.")
     return Changed(id=item_id)
 
 
