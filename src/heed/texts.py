@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import reprlib
+import unicodedata
 from typing import Any
 
 LONGEST_NAME = 200
 """Characters of a rater's or a group's name: the database keeps 255, and an id of another program fits as well."""
+
+PATH_STEPS = (".", "..")
+"""What browsers take for steps of a path however it is spelled, and take out of an address."""
 
 _SHOWN = 80
 _LARGEST = 2**53
@@ -72,6 +76,16 @@ def name_fault(name: str) -> str | None:
         return f"the name has {len(name):,} characters, and {LONGEST_NAME} is the most"
     odd = next((place for place, character in enumerate(name) if not character.isprintable()), None)
     return None if odd is None else f"character {odd} of the name (U+{ord(name[odd]):04X}) cannot be printed"
+
+
+def rater_name_fault(name: str) -> str | None:
+    """Why somebody new cannot have ``name`` as a rater or for an account, or None.
+
+    What is in a database already may have such a name, and is read as it is.
+    """
+    if unicodedata.normalize("NFKC", name).strip() in PATH_STEPS:
+        return "in an address it would be a step of the path, so that no link could lead to it"
+    return name_fault(name)
 
 
 def checked_name(name: str) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from sqlalchemy import text
@@ -36,7 +36,9 @@ from heed.feedback.kinds import (
     Thumb,
     completion_id,
 )
+from heed.feedback.schema import raters
 from heed.feedback.store import AddResult, CompletionRecord, RaterRecord, Store
+from heed.texts import name_fault, rater_name_fault
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -358,6 +360,9 @@ def test_a_prompt_cannot_train_and_test(store):
         (("a\tb", "human", ""), "cannot be printed"),
         (("\udcff", "human", ""), "cannot be printed"),
         (("x", "human", "g" * 201), "201 characters"),
+        ((".", "human", ""), "step of the path"),
+        ((" .. ", "simulated", ""), "step of the path"),
+        (("\u2025", "human", ""), "step of the path"),
     ],
 )
 def test_raters_need_a_name_and_a_known_kind(store, rater, reason):
@@ -379,12 +384,24 @@ def test_who_may_answer_may_be_entered_and_the_other_way_round():
 
         @given(st.text(max_size=4) | st.integers(198, 260).map("x".__mul__))
         def check(name):
+            assume(rater_name_fault(name) == name_fault(name))  # a name that only newcomers may not have
             values = {"prompt_id": "p1", "completion_ids": ("c1",), "up": True, "created": NOON}
             answers = serves(lambda: Thumb(rater=name, **values))
             assert answers == serves(lambda: store.add_raters([(name, "human", "")]))
             assert answers == serves(lambda: SimulatedRaterSettings(name=name))
 
         check()
+
+
+def test_who_is_called_like_a_step_of_a_path_already_is_read_and_heard_and_nobody_new_is(store):
+    prompts, completions = add_items(store)
+    with pytest.raises(DataError, match="step of the path"):
+        store.add_feedback([thumb(prompts[0], completions[0][0], rater="..")])
+    with store.engine.begin() as connection:
+        connection.execute(raters.insert().values(name="..", kind="human", group_name=""))
+    assert store.add_feedback([thumb(prompts[0], completions[0][0], rater="..")]) == AddResult(1, 0)
+    assert store.add_raters([("..", "human", "south")]) == AddResult(0, 1)
+    assert [entry.feedback.rater for entry in store.feedback()] == [".."]
 
 
 def test_a_rater_does_not_change_kind(store):

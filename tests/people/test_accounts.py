@@ -53,7 +53,9 @@ def test_the_names_of_those_who_judged_before_are_taken_unless_the_name_was_mean
     assert (made.name, made.group) == ("Bob", "north")
 
 
-@pytest.mark.parametrize("name", ["", "   ", "a\x00b", "a\u202eb", "a\nb", "x" * 201, "\ufdfa" * 60, "heed", "Heed"])
+@pytest.mark.parametrize(
+    "name", ["", "   ", "a\x00b", "a\u202eb", "a\nb", "x" * 201, "\ufdfa" * 60, "heed", "Heed", ".", "..", "．．", "‥"]
+)
 def test_what_cannot_be_a_name(store, name):
     with pytest.raises(DataError):
         person(store, name)

@@ -167,6 +167,11 @@ def test_a_person_cannot_answer_under_a_name_that_is_not_a_persons(project: Proj
     for name, kind in (("robot", "judge"), ("gauge", "simulated")):
         with pytest.raises(DataError, match=f"it is a {kind} rater"):
             check_rater(project.store, name, ["gauge"])
-    for name, fault in ((" ", "name is empty"), ("x" * 201, "201 characters"), ("\udcff", "cannot be printed")):
+    for name, fault in (
+        (" ", "name is empty"),
+        ("x" * 201, "201 characters"),
+        ("\udcff", "cannot be printed"),
+        ("..", "step of"),
+    ):
         with pytest.raises(DataError, match=fault):
             check_rater(project.store, name, [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import escape, unescape
 from itertools import permutations
 from statistics import mean
 
@@ -9,6 +11,7 @@ import pytest
 from board_data import RATERS, SAID, Known, known_site
 from site_of_tests import Site
 
+from heed.feedback import schema
 from heed.people import accounts, exclusions
 from heed.web.board.routes import ROUTES
 from heed.web.permissions import administers, leads
@@ -181,6 +184,31 @@ def test_what_is_not_there_is_not_found(known: Known) -> None:
     lead = known.site.client("lea", "lead")
     for path in ("/board/items/i0", "/board/people/nobody", "/board/questions/q0", "/api/v1/board/items/i0"):
         assert lead.get(path).status_code == 404
+
+
+def test_who_is_called_like_a_step_of_a_path_has_a_page_all_the_same(known: Known) -> None:
+    lead = known.site.client("lea", "lead")
+    add = schema.raters.insert().values(
+        name="..", kind="human", group_name=""
+    )  # as an older heed let somebody be called
+    known.site.write(lambda connection: connection.execute(add))
+    assert 'href="/board/people?name=.."' in lead.get("/board/people?done=paused").text
+    page = lead.get("/board/people?name=..")
+    assert page.status_code == 200
+    assert "<h1><bdi>..</bdi></h1>" in page.text
+    done = lead.post("/board/acts/exclude", data={"name": "..", "reason": "spam"})
+    assert done.headers["location"] == "/board/people?name=..&done=excluded"
+    assert "spam" in lead.get(done.headers["location"]).text
+    assert lead.get("/board/people?name=nobody").status_code == 404
+
+
+def test_names_with_signs_of_an_address_keep_their_pages(known: Known) -> None:
+    lead = known.site.client("lea", "lead")
+    for name in ("a/b", "../x", "é?#%", "a&b"):
+        known.site.account(name)
+        found = re.findall(r'href="(/board/people/[^"]*)"><bdi>([^<]*)<', lead.get("/board/people?done=paused").text)
+        (address,) = [to for to, shown in found if unescape(shown) == name]
+        assert f"<h1><bdi>{escape(name)}</bdi></h1>" in lead.get(address).text
 
 
 def test_every_page_is_shown_in_both_languages(known: Known) -> None:

@@ -194,6 +194,17 @@ def test_what_cannot_be_an_import_is_refused_and_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
+def test_nobody_is_brought_in_under_a_name_that_no_address_can_hold(site: Site, question: str) -> None:
+    lead = site.client("lea", "lead")
+    row = {"kind": "thumb", "prompt": "p", "completions": ["x"], "up": True}
+    assert send(lead, lines(row), kind="feedback", rater="..").status_code == 422
+    job = ended(lead, send(lead, lines(row, row | {"rater": ".."}), kind="feedback").json()["id"])
+    assert (job["report"]["added"], job["report"]["broken"]) == (1, 1)
+    assert "step of the path" in job["report"]["named"][0][1]
+    for body in ({"name": ".."}, {"name": "\uff0e"}):
+        assert site.client("boss", "admin").post("/api/v1/invitations", json=body).status_code == 422
+
+
 def test_a_file_larger_than_allowed_is_refused_while_it_comes(site: Site, question: str) -> None:
     site.project.settings.serve = ServeSettings(import_megabytes=1)
     lead = site.client("lea", "lead")

@@ -13,7 +13,7 @@ from heed.feedback import database, schema, studio_schema
 from heed.feedback.bulk import insert_rows
 from heed.feedback.kinds import AnyFeedback, PromptContent, prompt_id
 from heed.feedback.records import AddResult, CompletionRecord, RaterKind, RaterRecord
-from heed.texts import name_fault, shown
+from heed.texts import name_fault, rater_name_fault, shown
 
 CONTENT: TypeAdapter[PromptContent] = TypeAdapter(PromptContent)
 
@@ -55,7 +55,7 @@ def add_raters(connection: Connection, raters: Sequence[RaterRecord]) -> AddResu
     for rater in raters:
         fault = name_fault(rater.name) or (name_fault(rater.group) if rater.group else None)
         if fault:
-            raise DataError(f"rater {shown(rater.name)}", f"{fault}.", "Name the rater and its group otherwise.")
+            raise _misnamed(rater, fault)
     known = {
         row.name: RaterRecord(row.name, row.kind, row.group_name)
         for row in database.rows_among(connection, select(table), table.c.name, [rater.name for rater in raters])
@@ -70,6 +70,8 @@ def add_raters(connection: Connection, raters: Sequence[RaterRecord]) -> AddResu
             )
         old = known.setdefault(rater.name, rater)
         if old is rater:
+            if fault := rater_name_fault(rater.name):
+                raise _misnamed(rater, fault)
             new.append(rater.name)
         elif old.kind != rater.kind:
             raise DataError(
@@ -85,6 +87,10 @@ def add_raters(connection: Connection, raters: Sequence[RaterRecord]) -> AddResu
     if rows:
         connection.execute(insert(table), rows)
     return AddResult(len(new), len(raters) - len(new), tuple(new))
+
+
+def _misnamed(rater: RaterRecord, fault: str) -> DataError:
+    return DataError(f"rater {shown(rater.name)}", f"{fault}.", "Name the rater and its group otherwise.")
 
 
 def add_completions(

@@ -23,7 +23,7 @@ from heed.people import audit
 from heed.people.hidden import new_id
 from heed.people.passwords import HashedPassword
 from heed.people.shortcuts import checked_keys
-from heed.texts import name_fault, shown, text_fault
+from heed.texts import rater_name_fault, shown, text_fault
 
 Role = Literal["rater", "lead", "admin"]
 ROLES: tuple[Role, ...] = ("rater", "lead", "admin")
@@ -212,7 +212,9 @@ def check_name(connection: Connection, name: str, known_rater: bool = False, res
     name = unicodedata.normalize("NFC", name).strip()
     key = name_key(name)
     fault = (
-        name_fault(name) or ("it is too long" if len(key) > _LONGEST_KEY else None) or (None if key else "it is empty")
+        rater_name_fault(name)
+        or ("it is too long" if len(key) > _LONGEST_KEY else None)
+        or (None if key else "it is empty")
     )
     if fault:
         raise DataError(f"the name {shown(name)}", f"{fault}.", "Choose another name.")

@@ -12,7 +12,7 @@ from heed.errors import DataError
 from heed.feedback.kinds import Comparison
 from heed.feedback.store import Store
 from heed.questions import Item, judged_pairs
-from heed.texts import name_fault, shown
+from heed.texts import rater_name_fault, shown
 
 SOURCE = "heed ask"
 
@@ -62,7 +62,7 @@ def check_rater(store: Store, rater: str, simulated: Sequence[str]) -> None:
     Raises:
         DataError: nobody can be called so, or the name belongs to a rater that is no person.
     """
-    fault = name_fault(rater)
+    fault = rater_name_fault(rater)
     if fault:
         raise DataError(f"rater {shown(rater)}", f"{fault}.", "Give another name: heed ask --rater NAME")
     kinds = dict.fromkeys(simulated, "simulated") | {known.name: known.kind for known in store.raters()}

@@ -33,7 +33,7 @@ from heed.feedback.formats.rows import (
     build_row,
 )
 from heed.feedback.kinds import KINDS, prompt_id
-from heed.texts import name_fault, shown
+from heed.texts import rater_name_fault, shown
 
 __all__ = [
     "MAX_ROW_BYTES",
@@ -163,7 +163,7 @@ def read_rows(
             reading where the disk fails.
     """
     path = Path(path)
-    fault = name_fault(rater)
+    fault = rater_name_fault(rater)
     if fault:
         raise DataError(f"rater {shown(rater)}", f"{fault}.", "Give another name.")
     if format != "auto" and format not in get_args(FileFormat):

@@ -27,7 +27,7 @@ from heed.raters.statistics import RaterStatistics, Speed
 from heed.statistics import Record
 from heed.texts import shown
 from heed.web.board import charts
-from heed.web.board.common import Before, Done, board_page, numbers
+from heed.web.board.common import Before, Choice, Done, board_page, numbers
 from heed.web.board.history import DAYS
 from heed.web.board.watch import Numbers
 from heed.web.board.words import Words
@@ -138,9 +138,13 @@ async def people_page(
     call: Called,
     sort: Sort = "answers",
     order: Literal["ascending", "descending"] = "descending",
+    name: Choice = None,
+    before: Before = None,
     done: Done = None,
 ) -> HTMLResponse:
-    """Everybody in a table."""
+    """Everybody in a table; or one person, whose name no path can hold."""
+    if name is not None:
+        return await person_page(call, name, before, done)
     counted = await numbers(call, fresh=done is not None)
     known = await call.read(_known)
     invited = await call.read(lambda connection: invitations.invitations_made(connection, call.now))

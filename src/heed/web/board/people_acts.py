@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 from fastapi import Form
 from pydantic import AfterValidator, Field
@@ -14,6 +13,7 @@ from heed.people import exclusions, invitations, managing, qualification
 from heed.people.accounts import Role
 from heed.statistics import Record
 from heed.web.board.common import Body, board_page, numbers, storable
+from heed.web.board.words import address_of_person
 from heed.web.call import Call, Called
 
 Id = Annotated[str, Form(max_length=17), AfterValidator(storable)]
@@ -22,7 +22,7 @@ Reason = Annotated[str, Form(max_length=2000), AfterValidator(storable)]
 
 
 def _back(call: Call, name: str, done: str) -> Response:
-    return call.redirect(f"/board/people/{quote(name, safe='')}?done={done}")
+    return call.redirect(address_of_person(name, done=done))
 
 
 async def pause(call: Called, account: Id, reason: Reason = "") -> Response:

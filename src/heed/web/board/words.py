@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
@@ -17,6 +17,7 @@ from heed.raters.concerns import Concern
 from heed.raters.progress import Progress
 from heed.raters.statistics import FieldAgreement, RaterStatistics, Speed
 from heed.statistics import Interval
+from heed.texts import PATH_STEPS
 from heed.web.board import charts
 from heed.web.call import Call
 from heed.web.language import catalogue
@@ -29,6 +30,18 @@ _MEDIA = re.compile(r"!\[[^\]]*\]\(media:[^)\s]*\)?")
 
 FEWEST_TO_COMPARE = 5
 """Answers to a field (count): with fewer it is not singled out as the one in which somebody agrees least."""
+
+
+def address_of_person(name: str, **values: Any) -> str:
+    """The address of somebody's page, with parameters. A name that is a step of a path is a parameter as well."""
+    if name in PATH_STEPS:
+        return f"/board/people{_query({'name': name, **values})}"
+    return f"/board/people/{quote(name, safe='')}{_query(values)}"
+
+
+def _query(values: Mapping[str, Any]) -> str:
+    given = {key: value for key, value in values.items() if value not in (None, "")}
+    return f"?{urlencode(given)}" if given else ""
 
 
 class Words:
@@ -176,8 +189,12 @@ class Words:
     @staticmethod
     def query(**values: Any) -> str:
         """Parameters of an address, without those that are not given."""
-        given = {key: value for key, value in values.items() if value not in (None, "")}
-        return f"?{urlencode(given)}" if given else ""
+        return _query(values)
+
+    @staticmethod
+    def person(name: str, **values: Any) -> str:
+        """The address of somebody's page, with parameters."""
+        return address_of_person(name, **values)
 
     # Answers
 

@@ -19,7 +19,7 @@ from heed.errors import ConflictError, DataError, MissingError
 from heed.feedback import asked
 from heed.feedback.formats import ExcludedRows
 from heed.people import audit
-from heed.texts import cut, name_fault, shown
+from heed.texts import cut, rater_name_fault, shown
 from heed.web.call import Call, Called
 from heed.web.exchange import exports, imports, jobs
 from heed.web.exchange.files import ExchangeFolder, Upload
@@ -116,7 +116,7 @@ async def _checked(call: Call, kind: str, given: dict[str, str]) -> dict[str, st
     parameters = {"format": given.get("format") or "auto", "name": name}
     if kind == "import_feedback":
         rater = given.get("rater") or "import"
-        if fault := name_fault(rater):
+        if fault := rater_name_fault(rater):
             raise DataError(f"rater {shown(rater)}", f"{fault}.", "Give another name.")
         return parameters | {"rater": rater}
     question_id = given.get("question_id", "")
