@@ -33,6 +33,10 @@ class ProjectError(HeedError):
     """A project folder, its database or its lock is in the way."""
 
 
+class UnreachableError(ProjectError):
+    """The server of the database cannot be reached, or takes nobody in, at the moment: the same may go well in a while."""
+
+
 class TrainingError(HeedError):
     """Training had to stop: a failed self-check, a loss that is not a number, no memory left."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from site_of_tests import Site
+from sqlalchemy import text
 from test_exchange import count, ended, judge, lines, pairs, send
 
 from heed.config import ProjectSettings
@@ -18,7 +19,7 @@ from heed.feedback import asked
 from heed.feedback.forms import default_form
 from heed.feedback.studio_schema import answers, items
 from heed.project import Project
-from heed.web.exchange import delivery, events, jobs, webhooks
+from heed.web.exchange import delivery, events, jobs, service, webhooks
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -86,3 +87,42 @@ def test_one_job_is_taken_by_one_process(site: Site) -> None:
         thread.join()
     # The server of this test takes jobs as well.
     assert len(taken) == len(set(taken))
+
+
+def cut_off(site: Site, table: str, moments: str, times: str) -> None:
+    """Have the server end the connections that change rows of ``table``: at those numbers of rows, counted from now on."""
+    site.write(lambda c: c.execute(text(f"CREATE SEQUENCE {table}_seen")))
+    site.write(
+        lambda c: c.execute(
+            text(
+                f"CREATE FUNCTION {table}_cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                # What a sequence has counted stays counted where the transaction is lost.
+                f"IF nextval('{table}_seen') IN ({times}) THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; "
+                "RETURN NEW; END $$"
+            )
+        )
+    )
+    site.write(
+        lambda c: c.execute(
+            text(f"CREATE TRIGGER {table}_cut BEFORE {moments} ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_cut()")
+        )
+    )
+
+
+def test_jobs_go_on_after_the_server_has_ended_their_connections(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_PAUSES", (0.1, 0.1, 0.1))
+    question = site.write(lambda connection: asked.create_question(connection, "Which?", default_form(), "lea", NOW)).id
+    lead = site.client("lea", "lead")
+    cut_off(site, "items", "INSERT", "1, 250, 251, 700")
+    job = ended(lead, send(lead, lines(*pairs(600)), kind="items", question_id=question).json()["id"])
+    assert (job["state"], job["done"], job["error"]) == ("done", 600, "")
+    assert (job["report"]["added"], job["report"]["duplicates"]) == (600, 0)
+    assert count(site, items) == 600
+    assert site.read(lambda c: c.scalar(text("SELECT last_value FROM items_seen"))) > 700
+    judge(site, question, "ann", 30)
+    whole = lead.get("/api/v1/export", params={"what": "answers"}).content
+    cut_off(site, "jobs", "UPDATE", "1, 2, 4, 6")
+    export = lead.post("/api/v1/exports", json={"what": "answers", "format": "lines"}).json()["id"]
+    assert ended(lead, export)["state"] == "done"
+    assert lead.get(f"/api/v1/jobs/{export}/file").content == whole
+    assert site.read(lambda c: c.scalar(text("SELECT last_value FROM jobs_seen"))) > 6

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import DataError as StatementDataError
 
-from heed.errors import DataError, ProjectError
+from heed.errors import DataError, ProjectError, UnreachableError
 from heed.feedback.schema import HEAD
 
 T = TypeVar("T")
@@ -47,6 +47,16 @@ _MORE_CONNECTIONS = 4
 
 BUSY_SECONDS = 30.0
 """How long a statement waits for another process's short transaction before it gives up."""
+
+_FULL = ("too many clients", "remaining connection slots", "too many connections")
+_AWAY = (
+    *("connection failed", "could not connect", "connection refused", "server closed the connection"),
+    *("terminating connection", "connection is closed", "connection is lost", "consuming input failed"),
+    *("the database system is", "connection timeout", "connection is bad", "failed to resolve host"),
+    *("could not translate host", "invalid port", "invalid connection option", "invalid uri"),
+    *("could not receive data", "could not send data", "connection not open", "ssl syscall"),
+)
+"""What PostgreSQL's driver says while its server takes nobody in, and while there is no way to it."""
 
 _OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
 """Device and number of the file that each engine was opened for."""
@@ -299,25 +309,19 @@ def _explain(place: str, message: str) -> ProjectError | None:
             "Wait for it to end, or stop it, and repeat the command.",
         ),
         (
-            ("too many clients", "remaining connection slots", "too many connections"),
+            _FULL,
             "all the connections that its server allows are taken.",
             "Raise max_connections of PostgreSQL, or serve with fewer --workers; each holds up to "
             f"{_CONNECTIONS + _MORE_CONNECTIONS}.",
         ),
         (
-            (
-                *("connection failed", "could not connect", "connection refused", "server closed the connection"),
-                *("terminating connection", "connection is closed", "connection is lost", "consuming input failed"),
-                *("the database system is", "connection timeout", "connection is bad", "failed to resolve host"),
-                *("could not translate host", "invalid port", "invalid connection option", "invalid uri"),
-                *("could not receive data", "could not send data", "connection not open", "ssl syscall"),
-            ),
+            _AWAY,
             "the server cannot be reached: " + message.strip().splitlines()[0] + ".",
             "Check that it runs, its address, the user and the password.",
         ),
     ):
         if any(sign in lowered for sign in signs):
-            return ProjectError(place, why, fix)
+            return (UnreachableError if signs in (_FULL, _AWAY) else ProjectError)(place, why, fix)
     return None
 
 

@@ -117,7 +117,9 @@ def run_export(work: Work) -> None:
         HeedError: the disk is full, or what is in the store cannot be read.
     """
     parameters, store = work.job.parameters, work.project.store
-    partial = work.folder.partial(work.job.id)
+    partial, finished = work.folder.partial(work.job.id), work.folder.finished(work.job.id)
+    if finished.exists() and not partial.exists():
+        os.replace(finished, partial)  # it was whole, and that it is done was not noted
     report: dict[str, Any] = work.job.report or _begun(work)
     if parameters["format"] == "trl":
         # Its rows are of one form, which the first one decides: what was written would have to be known again.
@@ -151,11 +153,11 @@ def _begun(work: Work) -> dict[str, Any]:
 def _opened(path: Path, size: int) -> IO[bytes]:
     """The file as it was when ``size`` bytes of it were noted; what came after them is written again."""
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
-    file.truncate(size)
-    file.seek(0, os.SEEK_END)
-    if file.tell() != size:
+    if file.seek(0, os.SEEK_END) < size:
         file.close()
         raise DataError("the export", "the part that was written is gone.", "Begin a new one.")
+    file.truncate(size)
+    file.seek(size)
     return file
 
 

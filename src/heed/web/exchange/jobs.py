@@ -256,6 +256,19 @@ def advance(connection: Connection, job_id: str, owner: str, now: datetime, **va
         raise JobLostError(job_id)
 
 
+def as_noted(connection: Connection, job_id: str, owner: str) -> Job:
+    """A job as it stands, to go on with where the last transaction got lost, whether that was stored or not.
+
+    Raises:
+        JobLostError: it is no longer this process's.
+    """
+    mine = and_(jobs.c.id == job_id, jobs.c.state == "running", jobs.c.owner == owner)
+    row = connection.execute(select(jobs).where(mine)).first()
+    if row is None:
+        raise JobLostError(job_id)
+    return _job(row)
+
+
 def end(connection: Connection, job_id: str, owner: str, now: datetime, error: str = "", **values: Any) -> None:
     """Note that a job is done, or why it failed.
 

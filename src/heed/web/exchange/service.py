@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from heed.errors import HeedError, ProjectError
+from heed.errors import HeedError, ProjectError, UnreachableError
 from heed.web.call import Studio
 from heed.web.errors import told
 from heed.web.exchange import events, jobs
@@ -31,6 +32,8 @@ _LOOK_SECONDS = 1.0
 _CLEAN_SECONDS = 3600.0
 _JOIN_SECONDS = 30.0
 _BEAT_SECONDS = jobs.SILENT.total_seconds() / 4
+_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
+"""Seconds that a job waits for a database that cannot be reached, one after the other: longer than one takes to start anew."""
 
 
 @asynccontextmanager
@@ -146,10 +149,7 @@ class JobWorker(_Worker):
         ended = threading.Event()
         threading.Thread(target=_beat, args=(work, ended), name="heed-heartbeat", daemon=True).start()
         try:
-            if job.kind.startswith("import"):
-                run_import(work)
-            else:
-                run_export(work)
+            self._go_through(work)
         except JobLostError:
             return
         except StoppingError:
@@ -163,11 +163,44 @@ class JobWorker(_Worker):
         finally:
             ended.set()
 
+    def _go_through(self, work: Work) -> None:
+        """Do a job. Where the database cannot be reached, it goes on behind the last rows noted there when it can be again.
+
+        Raises:
+            UnreachableError: it could not, after all of ``_PAUSES`` without a row more.
+        """
+        run = run_import if work.job.kind.startswith("import") else run_export
+        furthest, tries = _how_far(work.job), 0
+        while True:
+            try:
+                if tries:
+                    work = self._as_noted(work)
+                if _how_far(work.job) > furthest:
+                    furthest, tries = _how_far(work.job), 0
+                run(work)
+                return
+            except UnreachableError as error:
+                if tries == len(_PAUSES):
+                    raise
+                pause, tries = _PAUSES[tries], tries + 1
+                _log.warning("job %s waits %g s and goes on: %s", work.job.id, pause, error)
+                if self.stopping.wait(pause):
+                    raise StoppingError from None
+
+    def _as_noted(self, work: Work) -> Work:
+        with self.studio.project.store.reading() as connection:
+            return replace(work, job=jobs.as_noted(connection, work.job.id, self.owner))
+
     def _fail(self, job: Job, why: str) -> None:
         try:
             self.write(lambda connection: jobs.end(connection, job.id, self.owner, utc_now(), error=why))
         except JobLostError:
             return
+
+
+def _how_far(job: Job) -> int:
+    """What grows as a job goes on: rows that are done, and row numbers of an export that leaves all of a page out."""
+    return job.done + int(job.report.get("after", 0))
 
 
 def _told(error: HeedError, job: Job, folder: Path) -> str:
@@ -186,6 +219,8 @@ def _beat(work: Work, ended: threading.Event) -> None:
     while not ended.wait(_BEAT_SECONDS):
         try:
             work.note()
+        except UnreachableError:
+            continue  # its own thread tries again, and needs a beat then
         except (JobLostError, StoppingError, HeedError):
             return  # its own thread learns the same, and knows what to do
 
