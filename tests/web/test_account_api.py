@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,8 @@ from starlette.requests import Request
 from heed import errors
 from heed.feedback import asked, studio_schema
 from heed.feedback.forms import parse_form
+from heed.feedback.kinds import completion_id
+from heed.feedback.records import CompletionRecord
 from heed.people import accounts, audit, guidelines, qualification
 from heed.people.passwords import hash_password
 from heed.web.account.routes import ROUTES
@@ -322,12 +325,15 @@ def question(site: Site, test: dict[str, Any] | None = None, items: int = 0) -> 
     )
     made = site.write(lambda c: asked.create_question(c, "which", form, "boss", now()))
     (prompt,) = site.project.store.add_prompts([("Say hello.", "train", "t")])
+    texts = ("Hello *you*!", "Go away.")
+    completions = [CompletionRecord(completion_id(prompt, text, "test"), prompt, text) for text in texts]
+    site.project.store.add_completions(completions)
     for number in range(items):
         row = {
             "id": f"i{number}",
             "question_id": made.id,
             "prompt_id": prompt,
-            "completion_ids": ["x", "y"],
+            "completion_ids": [one.id for one in completions],
             "purpose": "qualification",
             "expected": {"better": {"choice": "a"}},
             "explanation": "Because **it is kind**. <script>alert(1)</script>",
@@ -372,7 +378,44 @@ def test_explanations_come_with_the_end_of_the_attempt(site):
     assert "<script>alert" not in page
 
 
-def answered(site: Site, question_id: str) -> None:
+def test_who_looks_back_at_a_test_sees_the_items_as_they_were_shown(site):
+    made = question(site, {"pass_mark": 0.8, "attempts": 2}, 1)
+    ann = site.client("ann")
+    ann.post(f"/api/v1/qualification/{made}/attempts")
+    answered(site, made, shown_order=[1, 0], answer={"better": {"choice": "b", "strength": 2}})
+    site.write(lambda c: qualification.finish(c, "ann", made, now()))
+    page = " ".join(re.sub("<[^>]+>", " ", ann.get(f"/qualification/{made}").text).split())
+    told = page[page.index("What was expected") :]
+    assert "Say hello." in told
+    # The item's second completion stood first on this screen, and is A here too.
+    assert told.index("Go away.") < told.index("Hello you !")
+    assert "You answered A is better, clearly Expected B is better" in told
+
+
+def test_an_expectation_that_does_not_fit_the_form_that_was_shown_is_left_out(site):
+    made = question(site, {"pass_mark": 0.8, "attempts": 2}, 1)
+    ann = site.client("ann")
+    ann.post(f"/api/v1/qualification/{made}/attempts")
+    answered(site, made)
+    site.write(lambda c: qualification.finish(c, "ann", made, now()))
+    site.write(lambda c: c.execute(studio_schema.items.update().values(expected={"better": {"groups": [[0], [1]]}})))
+    page = ann.get(f"/qualification/{made}")
+    assert page.status_code == 200
+    assert "it is kind" in page.text
+    assert "B is better" not in page.text
+
+
+def test_nobody_looks_back_where_the_test_does_not_explain(site):
+    made = question(site, {"pass_mark": 0.8, "attempts": 2, "explain": False}, 1)
+    ann = site.client("ann")
+    ann.post(f"/api/v1/qualification/{made}/attempts")
+    answered(site, made)
+    site.write(lambda c: qualification.finish(c, "ann", made, now()))
+    page = ann.get(f"/qualification/{made}").text
+    assert [words for words in ("Say hello.", "Go away.", "is better", "it is kind") if words in page] == []
+
+
+def answered(site: Site, question_id: str, shown_order: list[int] | None = None, answer: Any = None) -> None:
     """The one item of the test, answered wrongly."""
     common = {"item_id": "i0", "question_id": question_id, "rater": "ann", "purpose": "qualification"}
     common |= {"form_version": 1, "guideline_version": 0, "active_seconds": 1.0, "created": now()}
@@ -381,16 +424,16 @@ def answered(site: Site, question_id: str) -> None:
         "group_name": "",
         "turn": 0,
         "state": "answered",
-        "shown_order": [0, 1],
+        "shown_order": shown_order or [0, 1],
         "selector": "random",
         "probability": 1.0,
         "eligible": 1,
         "expires": now(),
         "skip_reason": "",
     }
-    answer = common | {"id": "a0", "showing_id": "s0", "answer": {}, "correct": 0.0, "seconds": 1.0, "note": ""}
+    row = common | {"id": "a0", "showing_id": "s0", "answer": answer or {}, "correct": 0.0, "seconds": 1.0, "note": ""}
     site.write(lambda c: c.execute(studio_schema.showings.insert().values(**showing)))
-    site.write(lambda c: c.execute(studio_schema.answers.insert().values(**answer)))
+    site.write(lambda c: c.execute(studio_schema.answers.insert().values(**row)))
 
 
 def test_a_lead_lets_somebody_in_without_the_test_and_no_rater_does(site):

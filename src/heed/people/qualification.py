@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, select, update
 
-from heed.errors import ConflictError, MissingError, RefusedError
-from heed.feedback.forms import Qualification, parse_form
+from heed.errors import ConflictError, DataError, MissingError, RefusedError
+from heed.feedback import forms
+from heed.feedback.forms import Form, Qualification, parse_form
 from heed.feedback.queue import claim_known
 from heed.feedback.schema import raters
-from heed.feedback.showings import Rater, Showing
+from heed.feedback.showings import COLUMNS, Rater, Showing, form_of, showing_of_row
 from heed.feedback.studio_schema import answers, items, one_of, qualifications, question_versions, questions, showings
 from heed.people import audit
 from heed.people.accounts import Acting
@@ -64,10 +65,24 @@ class Standing:
 
 @dataclass(frozen=True)
 class Marked:
-    """One answer of an attempt that has ended, for its explanation: the share of the known answer that it met."""
+    """One item of an attempt that has ended, as its rater may look back at it.
+
+    Attributes:
+        place: from 1, in the order in which the items were shown.
+        showing: what was shown, and how.
+        form: under which it was shown.
+        correct: share of the known answer that was met, 0 to 1.
+        answer: what the rater answered, in shown order; empty where the item was skipped.
+        expected: the known answer in shown order, as far as the form asks for it.
+        explanation: why, as markdown.
+    """
 
     place: int
+    showing: Showing
+    form: Form
     correct: float
+    answer: dict[str, Any]
+    expected: dict[str, Any]
     explanation: str
 
 
@@ -162,12 +177,32 @@ def finish(connection: Connection, rater: str, question_id: str, now: datetime) 
 
 
 def explanations(connection: Connection, rater: str, question_id: str) -> list[Marked]:
-    """What the newest attempt got right, in the order in which it was shown, once it has ended; nothing where it is not explained."""
+    """The items of the newest attempt once it has ended, in the order in which they were shown; nothing where it is not explained."""
     test, attempt = _test_of(connection, question_id), _newest(connection, rater, question_id)
     if test is None or not test.explain or attempt is None or attempt.state not in ("passed", "failed"):
         return []
-    rows = connection.execute(_done_of(attempt)).all()
-    return [Marked(place, row.correct or 0.0, row.explanation) for place, row in enumerate(rows, start=1)]
+    shown_then = _done_of(attempt).add_columns(*COLUMNS, answers.c.answer, items.c.expected, items.c.explanation)
+    return [_marked(connection, place, row) for place, row in enumerate(connection.execute(shown_then), start=1)]
+
+
+def _marked(connection: Connection, place: int, row: Any) -> Marked:
+    showing = showing_of_row(row)
+    form = form_of(connection, showing)
+    asked_for = {field.name for field in form.fields}
+    known = {name: value for name, value in (row.expected or {}).items() if name in asked_for}
+    try:
+        known = forms.check_expected(form, known, len(showing.completion_ids))
+    except DataError:
+        known = {}  # the question, and with it what is expected, has changed since
+    return Marked(
+        place,
+        showing,
+        form,
+        row.correct or 0.0,
+        forms.to_shown_order(form, row.answer or {}, showing.shown_order),
+        forms.to_shown_order(form, known, showing.shown_order),
+        row.explanation,
+    )
 
 
 def grant(connection: Connection, rater: str, question_id: str, actor: Acting, now: datetime) -> Standing:
@@ -244,7 +279,7 @@ def _done_of(attempt: Any) -> Select[Any]:
     corrected = exists(select(later.c.id).where(later.c.supersedes == answers.c.id))
     stands = (answers.c.showing_id == showings.c.id) & ~corrected
     return (
-        select(answers.c.correct, items.c.explanation)
+        select(answers.c.correct)
         .select_from(showings.join(items, items.c.id == showings.c.item_id).outerjoin(answers, stands))
         .where(_shown_in(attempt))
         .order_by(showings.c.number)

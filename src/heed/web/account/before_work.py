@@ -13,10 +13,12 @@ from heed.feedback import asked
 from heed.feedback.asked import Question
 from heed.people import guidelines, qualification
 from heed.people.qualification import Marked, Standing
+from heed.web.account import looking_back
 from heed.web.account.models import Acknowledged, Given, Granted, GuidelinesShown, StandingShown
 from heed.web.call import Call, Called
 from heed.web.rendering import rendered
 from heed.web.security import safe_target
+from heed.web.studio.content import Gathered
 from heed.web.values import Whole
 
 
@@ -109,17 +111,18 @@ async def grant(call: Called, question_id: str, given: Granted) -> Response:
 async def qualification_page(call: Called, question_id: str) -> Response:
     """The test of a question: what it is, how one stands, and after its end what was right."""
 
-    def look(connection: Connection) -> tuple[Question, Standing, list[Marked]]:
+    def look(connection: Connection) -> tuple[Question, Standing, list[Marked], Gathered]:
         found = asked.question(connection, question_id)
         stands = qualification.state_of(connection, call.account.name, question_id)
-        return found, stands, qualification.explanations(connection, call.account.name, question_id)
+        marked = qualification.explanations(connection, call.account.name, question_id)
+        return found, stands, marked, looking_back.gather(connection, marked)
 
-    found, stands, marked = await call.read(look)
+    found, stands, marked, texts = await call.read(look)
     return call.page(
         "account/qualification.html",
         question=found,
         standing=stands,
-        marked=[(one, await rendered(one.explanation, 3)) for one in marked],
+        marked=await looking_back.looked_back_at(call, marked, texts),
         work=f"/work?question={quote(question_id)}",
     )
 
