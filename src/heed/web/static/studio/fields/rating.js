@@ -11,20 +11,22 @@ export class Rating {
   /** @param {any} field @param {Context} context */
   constructor(field, context) {
     this.field = field;
+    // One scale that is called what the field is called says it once.
+    const same = field.attributes.length === 1 && field.attributes[0].label === field.label;
     /** @type {Scale[][]} for each completion, for each attribute */
     this.scales = context.slots.map((slot, place) =>
       field.attributes.map((/** @type {any} */ attribute) => {
-        const words = { label: attribute.label, optional: !field.required, about: t("completion", { name: LETTERS[place] }) };
+        const about = t("completion", { name: LETTERS[place] });
+        const words = { label: attribute.label, help: same ? field.help : "", optional: !field.required, about };
         const build = attribute.style === "slider" ? slider : points;
         return build(attribute, words, context);
       }),
     );
     this.parts = [];
     this.scales.forEach((scales, place) => {
-      const caption = make("p", { class: "field-label", dir: "auto", text: field.label });
-      const help = field.help && make("p", { class: "help", dir: "auto", text: field.help });
-      const several = field.attributes.length > 1 || field.help;
-      const box = make("div", { class: "judgement" }, several && caption, help, ...scales.map((scale) => scale.part.element));
+      const caption = !same && make("p", { class: "field-label", dir: "auto", text: field.label });
+      const help = !same && field.help && make("p", { class: "help", dir: "auto", text: field.help });
+      const box = make("div", { class: "judgement" }, caption, help, ...scales.map((scale) => scale.part.element));
       context.slots[place].append(box);
       this.parts.push(...scales.map((scale) => scale.part));
     });
