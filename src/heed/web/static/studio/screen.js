@@ -11,10 +11,9 @@ export class Screen {
   /** @param {() => void} again looks for an item once more */
   constructor(again) {
     this.again = again;
-    // Messages keep clear of the bar, however many lines it has.
-    new ResizeObserver(([{ target }]) => {
-      document.documentElement.style.setProperty("--bar", `${/** @type {HTMLElement} */ (target).offsetHeight}px`);
-    }).observe(byId("bar"));
+    // Messages keep clear of the bar, and what has the focus of the notices, however many lines they have.
+    keepHeight(byId("bar"), "--bar");
+    keepHeight(byId("banners"), "--notices");
   }
 
   /** Show an item, from its beginning. @param {HTMLElement} item @param {string[]} tags names of texts */
@@ -60,6 +59,12 @@ export class Screen {
     byId("main").focus({ preventScroll: true });
     scrollTo({ top: 0, behavior: "instant" });
   }
+}
+
+/** Let styles know how high an element is. @param {HTMLElement} element @param {string} name of a property */
+function keepHeight(element, name) {
+  const tell = () => document.documentElement.style.setProperty(name, `${element.offsetHeight}px`);
+  new ResizeObserver(tell).observe(element);
 }
 
 /**
