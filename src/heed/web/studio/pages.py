@@ -71,6 +71,7 @@ async def _item_screen(call: Call, question: Question, desk: _Desk) -> Response:
         return call.redirect(f"/guidelines?next={quote(f'/work?question={question.id}', safe='/')}")
     if admitted.needs == "qualification":
         return call.redirect(f"/qualification/{question.id}")
+    several = len(desk.questions) > 1
     data: dict[str, Any] = {
         "account": call.account.id,
         "question": question.id,
@@ -78,6 +79,7 @@ async def _item_screen(call: Call, question: Question, desk: _Desk) -> Response:
         "stage": admitted.stage,
         "tested": question.form.qualification is not None,
         "answered": desk.answered.get(question.id, 0),
+        "several": several,
         "keys": call.account.keys,
         # As pairs: their order, in which people see them, would be lost in an object.
         "default_keys": list(DEFAULT_KEYS.items()),
@@ -87,7 +89,7 @@ async def _item_screen(call: Call, question: Question, desk: _Desk) -> Response:
         "studio/work.html",
         question=question,
         instructions=await rendered(written, 2, call.text("studio.as_written")) if written.strip() else "",
-        several=len(desk.questions) > 1,
+        several=several,
         data=data,
     )
 

@@ -35,12 +35,13 @@ export class Screen {
     this.enable(undo ? ["undo"] : []);
   }
 
-  /** There is no item. @param {string} title @param {string} text */
-  empty(title, text) {
-    const retry = make("button", { type: "button", class: "primary", onclick: () => this.again() }, t("look_again"));
+  /** There is no item. @param {string} title @param {string} text @param {boolean} elsewhere whether other questions may have some */
+  empty(title, text, elsewhere = false) {
+    const others = elsewhere && make("a", { class: "button primary", href: "/work?choose" }, t("other_questions"));
+    const retry = make("button", { type: "button", class: elsewhere ? "" : "primary", onclick: () => this.again() }, t("look_again"));
     const mine = make("a", { class: "button", href: "/me" }, t("my_page"));
     byId("item").replaceChildren(make("div", { class: "empty" }, make("h2", { text: title }), make("p", { dir: "auto", text }),
-      make("div", { class: "row" }, retry, mine)));
+      make("div", { class: "row" }, others, retry, mine)));
     byId("item").setAttribute("aria-busy", "false");
     this.toTop();
   }

@@ -205,7 +205,10 @@ class Work {
 
   showNothing() {
     this.showProgress();
-    this.screen.empty(t("nothing_title"), t(`nothing.${this.queue.reason || "done"}`));
+    const reason = this.queue.reason || "done";
+    // Who has answered nothing cannot be done: there was nothing.
+    const told = reason === "done" && !this.queue.answered ? "none" : reason;
+    this.screen.empty(t("nothing_title"), t(`nothing.${told}`), DATA.several);
   }
 
   /** @param {ApiError} error */
