@@ -195,6 +195,36 @@ DIFFED = [
 ]
 
 
+READ = {
+    ("Go away, and never come back again, please.", "We are closed; please come back another day, if you can."): (
+        "[Go away, and never|We are closed; please] come back [again|another day], [please|if you can]."
+    ),
+    ("a b c d", "a x y d"): "a [b c|x y] d",
+    ("one two three", "one three"): "one [two |]three",
+    ("我不知道，请您以后再来。", "我们不知道，请您明天再来。"): "[我|我们]不知道，请您[以后|明天]再来。",
+    ("first\n\nsecond", "1st\n\n2nd"): "[first|1st]\n\n[second|2nd]",
+}
+"""What a diff of two texts reads like: [taken out|put in]."""
+
+
+def test_a_diff_is_read_in_whole_phrases(browser: Browser, served: Served) -> None:
+    with person(browser, served) as nobody:
+        nobody.goto("/nothing-is-here")
+        address = str(nobody.page.get_attribute("script[type=module]", "src")).replace("base.js", "studio/diff.js")
+        found = nobody.page.evaluate(
+            """async ([address, pairs]) => {
+              const { diffWords } = await import(address);
+              return pairs.map(([old, now]) => diffWords(old, now).map(({ kind, text }, at, all) => {
+                if (kind === "same") return text;
+                if (kind === "del") return `[${text}|${all[at + 1]?.kind === "ins" ? "" : "]"}`;
+                return `${all[at - 1]?.kind === "del" ? "" : "[|"}${text}]`;
+              }).join(""));
+            }""",
+            [address, list(READ)],
+        )
+        assert found == list(READ.values())
+
+
 def test_a_diff_holds_both_texts(browser: Browser, served: Served) -> None:
     with person(browser, served) as nobody:
         nobody.goto("/nothing-is-here")

@@ -38,12 +38,13 @@ function between(old, now) {
   if ((old.length + 1) * width > MOST_CELLS) {
     return [{ kind: "del", text: old.join("") }, { kind: "ins", text: now.join("") }];
   }
-  // longest[i * width + j]: words that old from i and now from j have in common.
+  // longest[i * width + j]: weight of what old from i and now from j have in common.
   const longest = new Uint32Array((old.length + 1) * width);
+  const weights = old.map(weightOf);
   for (let i = old.length - 1; i >= 0; i -= 1) {
     for (let j = now.length - 1; j >= 0; j -= 1) {
       const [down, right] = [longest[(i + 1) * width + j], longest[i * width + j + 1]];
-      longest[i * width + j] = old[i] === now[j] ? longest[(i + 1) * width + j + 1] + 1 : Math.max(down, right);
+      longest[i * width + j] = old[i] === now[j] ? longest[(i + 1) * width + j + 1] + weights[i] : Math.max(down, right);
     }
   }
   const pieces = /** @type {Piece[]} */ ([]);
@@ -64,14 +65,32 @@ function between(old, now) {
   return pieces;
 }
 
-/** Neighbours of one kind as one piece. @param {Piece[]} pieces @returns {Piece[]} */
+/** What it says that a part stayed: a word much, a sign little, a space hardly anything. @param {string} part */
+const weightOf = (part) => (/[\p{L}\p{N}]/u.test(part) ? 100 : part.trim() ? 10 : 1);
+
+/**
+ * What stayed and what was changed, in turn. A space that stayed between words that did not is no reason to read them one by one:
+ * it is taken out with what was there before, and put in with what came.
+ * @param {Piece[]} pieces
+ * @returns {Piece[]}
+ */
 function joined(pieces) {
-  const result = /** @type {Piece[]} */ ([]);
-  for (const piece of pieces) {
-    if (!piece.text) continue;
-    const last = result.at(-1);
-    if (last?.kind === piece.kind) last.text += piece.text;
-    else result.push({ ...piece });
+  /** @type {{same: string, del: string, ins: string}[]} what stayed, and what was changed after it */
+  const runs = [{ same: "", del: "", ins: "" }];
+  for (const { kind, text } of pieces) {
+    const last = runs[runs.length - 1];
+    if (kind === "same" && text && (last.del || last.ins)) runs.push({ same: text, del: "", ins: "" });
+    else last[kind] += text;
   }
-  return result;
+  const kept = runs.slice(0, 1);
+  for (const run of runs.slice(1)) {
+    const last = kept[kept.length - 1];
+    const both = (last.del || run.del) && (last.ins || run.ins) && (run.del || run.ins);
+    if (both && /^[^\S\n]+$/.test(run.same)) {
+      last.del += run.same + run.del;
+      last.ins += run.same + run.ins;
+    } else kept.push(run);
+  }
+  const kinds = /** @type {const} */ (["same", "del", "ins"]);
+  return kept.flatMap((run) => kinds.flatMap((kind) => (run[kind] ? [{ kind, text: run[kind] }] : [])));
 }
