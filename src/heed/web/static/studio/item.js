@@ -59,7 +59,7 @@ export class Item {
     other.hidden = !this.plain;
     text.after(other);
     if (this.plain) return;
-    const button = make("button", { type: "button", class: "quiet small instead", "aria-pressed": "false" }, t("mark_parts"));
+    const button = make("button", { type: "button", class: "small instead", "aria-pressed": "false" }, t("mark_parts"));
     button.addEventListener("click", () => {
       text.hidden = !text.hidden;
       other.hidden = !text.hidden;
