@@ -20,7 +20,7 @@ export class Ranking {
         new Choices(
           [
             ...context.bodies.map((_, index) => ({ value: String(index), text: "", sign: context.keys.fixedSign(String(index + 1)) })),
-            { value: NONE, text: "–", sign: context.keys.fixedSign("0") },
+            { value: NONE, text: t("leave_out"), sign: context.keys.fixedSign("0") },
           ],
           () => this.changed(),
           { className: "points" },
@@ -44,8 +44,8 @@ export class Ranking {
   /** @param {Choices} choices @param {number} place */
   part(choices, place) {
     [...choices.inputs].forEach(([value, input]) => {
-      input.setAttribute("aria-label", value === NONE ? t("unranked") : t("rank_n", { n: Number(value) + 1 }));
       if (value === NONE) return;
+      input.setAttribute("aria-label", t("rank_n", { n: Number(value) + 1 }));
       input.after(make("span", { class: "pick-text score", "aria-hidden": "true", text: String(Number(value) + 1) }));
     });
     const part = new Part({ label: t("completion", { name: LETTERS[place] }), role: "radiogroup" }, choices.element);
@@ -126,7 +126,7 @@ export class Ranking {
     return this.parts.filter((_, place) => this.ranks[place] === null).map((part) => ({ part, message }));
   }
 
-  /** What was left out without a word: who presses "–" has said it. @returns {string} "" for nothing */
+  /** What was left out without a word: who presses "leave out" has said it. @returns {string} "" for nothing */
   doubt() {
     const left = this.choices.filter(({ value }) => value === null).length;
     return left && left < this.count ? t("rank_doubt", { n: left }) : "";
