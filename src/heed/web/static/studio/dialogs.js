@@ -113,7 +113,7 @@ export class KeySettings {
     const other = key && this.keys.action(key);
     if (other && other !== action) {
       this.show();
-      this.say(t("key_taken", { key: signOf(key), action: actionName(other) }));
+      this.complain(t("key_taken", { key: signOf(key), action: actionName(other) }));
     } else {
       await this.save({ enabled: this.keys.enabled, keys: { ...this.keys.own, [action]: key } });
     }
@@ -139,12 +139,19 @@ export class KeySettings {
       }
       this.keys.apply(before);
       this.show();
-      this.say(problemText(error));
+      this.complain(problemText(error));
     }
   }
 
   /** @param {string} text */
   say(text) {
     this.fault.textContent = text;
+    this.fault.className = "help keys-fault";
+  }
+
+  /** Say why something was not done. @param {string} text */
+  complain(text) {
+    this.fault.textContent = text;
+    this.fault.className = "field-error keys-fault";
   }
 }
