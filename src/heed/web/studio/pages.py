@@ -52,7 +52,13 @@ async def work(call: Called, question: str = QuestionId, choose: str | None = No
     ready = [one for one in desk.questions if one.state == "open"]
     if len(ready) == 1 and choose is None:
         return await _item_screen(call, ready[0], desk)
-    return call.page("studio/choose.html", choices=[(one, desk.answered.get(one.id, 0)) for one in desk.questions])
+    choices = [(one, desk.answered.get(one.id, 0), _first(desk.admissions[one.id])) for one in desk.questions]
+    return call.page("studio/choose.html", choices=choices)
+
+
+def _first(admitted: Admission) -> str:
+    """What a rater meets before the work of a question; "" where it is the work."""
+    return admitted.needs or ("" if admitted.stage == "work" else admitted.stage)
 
 
 def _desk(connection: Connection, rater: str) -> _Desk:
