@@ -74,7 +74,7 @@ def test_an_error_page_speaks_the_language_of_its_reader(site: Site) -> None:
     assert "请从列表中选择。" in chinese.text
     assert 'lang="en" dir' not in chinese.text
     english = speaking(site, "en", "ann").get("/qualification/none")
-    assert "question &#39;none&#39;: there is no such question." in english.text
+    assert "Question &#39;none&#39;: there is no such question." in english.text
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_error_page_speaks_the_language_of_its_reader(site: Site) -> None:
     [
         ("GET", "/nothing-here", None, "这个地址：这里什么也没有。"),
         ("POST", "/settings/preferences", {"x": "1"}, "'language'：此项必填。"),
-        ("GET", "/board", None, "此操作：角色“rater”不能这样做。"),
+        ("GET", "/board", None, "此页面仅限负责人使用。"),
         ("POST", "/guidelines", {"version": "x"}, "'version'：应为整数。"),
     ],
 )

@@ -25,7 +25,7 @@ from heed.project import Project
 from heed.web.call import Call, Studio, guard
 from heed.web.connections import AcceptErrors
 from heed.web.desk import Desk
-from heed.web.errors import PausedError, asked_for_json, internal, of_http, of_validation, problem, status_of
+from heed.web.errors import PausedError, RoleError, asked_for_json, internal, of_http, of_validation, problem, status_of
 from heed.web.identity import Identities, credentials_of
 from heed.web.pages import STATIC, static_version
 from heed.web.permissions import Caller, anyone
@@ -155,7 +155,8 @@ async def _error_page(request: Request, error: HeedError, status: int) -> Respon
             caller = Caller()  # whoever it is, this is about something else
         call = Call(request, studio, Route("GET", request.url.path, _nothing, anyone, "page"), caller)
     template = "account/paused.html" if isinstance(error, PausedError) else "error.html"
-    return call.page(template, status, error=error, status=status)
+    needed = error.needed if isinstance(error, RoleError) else ""
+    return call.page(template, status, error=error, status=status, needed=needed)
 
 
 async def _nothing() -> None:

@@ -24,11 +24,11 @@ from heed.feedback.database import unkeepable
 from heed.people.accounts import Account
 from heed.project import Project
 from heed.web.desk import Desk
-from heed.web.errors import PausedError
+from heed.web.errors import PausedError, RoleError
 from heed.web.identity import Identities, credentials_of
 from heed.web.language import language_for, translate
 from heed.web.pages import THEMES, page
-from heed.web.permissions import Caller
+from heed.web.permissions import Caller, administers
 from heed.web.routing import Route
 from heed.web.security import Address
 
@@ -244,7 +244,7 @@ def guard(route: Route) -> Callable[[Request], Awaitable[None]]:
                 raise not_signed_in()
             if caller.account.state != "active":
                 raise PausedError()
-            raise RefusedError("this", f"it is not for the role '{caller.role}'.", "Ask a lead of the project.")
+            raise RoleError(caller.role, "admin" if route.allow is administers else "lead")
         request.state.call = Call(request, studio, route, caller)
 
     return check

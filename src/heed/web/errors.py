@@ -42,6 +42,18 @@ class PausedError(RefusedError):
         super().__init__("your account", "it is paused: you can read, but not answer.", "Ask the lead of the project.")
 
 
+class RoleError(RefusedError):
+    """Something is not for the role of whoever asks.
+
+    Attributes:
+        needed: the role that it takes, "lead" or "admin".
+    """
+
+    def __init__(self, role: str, needed: str) -> None:
+        super().__init__("this", f"it is not for the role '{role}'.", "Ask a lead of the project.")
+        self.needed = needed
+
+
 STATUS: dict[type[HeedError], tuple[int, str]] = {
     DataError: (422, "invalid"),
     ConfigError: (422, "invalid"),
