@@ -179,6 +179,7 @@ async def _page(
         made=made,
         keys=keys or keys_of({**mine.keys, "enabled": True}),
         keys_on=mine.keys.get("enabled", True),
+        sso=bool(call.project.settings.serve.sso_issuer),
         shortest=SHORTEST,
         done=done,
         error=error,
