@@ -190,7 +190,7 @@ def test_a_training_item_explains_at_once_and_waits(browser: Browser, served: Se
     add(served, question, "training", 2)
     with person(browser, served, "ann") as ann:
         begin(ann)
-        expect(ann.page.locator("#tags")).to_have_text("Training")
+        expect(ann.page.locator("#tags")).to_have_text("Practice")
         for number, (words, verdict) in enumerate([("this is right", "That is right"), ("this is wrong", "Not quite")]):
             expect(ann.page.locator(".prompt .turn")).to_contain_text(f"training {number}")
             expect(ann.page.locator("#progress")).to_have_text(f"Practice {number + 1} of 2")

@@ -15,22 +15,22 @@ export function explanation(showing, feedback) {
     const wanted = feedback.expected?.[field.name];
     return wanted ? [[field.label, describe(field, wanted)]] : [];
   });
-  const list = make("dl", { class: "pairs" }, ...lines.flatMap(([label, text]) => [
-    make("dt", { dir: "auto", text: label }), make("dd", { dir: "auto", text })]));
+  const list = make("dl", { class: "pairs" }, ...lines.flatMap(([label, said]) => [
+    make("dt", { dir: "auto", text: label }), ...said.map((text) => make("dd", { dir: "auto", text }))]));
   const why = make("div", { dir: "auto" });
   why.innerHTML = feedback.explanation_html; // reduced by the server to what texts need
   return make("section", { class: `notice ${feedback.correct ? "good" : "warn"} explanation`, tabindex: "-1", "aria-label": t("training") },
     title, lines.length ? make("p", { class: "label", text: t("training_expected") }) : null, lines.length ? list : null, why);
 }
 
-/** An answer in words. @param {any} field @param {any} value @returns {string} */
+/** An answer in words, a line for each completion where each has its own. @param {any} field @param {any} value @returns {string[]} */
 function describe(field, value) {
   switch (field.kind) {
     case "comparison":
-      if (value.choice === "left" || value.choice === "right") return t("better", { name: LETTERS[value.choice === "left" ? 0 : 1] });
-      return t(value.choice);
+      if (value.choice === "left" || value.choice === "right") return [t("better", { name: LETTERS[value.choice === "left" ? 0 : 1] })];
+      return [t(value.choice)];
     case "ranking":
-      return value.groups.map((/** @type {number[]} */ group) => group.map((place) => LETTERS[place]).join(" = ")).join(" > ");
+      return [value.groups.map((/** @type {number[]} */ group) => group.map((place) => LETTERS[place]).join(" = ")).join(" > ")];
     case "thumb":
       return each(value, (up) => t(up ? "thumb_up" : "thumb_down"));
     case "rating": {
@@ -40,11 +40,11 @@ function describe(field, value) {
     case "critique":
       return each(value, (one) => one.defects.join(", ") || t("nothing_wrong"));
     default:
-      return String(value);
+      return [String(value)];
   }
 }
 
-/** @param {any[]} values @param {(value: any) => string} say */
+/** @param {any[]} values @param {(value: any) => string} say @returns {string[]} */
 function each(values, say) {
-  return values.map((value, place) => (value === null ? "" : `${LETTERS[place]}: ${say(value)}`)).filter(Boolean).join("; ");
+  return values.flatMap((value, place) => (value === null ? [] : [t("said_of", { name: LETTERS[place], said: say(value) })]));
 }
