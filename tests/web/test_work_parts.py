@@ -149,7 +149,7 @@ def test_what_the_server_refuses_is_told_in_the_language_of_the_screen(browser: 
         ann.page.route("**/answer", lambda route: refuse(route, "conflict", 409))
         ann.press("1", "Enter")
         banner = ann.page.locator(".banner")
-        expect(banner).to_contain_text("你已回答或跳过此条目")
+        expect(banner).to_contain_text("您已标注或跳过此条目")
         expect(banner).not_to_contain_text("others have it")
         ann.page.route("**/flag", lambda route: refuse(route, "refused", 403))
         ann.press("f")

@@ -16,6 +16,23 @@ export function t(name, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, value) => (value in values ? String(values[value]) : whole));
 }
 
+/** Texts one behind the other, without the empty ones. Chinese signs bring their own space. @param {...(string | false)} texts */
+export function inLine(...texts) {
+  let line = "";
+  for (const text of texts) {
+    if (!text) continue;
+    const apart = line && !/[。！？；：，）]$/.test(line) && !text.startsWith("（");
+    line += apart ? ` ${text}` : text;
+  }
+  return line;
+}
+
+/** What stands behind the label of a part that may be left out. @returns {(string | HTMLElement)[]} */
+export function optionalSign() {
+  const text = t("optional");
+  return [text.startsWith("（") ? "" : " ", make("span", { class: "help nowrap", text })];
+}
+
 /**
  * An element. Attributes that are functions listen, true and false set and leave out, all others are text.
  * @param {string} tag

@@ -1,6 +1,6 @@
 /** The form of one item, filled in: its parts in the order of the screen, the one that keys go to, and what they come to. */
 
-import { make, reveal, t } from "./dom.js";
+import { inLine, make, reveal, t } from "./dom.js";
 import { Comparison } from "./fields/comparison.js";
 import { Confidence } from "./fields/confidence.js";
 import { Critique } from "./fields/critique.js";
@@ -168,7 +168,7 @@ export class Sheet {
 
   /** What the rater is asked about before this is sent; "" for nothing. @returns {string} */
   doubt() {
-    return this.fields.map(([, field]) => field.doubt?.() ?? "").filter(Boolean).join(" ");
+    return inLine(...this.fields.map(([, field]) => field.doubt?.() ?? ""));
   }
 
   close() {

@@ -1,6 +1,6 @@
 /** The line that says whether everything is saved; spoken by screen readers when it changes. */
 
-import { make, t } from "./dom.js";
+import { inLine, make, t } from "./dom.js";
 
 /** @typedef {import("./outbox.js").Outbox} Outbox */
 
@@ -27,7 +27,7 @@ export class Status {
       kind = "warn";
       if (trouble.status === 401) text = t("waiting_sign_in", { n: waiting });
       else text = t(trouble.status === 0 ? "waiting_offline" : "waiting_server", { n: waiting });
-      if (!this.outbox.kept) text += ` ${t("not_kept")}`;
+      if (!this.outbox.kept) text = inLine(text, t("not_kept"));
     } else if (waiting) [kind, text] = ["", t("saving")];
     if (this.doubt) [kind, text] = ["warn", this.doubt];
     if (text === this.before) return;

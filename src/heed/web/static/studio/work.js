@@ -5,7 +5,7 @@ import { ApiError, request } from "./api.js";
 import { Banners } from "./banner.js";
 import { WorkClock } from "./clock.js";
 import { KeySettings, askIn, showHelp } from "./dialogs.js";
-import { t } from "./dom.js";
+import { inLine, t } from "./dom.js";
 import { Draft } from "./draft.js";
 import { explanation } from "./explain.js";
 import { Item } from "./item.js";
@@ -310,7 +310,7 @@ class Work {
       const { answer, confidence, note } = letter.body;
       Draft.rescue(this.drawer, letter.showing, { fields: answer, confidence, note });
     }
-    this.banners.show("refused", `${t("refused")} ${problemText(error)}`, {
+    this.banners.show("refused", inLine(t("refused"), problemText(error)), {
       kind: "bad", buttons: [{ text: t("understood"), do: () => this.banners.hide("refused") }],
     });
     if (this.explaining === letter.showing || error.status === 422) this.next();

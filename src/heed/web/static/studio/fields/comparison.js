@@ -1,6 +1,6 @@
 /** Which of two is better, and by how much. */
 
-import { LETTERS, make, t } from "../dom.js";
+import { LETTERS, make, optionalSign, t } from "../dom.js";
 import { Choices } from "./choices.js";
 import { Part } from "./part.js";
 
@@ -26,7 +26,7 @@ export class Comparison {
       { clear: true, className: "wide-picks" },
     );
     const steps = make("div", { class: "strength", role: "group", "aria-label": t("how_much") },
-      make("p", { class: "help", text: t("how_much") }), this.strength.element);
+      make("p", { class: "help" }, t("how_much"), ...optionalSign()), this.strength.element);
     const words = { label: field.label, help: field.help, optional: !field.required };
     this.part = new Part(words, this.choice.element, ...(field.strength ? [steps] : []));
     this.part.press = (_, action) => this.press(action);

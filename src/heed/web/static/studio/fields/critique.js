@@ -1,6 +1,6 @@
 /** What is wrong with each completion: defects to tick, parts to mark, a note. */
 
-import { LETTERS, make, t } from "../dom.js";
+import { LETTERS, inLine, make, t } from "../dom.js";
 import { Marking } from "./marking.js";
 import { Part, digitOf } from "./part.js";
 
@@ -62,7 +62,7 @@ class Review {
     const noteBox = make("label", { class: "field" }, make("span", { class: "label", text: t("critique_note") }),
       make("span", { class: "writing-box" }, this.note, context.keys.sign("write")));
     this.marking = field.spans ? this.startMarking(place, about) : null;
-    const help = [field.help, field.spans && markingHelp(context)].filter(Boolean).join(" ");
+    const help = inLine(field.help, field.spans && markingHelp(context));
     this.part = new Part({ label: field.label, help, optional: !field.required, about },
       ...(field.spans ? [this.marker, this.list] : []), ticks, this.noneLabel, ...(field.note ? [noteBox] : []));
     this.part.press = (key, action) => this.press(key, action);

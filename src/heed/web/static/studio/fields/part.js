@@ -6,7 +6,7 @@
  * `doubt()`, where there is one, is what a rater is asked about before the answer is sent.
  */
 
-import { freshId, make, t } from "../dom.js";
+import { freshId, make, optionalSign } from "../dom.js";
 
 /** @typedef {import("../sheet.js").Context} Context */
 /** @typedef {{part: Part, message: string}} Missing */
@@ -21,9 +21,9 @@ export class Part {
     const id = freshId();
     this.label = words.label;
     const about = words.about && make("span", { class: "visually-hidden", text: `${words.about}: ` });
-    const optional = words.optional && make("span", { class: "help", text: ` ${t("optional")}` });
     this.error = make("p", { class: "field-error", id: `${id}-error`, hidden: true });
-    const title = make("p", { class: "part-label", id }, about, make("span", { dir: "auto", text: words.label }), optional);
+    const title = make("p", { class: "part-label", id }, about, make("span", { dir: "auto", text: words.label }),
+      ...(words.optional ? optionalSign() : []));
     const help = words.help ? make("p", { class: "help", id: `${id}-help`, dir: "auto", text: words.help }) : null;
     this.element = make(
       "div",

@@ -1,6 +1,6 @@
 /** Completions in order: a rank for each by key or button, or names dragged to their place. Both show the same. */
 
-import { LETTERS, make, t } from "../dom.js";
+import { LETTERS, inLine, make, optionalSign, t } from "../dom.js";
 import { Choices } from "./choices.js";
 import { dragging } from "./drag.js";
 import { Part } from "./part.js";
@@ -30,10 +30,8 @@ export class Ranking {
     this.board = make("ol", { class: "rank-board", "aria-label": t("rank_order") });
     this.pool = make("div", { class: "rank-pool", "data-drop": NONE });
     dragging(this.board, this.pool, (place, drop) => this.drop(place, drop));
-    const head = make("p", { class: "field-label", dir: "auto", text: field.label });
-    const optional = !field.required && make("span", { class: "help", text: ` ${t("optional")}` });
-    head.append(optional || "");
-    const help = make("p", { class: "help", dir: "auto", text: [field.help, t("rank_help")].filter(Boolean).join(" ") });
+    const head = make("p", { class: "field-label", dir: "auto" }, field.label, ...(field.required ? [] : optionalSign()));
+    const help = make("p", { class: "help", dir: "auto", text: inLine(field.help, t("rank_help")) });
     const rows = make("div", { class: "rank-rows" }, ...this.parts.map((part) => part.element));
     const order = make("div", { class: "rank-order" }, make("p", { class: "label", text: t("rank_order") }), this.board, this.pool);
     this.element = make("section", { class: "judgement", "aria-label": field.label }, head, help,
