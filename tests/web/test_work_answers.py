@@ -185,6 +185,25 @@ def test_an_edit_shows_what_was_changed_as_words_taken_out_and_put_in(browser: B
         assert stored(served)[0].answer["mended"] == ["The old cat lay on the mat."]
 
 
+@pytest.mark.parametrize(
+    ("label", "above"),
+    [
+        ("How kind is it to the customer?", ["How kind is it to the customer?", "To the customer.", "Kindness"]),
+        ("Kindness", ["Kindness", "To the customer."]),
+    ],
+)
+def test_a_rating_keeps_its_question_above_its_one_scale_and_says_nothing_twice(
+    browser: Browser, served: Served, label: str, above: list[str]
+) -> None:
+    scales = [{"name": "kind", "label": "Kindness"}]
+    field = {"kind": "rating", "name": "kind", "label": label, "help": "To the customer.", "attributes": scales}
+    ask(served, field, texts=("one",))
+    with person(browser, served, "ann") as ann:
+        begin(ann)
+        said = ann.page.locator(".slot").inner_text().replace("Answer A:\n", "")
+        assert said.split("\n\n")[: len(above)] == above
+
+
 DIFFED = [
     ("", "a"),
     ("a b", ""),

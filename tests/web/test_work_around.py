@@ -6,7 +6,7 @@ import random
 import re
 from datetime import UTC, datetime
 
-from browser import Person, Served, assert_accessible, person, settled
+from browser import SMALL, Person, Served, assert_accessible, person, settled
 from playwright.sync_api import Browser, expect
 from sqlalchemy import select
 from work_screen import COMPARISON, ask, begin, places, prompt, sent, stored, waits_for_next
@@ -138,7 +138,7 @@ def test_keys_can_be_set_and_turned_off_and_stay_so_elsewhere(browser: Browser, 
         left = ann.page.get_by_role("button", name=re.compile("^Left is better"))
         left.focus()
         ann.press("Enter", "2")
-        expect(ann.page.locator("#keys-fault")).to_contain_text("already the key")
+        expect(ann.page.locator("#keys-fault.field-error")).to_contain_text("already the key")
         left.focus()
         with ann.page.expect_response("**/api/v1/me") as answered:
             ann.press("Enter", "g")
@@ -268,7 +268,39 @@ def test_of_several_questions_one_is_chosen(browser: Browser, served: Served) ->
         expect(ann.page.locator(".item")).to_be_visible()
         ann.page.get_by_role("link", name="Other questions").click()
         ann.page.get_by_role("link", name="The other").click()
-        expect(ann.page.locator(".empty")).to_be_visible()
+        expect(ann.page.locator(".empty")).to_contain_text("There are no items here for you yet.")
+        ann.page.locator(".empty").get_by_role("link", name="Other questions").click()
+        expect(ann.page.get_by_role("link", name="The first")).to_be_visible()
+
+
+def test_the_choice_of_a_question_says_what_comes_before_its_work(browser: Browser, served: Served) -> None:
+    trained = ask(served, COMPARISON, title="The first")
+    add(served, trained, "training", 1)
+    tested = parse_form({"title": "Tested", "fields": [COMPARISON], "qualification": {"pass_mark": 0.5}})
+    made = served.write(lambda connection: asked.create_question(connection, "other", tested, "lea", datetime.now(UTC)))
+    add(served, made.id, "qualification", 1)
+    with person(browser, served, "ann") as ann:
+        ann.goto("/work")
+        cards = ann.page.locator(".question-card")
+        expect(cards.filter(has_text="The first")).to_contain_text("practice comes first")
+        expect(cards.filter(has_text="Tested")).to_contain_text("a test comes first")
+
+
+def test_the_help_on_keys_begins_at_its_beginning_on_the_smallest_screen(browser: Browser, served: Served) -> None:
+    ask(served, COMPARISON)
+    with person(browser, served, "ann", size=SMALL) as ann:
+        begin(ann)
+        ann.press("?")
+        expect(ann.page.locator("#help-title")).to_be_focused()
+        expect(ann.page.locator("#help-title")).to_be_in_viewport()
+
+
+def test_what_a_proxy_says_is_not_told_to_raters(browser: Browser, served: Served) -> None:
+    ask(served, COMPARISON)
+    with person(browser, served, "ann") as ann:
+        ann.page.route("**/showings", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+        ann.goto("/work")
+        expect(ann.page.locator(".empty")).to_contain_text("The server cannot answer now.")
 
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"

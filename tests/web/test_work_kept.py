@@ -174,6 +174,18 @@ def test_the_end_of_a_lease_is_told_and_can_be_put_off(browser: Browser, served:
         banner = ann.page.locator(".banner")
         expect(banner).to_contain_text("stays yours for 2 more minutes")
         assert_accessible(ann.page)
+        # Whoever reads far below sees it too, and it hides nothing that has the focus.
+        ann.page.set_viewport_size({"width": 320, "height": 640})
+        ann.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        expect(banner).to_be_in_viewport(ratio=1)
+        ann.page.locator(".work-links a").last.focus()
+        below = banner.evaluate(
+            "(one) => document.activeElement.getBoundingClientRect().top - one.getBoundingClientRect().bottom"
+        )
+        above = banner.evaluate(
+            "(one) => one.getBoundingClientRect().top - document.activeElement.getBoundingClientRect().bottom"
+        )
+        assert max(below, above) >= 0
         with ann.page.expect_response("**/renew") as renewed:
             banner.get_by_role("button", name="I need more time").click()
         assert renewed.value.ok

@@ -76,6 +76,7 @@ def test_a_ranking_with_gaps_is_asked_about_once_unless_they_were_meant(browser:
         ann.press("1", "2", "Enter")
         expect(asked_about).to_be_visible()
         ann.press("0")
+        expect(ann.page.get_by_role("radio", name="leave out").last).to_be_checked()
         expect(asked_about).to_have_count(0)
         ann.press("Enter")
         sent(ann)
