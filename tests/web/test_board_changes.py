@@ -253,6 +253,29 @@ def test_only_the_first_guidelines_need_no_note_of_what_changed(known: Known, le
     assert lead.put(path, json={"text": "Be very fair.", "version": 1, "note": "very"}).status_code == 200
 
 
+def test_guidelines_without_a_word_on_what_changed_are_refused_at_that_field(known: Known, lead: Any) -> None:
+    assert "(optional)" in lead.get("/board/guidelines").text
+    assert lead.put("/api/v1/board/guidelines", json={"text": "# One", "version": 0}).status_code == 200
+    assert "(optional)" not in lead.get("/board/guidelines").text
+    page = lead.post("/board/guidelines", data={"text": "# Two", "note": " ", "version": "1", "do": "save"})
+    assert page.status_code == 422
+    assert re.search(r'id="field-note"[^>]* required aria-invalid="true"', page.text)
+    assert 'id="field-note-error">nothing is said of it. Say it in a line: raters see it.' in page.text
+
+
+def test_an_old_version_in_an_editor_says_that_it_was_replaced(known: Known, lead: Any) -> None:
+    for version in (0, 1):
+        body = {"text": f"# {version}", "note": "so", "version": version}
+        assert lead.put("/api/v1/board/guidelines", json=body).status_code == 200
+    told = "Version 1 of 2, of <time"
+    old = lead.get("/board/guidelines?version=1").text
+    assert told in old
+    assert "Saving makes it version 3." in old
+    assert told not in lead.get("/board/guidelines").text
+    theirs = lead.post("/board/guidelines", data={"text": "# Mine", "note": "", "version": "1", "do": "save"}).text
+    assert re.search(r'class="theirs"[^>]*># 1</div>', theirs)
+
+
 def test_a_preview_of_guidelines_renders_them_safely_and_saves_nothing(known: Known, lead: Any) -> None:
     text = "# Title\n\n<script>alert(1)</script> **bold**"
     page = lead.post("/board/guidelines", data={"text": text, "version": "0", "do": "preview"}).text

@@ -59,7 +59,7 @@ def save(connection: Connection, text: str, note: str, author: str, expected_ver
     if newest is not None and newest.text == text:
         raise DataError("the guidelines", "nothing was changed.", "Change them, or leave them as they are.")
     if newest is not None and not note.strip():
-        raise DataError("the note", "there is none.", "Say in a line what changed: raters see it.")
+        raise DataError("what changed", "nothing is said of it.", "Say it in a line: raters see it.")
     saved = Guideline(version + 1, text, note.strip(), author, now)
     connection.execute(
         insert(guidelines).values(version=saved.version, text=text, note=saved.note, author=author, created=now)

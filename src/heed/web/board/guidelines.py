@@ -76,7 +76,8 @@ async def guidelines_page(
     versions = await call.read(domain.versions)
     chosen = next((one for one in versions if one.version == version), versions[0] if versions else None)
     newest = versions[0].version if versions else 0
-    return await _editor(call, chosen.text if chosen else "", "", newest, done=done)
+    old = chosen if chosen and chosen.version != newest else None
+    return await _editor(call, chosen.text if chosen else "", "", newest, old=old, done=done)
 
 
 async def edit(
@@ -103,8 +104,10 @@ async def _editor(
     note: str,
     version: int,
     error: DataError | ConflictError | None = None,
+    old: domain.Guideline | None = None,
     done: str | None = None,
 ) -> HTMLResponse:
+    """The editor; ``old`` is the version in it where that is not the newest."""
     versions, missing = await call.read(lambda connection: (domain.versions(connection), domain.missing(connection)))
     values: dict[str, Any] = {"versions": versions, "missing": missing}
     return await board_page(
@@ -115,6 +118,7 @@ async def _editor(
         text=text,
         note=note,
         version=version,
+        old=old,
         newest=versions[0] if versions else None,
         preview=await rendered(text, 3, call.text("studio.as_written")) if text.strip() else "",
         fault=error if isinstance(error, DataError) else None,

@@ -228,7 +228,8 @@ async def question_page(
             asked.form_of(connection, question_id, version or question.version),
         )
     )
-    return await _editor(call, found, question_form.definition_of(form), found.name, "", found.version, done=done)
+    definition, old = question_form.definition_of(form), version if version != found.version else None
+    return await _editor(call, found, definition, found.name, "", found.version, old=old, done=done)
 
 
 async def edit(call: Called, question_id: ItemId) -> Response:
@@ -269,10 +270,14 @@ async def _editor(
     version: int,
     error: DataError | ConflictError | None = None,
     place: int | None = None,
+    old: int | None = None,
     done: str | None = None,
     state: QuestionState = "paused",
 ) -> HTMLResponse:
-    """The editor; ``version`` is the one that was edited, and a newer one is shown as what there is to be merged."""
+    """The editor; ``version`` is the one that was edited, and a newer one is shown as what there is to be merged.
+
+    ``old`` is the version that is in it where that is not the newest.
+    """
     stale = isinstance(error, ConflictError) and found is not None and version != found.version
     fault = None if stale else error
     form = None
@@ -299,6 +304,7 @@ async def _editor(
         conflict=stale,
         merge=merge,
         history=history,
+        old=next((one for one in history if one.version == old), None),
         focus_on=place,
         sample=form and await beside_the_loop(lambda: preview.showing_of(call, form, sample)),
         done=done,
