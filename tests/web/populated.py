@@ -14,7 +14,7 @@ from heed.feedback.forms import Form, parse_form
 from heed.feedback.item_files import parse_item
 from heed.feedback.showings import Rater
 from heed.feedback.store import Store
-from heed.people import accounts, guidelines, invitations
+from heed.people import accounts, guidelines, invitations, tokens
 from heed.people.accounts import Account
 
 RATERS = ("Ann", "李雷", "محمد", "Zoë O’Neill <b>")
@@ -87,6 +87,7 @@ def populate(store: Store) -> dict[str, str]:
         for name in (*RATERS[:3], "Lea", "Root"):
             guidelines.acknowledge(connection, name, 2, begin)
         root, now = made[-1], datetime.now(UTC)
+        tokens.make(connection, made[0], "the script that reads what I have answered", ["rate"], 30, now)
         names["secret"] = invitations.invite(connection, "rater", "west", None, "for the new one", root, now)
         return made
 
