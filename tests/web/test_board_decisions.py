@@ -144,7 +144,7 @@ def test_an_item_that_agrees_in_one_field_is_suggested_as_gold_by_that_field(sit
 def test_agreement_is_shown_by_field_on_the_pages_of_people(site: Site, item: str) -> None:
     lead = site.client("lea", "lead")
     page = lead.get("/board/people/cy").text.split('id="fields-title"')[1].split("</section>")[0]
-    assert re.findall(r'<td dir="auto">([^<]+)</td>', page) == ["Better?", "Faults", "Score · Help"]
+    assert re.findall(r'<td dir="auto"[^>]*>([^<]+)</td>', page) == ["Better?", "Faults", "Score · Help"]
     overview = lead.get("/board").text
     assert [f"Agreement: {label}" in overview for label in ("Better?", "Faults", "Score · Help")] == [True] * 3
     assert "score.help" not in overview + page
@@ -157,7 +157,7 @@ def test_the_lowest_field_is_named_with_its_question_once_enough_is_known_of_it(
     for number in range(4):
         answer_all(site, question, f"another {number}")
     page = site.client("lea").get("/board/people?done=paused").text  # counted anew
-    assert "lowest: “Better?” 0 % of 5 (Both)" in page  # both others say the first
+    assert "lowest: “Better?” 0\N{NO-BREAK SPACE}% of 5 (Both)" in page  # both others say the first
 
 
 def test_a_warning_about_a_field_names_it_as_raters_read_it(site: Site, item: str) -> None:

@@ -38,7 +38,7 @@ def translate(language: str, key: str, **values: Any) -> str:
         KeyError: there is no such text, or a value is missing: a fault of the page, which a test finds.
     """
     texts = catalogue(language)
-    if values.get("n") == 1 and f"{key}.one" in texts:
+    if str(values.get("n")) == "1" and f"{key}.one" in texts:
         key = f"{key}.one"
     return texts[key].format(**values) if values else texts[key]
 

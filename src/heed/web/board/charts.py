@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from markupsafe import Markup
@@ -11,74 +12,108 @@ from markupsafe import Markup
 from heed.evaluate.report_charts import ticks
 from heed.statistics import Interval
 
-WIDTH, HEIGHT = 640, 200
+@dataclass(frozen=True)
+class _Sheet:
+    """What a chart is drawn on. Each is drawn on both; the style sheet shows the one that fits where it stands.
+
+    Attributes:
+        name: a class of the style sheet.
+        width: of the drawing, in the pixels in which its letters are about as large as those beside it.
+        height: of the drawing.
+        days: that are named below it, at most.
+    """
+
+    name: str
+    width: int
+    height: int
+    days: int
+
+    @property
+    def inside(self) -> float:
+        """Width of the part with the columns."""
+        return self.width - _LEFT - _RIGHT
+
+    def x(self, index: int, count: int) -> float:
+        """Middle of one of ``count`` columns."""
+        return round(_LEFT + (index + 0.5) * self.inside / count, 1)
+
+    def y(self, value: float, low: float, high: float) -> float:
+        """Height of ``value`` on a scale from ``low`` to ``high``."""
+        return round(self.height - _BOTTOM - (value - low) / (high - low) * (self.height - _TOP - _BOTTOM), 1)
+
+    def frame(self, days: Sequence[date], low: float, high: float, places: Sequence[float]) -> list[Markup]:
+        """Lines across at ``places`` with their values, and the names of days."""
+        digits = 0 if all(place == round(place) for place in places) else 1
+        parts = []
+        for place in places:
+            y = self.y(place, low, high)
+            parts.append(_LINE.format("axis" if place == 0 else "grid", _LEFT, self.width - _RIGHT, y, y))
+            parts.append(_TEXT.format("end", _LEFT - 6, y + 4, f"{place:,.{digits}f}".replace("-", "−")))
+        every = max(1, math.ceil(len(days) / self.days))
+        for index, day in enumerate(days):
+            if (len(days) - 1 - index) % every == 0:
+                parts.append(_TEXT.format("middle", self.x(index, len(days)), self.height - 8, f"{day:%m-%d}"))
+        return parts
+
+
+_SHEETS = (_Sheet("wide", 640, 200, 7), _Sheet("narrow", 320, 180, 3))
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 10, 26
 
 _LINE = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
 _TEXT = Markup('<text class="tick" text-anchor="{}" x="{}" y="{}">{}</text>')
 
 
-def _svg(identity: str, title: str, told: str, body: Sequence[Markup]) -> Markup:
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{i}-title {i}-text">'
-        '<title id="{i}-title">{t}</title><desc id="{i}-text">{d}</desc>{b}</svg>'
-    ).format(w=WIDTH, h=HEIGHT, i=identity, t=title, d=told, b=Markup("").join(body))
-
-
-def _place(index: int, count: int) -> float:
-    """Middle of one of ``count`` columns."""
-    return _LEFT + (index + 0.5) * (WIDTH - _LEFT - _RIGHT) / count
-
-
-def _y(value: float, low: float, high: float) -> float:
-    return round(HEIGHT - _BOTTOM - (value - low) / (high - low) * (HEIGHT - _TOP - _BOTTOM), 1)
-
-
-def _frame(days: Sequence[date], low: float, high: float, places: Sequence[float]) -> list[Markup]:
-    digits = 0 if all(place == round(place) for place in places) else 1
-    parts = []
-    for place in places:
-        y = _y(place, low, high)
-        parts.append(_LINE.format("axis" if place == 0 else "grid", _LEFT, WIDTH - _RIGHT, y, y))
-        parts.append(_TEXT.format("end", _LEFT - 6, y + 4, f"{place:,.{digits}f}".replace("-", "−")))
-    every = max(1, math.ceil(len(days) / 7))
-    for index, day in enumerate(days):
-        if (len(days) - 1 - index) % every == 0:
-            parts.append(_TEXT.format("middle", round(_place(index, len(days)), 1), HEIGHT - 8, f"{day:%m-%d}"))
-    return parts
+def _drawings(identity: str, title: str, told: str, draw: Callable[[_Sheet], Sequence[Markup]]) -> Markup:
+    svg = Markup(
+        '<svg class="chart {n}" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{i}-{n}-title {i}-{n}-text">'
+        '<title id="{i}-{n}-title">{t}</title><desc id="{i}-{n}-text">{d}</desc>{b}</svg>'
+    )
+    drawn = [
+        svg.format(n=sheet.name, w=sheet.width, h=sheet.height, i=identity, t=title, d=told, b=Markup("").join(draw(sheet)))
+        for sheet in _SHEETS
+    ]
+    return Markup('<div class="drawings">{}</div>').format(Markup("").join(drawn))
 
 
 def bars(identity: str, title: str, days: Sequence[date], counts: Sequence[int], told: str) -> Markup:
     """A column for each day. ``told`` says the same in words."""
-    high = max(*counts, 4)
-    places = [place for place in ticks(0, high * 1.02, about=4) if place == round(place)]
-    wide = round(0.7 * (WIDTH - _LEFT - _RIGHT) / len(days), 1)
-    parts = _frame(days, 0, high * 1.02, places)
-    for index, count in enumerate(counts):
-        top = _y(count, 0, high * 1.02)
-        x = round(_place(index, len(days)) - wide / 2, 1)
-        bar = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}" rx="2"><title>{}: {:,}</title></rect>')
-        if count:
-            parts.append(bar.format(x, top, wide, round(HEIGHT - _BOTTOM - top, 1), f"{days[index]:%Y-%m-%d}", count))
-    return _svg(identity, title, told, parts)
+    high = max(*counts, 4) * 1.02
+    places = [place for place in ticks(0, high, about=4) if place == round(place)]
+    bar = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}" rx="2"><title>{}: {:,}</title></rect>')
+
+    def draw(sheet: _Sheet) -> list[Markup]:
+        wide = round(0.7 * sheet.inside / len(days), 1)
+        parts = sheet.frame(days, 0, high, places)
+        for index, count in enumerate(counts):
+            top, x = sheet.y(count, 0, high), round(sheet.x(index, len(days)) - wide / 2, 1)
+            if count:
+                tall = round(sheet.height - _BOTTOM - top, 1)
+                parts.append(bar.format(x, top, wide, tall, f"{days[index]:%Y-%m-%d}", count))
+        return parts
+
+    return _drawings(identity, title, told, draw)
 
 
 def curve(identity: str, title: str, days: Sequence[date], values: Sequence[float | None], told: str) -> Markup:
     """A line over days; it is broken where a day has no value. Values are at most 1, as agreement is."""
     known = [value for value in values if value is not None]
     low = min(0.0, math.floor(min(known, default=0.0) * 2) / 2)
-    parts = _frame(days, low, 1.02, ticks(low, 1.0, about=4))
-    run: list[tuple[float, float]] = []
-    for index, value in enumerate([*values, None]):
-        if value is not None:
-            run.append((round(_place(index, len(days)), 1), _y(value, low, 1.02)))
-            continue
-        if len(run) > 1:
-            points = " ".join(f"{x},{y}" for x, y in run)
-            parts.append(Markup('<polyline class="line a" points="{}"/>').format(points))
-        parts += [Markup('<circle class="dot a" cx="{}" cy="{}" r="3.5"/>').format(x, y) for x, y in run]
-        run = []
-    return _svg(identity, title, told, parts)
+
+    def draw(sheet: _Sheet) -> list[Markup]:
+        parts = sheet.frame(days, low, 1.02, ticks(low, 1.0, about=4))
+        run: list[tuple[float, float]] = []
+        for index, value in enumerate([*values, None]):
+            if value is not None:
+                run.append((sheet.x(index, len(days)), sheet.y(value, low, 1.02)))
+                continue
+            if len(run) > 1:
+                points = " ".join(f"{x},{y}" for x, y in run)
+                parts.append(Markup('<polyline class="line a" points="{}"/>').format(points))
+            parts += [Markup('<circle class="dot a" cx="{}" cy="{}" r="3.5"/>').format(x, y) for x, y in run]
+            run = []
+        return parts
+
+    return _drawings(identity, title, told, draw)
 
 
 def whisker(interval: Interval, mark: float | None, told: str, warned: bool = False) -> Markup:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 
 from heed.errors import SignInError
 from heed.feedback import asked
+from heed.raters.agreement import Measured
 from heed.statistics import Record
 from heed.web.board import charts
 from heed.web.board.common import board_page, numbers
@@ -91,19 +92,24 @@ def _graphs(say: Words, counted: Numbers) -> list[tuple[str, Markup]]:
     title = say.text("chart.answers")
     found = [(title, charts.bars("answers-by-day", title, days, counts, told))]
     for place, one in enumerate(counted.overview.agreement):
-        values = [_alpha_on(day, one.question, one.field) for day in counted.days]
+        weeks = [_alpha_on(day, one.question, one.field) for day in counted.days]
+        values = [None if week is None else week.estimate for week in weeks]
         if sum(value is not None for value in values) < 2:
             continue
+        behind = [week.prompts for week in weeks if week is not None and week.estimate is not None]
         title = say.text(
-            "chart.agreement", question=say.question(one.question), field=say.field(one.question, one.field)
+            "chart.agreement",
+            question=say.question(one.question),
+            field=say.field(one.question, one.field),
+            items=say.number(behind[0]) if len({*behind}) == 1 else say.range(min(behind), max(behind)),
         )
         told = charts.told_days(days, values, lambda day, value: f"{day}: {value:.2f}")
         found.append((title, charts.curve(f"agreement-{place}", title, days, values, told)))
     return found
 
 
-def _alpha_on(day: Day, question: str, field: str) -> float | None:
+def _alpha_on(day: Day, question: str, field: str) -> Measured | None:
     for one in day.agreement:
         if (one.question, one.field) == (question, field):
-            return one.alpha.estimate
+            return one.alpha
     return None

@@ -62,28 +62,28 @@ class Words:
         """A count with its thousands apart."""
         return f"{value:,.0f}"
 
-    @staticmethod
-    def percent(value: float) -> str:
+    @classmethod
+    def range(cls, low: float, high: float) -> str:
+        """Two counts with what lies between them."""
+        return f"{cls.number(low)}–{cls.number(high)}"
+
+    def percent(self, value: float) -> str:
         """A share, 0 to 1, in percent."""
-        return f"{100 * value:.0f} %"
+        return self.text("percent", n=f"{100 * value:.0f}")
 
     def span(self, interval: Interval) -> str:
         """The ends of an interval of shares; "" where there is none."""
         if interval.low is None or interval.high is None:
             return ""
-        return f"{100 * interval.low:.0f}–{100 * interval.high:.0f} %"
+        return self.text("percent", n=f"{100 * interval.low:.0f}–{100 * interval.high:.0f}")
 
-    def share(self, found: Measured, name: str) -> str:
-        """A share with its interval and what stands behind it, or why there is none."""
+    def share(self, found: Measured, name: str, behind: str = "of") -> str:
+        """A share with its interval and what stands behind it (a text with a count), or why there is none."""
         if found.estimate is None:
             return self.why(found, name)
         interval = self.span(found)
-        behind = self.text("of", n=self.number(found.n))
-        return (
-            f"{self.percent(found.estimate)} ({interval}; {behind})"
-            if interval
-            else f"{self.percent(found.estimate)} ({behind})"
-        )
+        told = "; ".join(filter(None, (interval, self.text(behind, n=self.number(found.n)))))
+        return f"{self.percent(found.estimate)} ({told})"
 
     def why(self, found: Measured, name: str) -> str:
         """Why a figure is missing."""
@@ -98,7 +98,7 @@ class Words:
         told = f"{found.estimate:.2f}".replace("-", "−")
         if found.low is None or found.high is None:
             return told
-        return f"{told} ({found.low:.2f} – {found.high:.2f})".replace("-", "−")
+        return f"{told} ({found.low:.2f} {self.text('to')} {found.high:.2f})".replace("-", "−")
 
     def seconds(self, value: float | None) -> str:
         """A time, or that there are too few answers to tell it."""
