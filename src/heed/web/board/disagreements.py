@@ -111,6 +111,7 @@ async def page_of_disputed(
         item=found and found[0],
         question=found and found[1],
         forms=found and found[2],
+        excluded=counted.excluded,
         show=await texts_shown(found[1].form, found[0]) if found else None,
         decided=typed,
         take_from=found and Words.query(item=chosen, question=question, start=start or None) + "&take=",

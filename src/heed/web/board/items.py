@@ -20,7 +20,7 @@ from heed.feedback.explorer import ItemDetail, ItemFilter
 from heed.feedback.forms import Form
 from heed.feedback.kinds import Text
 from heed.feedback.showings import Rater
-from heed.people import audit
+from heed.people import audit, exclusions
 from heed.project import Project
 from heed.statistics import Record
 from heed.texts import shown
@@ -213,7 +213,7 @@ async def page_of_item(
         fault: why what was typed is refused.
         done: what has just been done.
     """
-    found, question, forms = await call.read(lambda connection: detail(connection, item_id))
+    (found, question, forms), out = await call.read(lambda c: (detail(c, item_id), exclusions.excluded(c)))
     form = question.form
     return await board_page(
         call,
@@ -223,6 +223,7 @@ async def page_of_item(
         item=found,
         question=question,
         forms=forms,
+        excluded=out,
         show=await texts_shown(form, found),
         telling=telling(call.project, found),
         decided=beginning(form, forms, found, take) if typed is None else typed,

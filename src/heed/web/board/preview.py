@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from markupsafe import Markup
 
 from heed.feedback.explorer import ItemDetail
 from heed.feedback.forms import Form
 from heed.web.call import Call
 from heed.web.markup import plain, render
-from heed.web.rendering import MOST_RENDERED
+from heed.web.rendering import MOST_RENDERED, rendered
 
 _MOST = 8
 
@@ -21,6 +24,12 @@ def _needed(form: Form) -> int:
     if "ranking" in kinds:
         return 3
     return 0 if kinds == {"demonstration"} else 1
+
+
+async def instructions_of(call: Call, definition: Mapping[str, Any]) -> Markup | str:
+    """The instructions of a question that is being written, as raters read them; "" where there are none."""
+    written = str(definition.get("instructions") or "")
+    return await rendered(written, 3, call.text("studio.as_written")) if written.strip() else ""
 
 
 def showing_of(call: Call, form: Form, sample: ItemDetail | None) -> dict[str, Any]:

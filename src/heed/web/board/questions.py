@@ -307,6 +307,7 @@ async def _editor(
         old=next((one for one in history if one.version == old), None),
         focus_on=place,
         sample=form and await beside_the_loop(lambda: preview.showing_of(call, form, sample)),
+        instructions=await preview.instructions_of(call, definition),
         done=done,
     )
 

@@ -170,6 +170,7 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
     people = statistics.rater_statistics(answers, counts.skips, counts.flags, counts.excluded)
     agreement = statistics.agreement_with_others(answers, counts.excluded)
     disputed = tuple(one for one in progress.disputed_items(answers, agreement) if one.item not in counts.settled)
+    trusted = {name: one for name, one in people.items() if name not in counts.excluded}
     recent = {
         name
         for name, one in people.items()
@@ -184,7 +185,9 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
         active=tuple(sorted((recent | set(counts.leasing)) - counts.away)),
         open_flags=counts.open_flags,
         disputed=len(disputed),
-        warnings={name: tuple(warnings) for name, warnings in concerns_of(people).items()},
+        warnings={
+            name: tuple(warnings) for name, warnings in concerns_of(trusted).items()
+        },
     )
     return Numbers(
         overview, answers, people, counts.excluded, disputed, tuple(days_of(answers, counts.excluded, now, known))
