@@ -32,9 +32,13 @@ _MOST_TRIES = 12
 _MOST_STOPS = 4
 """Of a stored line, counted from its end: what to do about an error is a sentence or two."""
 _WORDS = {
+    "HH-RLHF has no place for a {1}": "1",
+    "TRL has no place for a {1}": "1",
+    "a {1} {2} does not fit a TRL file of {3} {4}s": "1234",
     "completion {1}: {2}": "2",
     "not CSV: {1}": "1",
     "not JSON: {1} at character {2}": "1",
+    "{1} has no place for a comparison without winner ('{2}')": "2",
     "{1} has its content in parts (multimodal); heed reads text only": "1",
     "{1} is {2}, not a list of messages": "2",
     "{1} is {2}, not an object with role and content": "12",

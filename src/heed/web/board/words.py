@@ -28,6 +28,9 @@ _MEDIA = re.compile(r"!\[[^\]]*\]\(media:[^)\s]*\)?")
 """Also one whose end was cut off."""
 
 
+_WRITTEN = {"demonstration", "edit"}
+"""Kinds of fields whose answers are texts, for which no agreement is counted."""
+
 FEWEST_TO_COMPARE = 5
 """Answers to a field (count): with fewer it is not singled out as the one in which somebody agrees least."""
 
@@ -51,6 +54,7 @@ class Words:
         """``asked``: questions whose names, and whose fields' labels, can be said; of others it says ids and names."""
         self._call = call
         self._questions = {one.id: one.name for one in asked}
+        self._written = {one.id for one in asked if {field.kind for field in one.form.fields} <= _WRITTEN}
         self._labels = {(one.id, name): label for one in asked for name, label in _labels(one.form)}
 
     def text(self, key: str, **values: Any) -> str:
@@ -151,6 +155,10 @@ class Words:
     def field(self, question_id: str, name: str) -> str:
         """What raters read above a field, or above a scale of it; its name where the question no longer has it."""
         return self._labels.get((question_id, name), name)
+
+    def is_measured(self, question_id: str) -> bool:
+        """Whether there is a measure of agreement for any field of a question."""
+        return question_id not in self._written
 
     def whisker(self, found: Measured, name: str, warned: bool = False) -> Markup:
         """A share as a mark with its interval; the words beside it say the same."""

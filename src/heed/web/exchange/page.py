@@ -30,6 +30,10 @@ LINES_OF_A_REASON = 5
 EXPORTS = ("feedback.heed", "feedback.csv", "feedback.trl", "feedback.hh", "answers.lines", "answers.csv")
 
 
+FIELDS_BESIDE = ("rater", "shown_order", "seconds", "confidence", "supersedes", "strength", "created")
+"""What an export may have no place for, by names that have words."""
+
+
 @dataclass(frozen=True)
 class _Seen:
     questions: list[asked.Question]
@@ -93,6 +97,7 @@ async def _page(call: Call, more: dict[str, Any], status: int = 200) -> Response
         "feedback_formats": FEEDBACK_FORMATS,
         "exports": EXPORTS,
         "reasons_of": reasons_of,
+        "fields_beside": FIELDS_BESIDE,
         "secret": "",
         "webhook_fault": None,
         "webhook_url": "",
@@ -105,7 +110,8 @@ async def show_jobs(call: Called) -> Response:
     """The table of jobs alone, for the page's script."""
     seen = await call.read(_look)
     names = {question.id: question.name for question in seen.questions}
-    return call.page("exchange/jobs.html", jobs=seen.jobs, question_names=names, reasons_of=reasons_of)
+    values = {"question_names": names, "reasons_of": reasons_of, "fields_beside": FIELDS_BESIDE}
+    return call.page("exchange/jobs.html", jobs=seen.jobs, **values)
 
 
 async def import_items(call: Called) -> Response:
