@@ -12,6 +12,7 @@ from markupsafe import Markup
 from heed.evaluate.report_charts import ticks
 from heed.statistics import Interval
 
+
 @dataclass(frozen=True)
 class _Sheet:
     """What a chart is drawn on. Each is drawn on both; the style sheet shows the one that fits where it stands.
@@ -69,7 +70,9 @@ def _drawings(identity: str, title: str, told: str, draw: Callable[[_Sheet], Seq
         '<title id="{i}-{n}-title">{t}</title><desc id="{i}-{n}-text">{d}</desc>{b}</svg>'
     )
     drawn = [
-        svg.format(n=sheet.name, w=sheet.width, h=sheet.height, i=identity, t=title, d=told, b=Markup("").join(draw(sheet)))
+        svg.format(
+            n=sheet.name, w=sheet.width, h=sheet.height, i=identity, t=title, d=told, b=Markup("").join(draw(sheet))
+        )
         for sheet in _SHEETS
     ]
     return Markup('<div class="drawings">{}</div>').format(Markup("").join(drawn))

@@ -185,9 +185,7 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
         active=tuple(sorted((recent | set(counts.leasing)) - counts.away)),
         open_flags=counts.open_flags,
         disputed=len(disputed),
-        warnings={
-            name: tuple(warnings) for name, warnings in concerns_of(trusted).items()
-        },
+        warnings={name: tuple(warnings) for name, warnings in concerns_of(trusted).items()},
     )
     return Numbers(
         overview, answers, people, counts.excluded, disputed, tuple(days_of(answers, counts.excluded, now, known))
