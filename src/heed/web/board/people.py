@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -207,6 +208,7 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
         rows=did.rows,
         snippets=did.snippets,
         forms=did.forms,
+        texts=did.texts,
         older=did.rows[-1][0] if len(did.rows) == ANSWERS_ON_A_PAGE else None,
         before=before,
         say=say,
@@ -224,12 +226,14 @@ class _Did:
         snippets: how the prompt of each item begins.
         decisions: on training, about the person.
         forms: what was answered, by answer.
+        texts: the completions of each item in which something was marked.
     """
 
     rows: list[tuple[int, str, explorer.AnswerShown]]
     snippets: dict[str, str]
     decisions: list[Exclusion]
     forms: dict[str, Any]
+    texts: dict[str, list[str]]
 
 
 def _did(connection: Connection, name: str, before: int | None) -> _Did:
@@ -242,7 +246,15 @@ def _did(connection: Connection, name: str, before: int | None) -> _Did:
         if item in questions
     }
     snippets = {summary.id: summary.snippet for summary in found}
-    return _Did(rows, snippets, exclusions.history(connection, name), forms)
+    marked = {item for _, item, answer in rows if item in questions and _marks(answer.answer)}
+    texts = {item: [one.text for one in explorer.item_detail(connection, item).completions] for item in marked}
+    return _Did(rows, snippets, exclusions.history(connection, name), forms, texts)
+
+
+def _marks(answer: Mapping[str, Any]) -> bool:
+    """Whether any part of a text is marked in an answer."""
+    entries = (entry for value in answer.values() if isinstance(value, list) for entry in value)
+    return any(isinstance(entry, dict) and entry.get("spans") for entry in entries)
 
 
 def _tests(connection: Connection, name: str) -> list[tuple[Question, Standing]]:

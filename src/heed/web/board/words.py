@@ -17,7 +17,7 @@ from heed.raters.concerns import Concern
 from heed.raters.progress import Progress
 from heed.raters.statistics import FieldAgreement, RaterStatistics, Speed
 from heed.statistics import Interval
-from heed.texts import PATH_STEPS
+from heed.texts import PATH_STEPS, cut
 from heed.web.board import charts
 from heed.web.call import Call
 from heed.web.language import catalogue
@@ -30,6 +30,9 @@ _MEDIA = re.compile(r"!\[[^\]]*\]\(media:[^)\s]*\)?")
 
 _WRITTEN = {"demonstration", "edit"}
 """Kinds of fields whose answers are texts, for which no agreement is counted."""
+
+_LONGEST_PART = 120
+"""Characters that are quoted of a marked part."""
 
 FEWEST_TO_COMPARE = 5
 """Answers to a field (count): with fewer it is not singled out as the one in which somebody agrees least."""
@@ -206,11 +209,17 @@ class Words:
 
     # Answers
 
-    def answer(self, form: Form, answer: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-        """An answer in item order: for each field that it answers its label, and lines that say what was answered."""
-        return [(field.label, self._field(field, answer[field.name])) for field in form.fields if field.name in answer]
+    def answer(
+        self, form: Form, answer: Mapping[str, Any], texts: Sequence[str] = ()
+    ) -> list[tuple[str, list[str]]]:
+        """An answer in item order: for each field that it answers its label, and lines that say what was answered.
 
-    def _field(self, field: Any, value: Any) -> list[str]:
+        Of ``texts``, the completions, it quotes what is marked; without them it says where that is.
+        """
+        answered = [field for field in form.fields if field.name in answer]
+        return [(field.label, self._field(field, answer[field.name], texts)) for field in answered]
+
+    def _field(self, field: Any, value: Any, texts: Sequence[str]) -> list[str]:
         if field.kind == "comparison":
             return [self.choice(value["choice"], value.get("strength"))]
         if field.kind == "ranking":
@@ -218,23 +227,37 @@ class Words:
         if field.kind == "demonstration":
             return [value]
         return [
-            f"{self.letter(place)}: {self._one(field, entry)}" for place, entry in enumerate(value) if entry is not None
+            f"{self.letter(place)}: {self._one(field, entry, texts[place] if place < len(texts) else None)}"
+            for place, entry in enumerate(value)
+            if entry is not None
         ]
 
-    def _one(self, field: Any, entry: Any) -> str:
+    def _one(self, field: Any, entry: Any, text: str | None) -> str:
         if field.kind == "rating":
             labels = {attribute.name: attribute.label for attribute in field.attributes}
             return ", ".join(f"{labels.get(name, name)} {score:g}" for name, score in entry.items())
         if field.kind == "thumb":
             return self.text("answer.up" if entry else "answer.down")
         if field.kind == "critique":
-            marked = [
-                self.text("answer.span", label=span["label"], start=span["start"], end=span["end"])
-                for span in entry["spans"]
-            ]
-            told: Sequence[str] = [*entry["defects"], *marked, *([entry["note"]] if entry["note"] else [])]
+            told = [*self._defects(entry, text), *([entry["note"]] if entry["note"] else [])]
             return "; ".join(told) or self.text("answer.no_defects")
         return str(entry)
+
+    def _defects(self, entry: Any, text: str | None) -> list[str]:
+        """Each defect once, with the parts of ``text`` that are marked with it; where they are, if the text is not known."""
+        parts: dict[str, list[str]] = {label: [] for label in entry["defects"]}
+        for span in entry["spans"]:
+            start, end = span["start"], span["end"]
+            if text is None:
+                told = self.text("answer.place", start=start + 1, end=end)
+            else:
+                told = self.text("answer.part", text=cut(" ".join(text[start:end].split()), _LONGEST_PART))
+            parts.setdefault(span["label"], []).append(told)
+        between = self.text("answer.between")
+        return [
+            self.text("answer.marked", label=label, parts=between.join(its)) if its else label
+            for label, its in parts.items()
+        ]
 
     def choice(self, choice: str, strength: int | None) -> str:
         """Who won a comparison, and by how much."""
