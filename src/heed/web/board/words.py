@@ -227,7 +227,11 @@ class Words:
         if field.kind == "demonstration":
             return [value]
         return [
-            f"{self.letter(place)}: {self._one(field, entry, texts[place] if place < len(texts) else None)}"
+            self.text(
+                "answer.marked",
+                label=self.letter(place),
+                parts=self._one(field, entry, texts[place] if place < len(texts) else None),
+            )
             for place, entry in enumerate(value)
             if entry is not None
         ]
@@ -235,7 +239,7 @@ class Words:
     def _one(self, field: Any, entry: Any, text: str | None) -> str:
         if field.kind == "rating":
             labels = {attribute.name: attribute.label for attribute in field.attributes}
-            return ", ".join(f"{labels.get(name, name)} {score:g}" for name, score in entry.items())
+            return self.text("answer.between").join(f"{labels.get(name, name)} {score:g}" for name, score in entry.items())
         if field.kind == "thumb":
             return self.text("answer.up" if entry else "answer.down")
         if field.kind == "critique":
@@ -264,7 +268,9 @@ class Words:
         if choice not in ("a", "b"):
             return self.text(f"answer.{choice}")
         winner = self.text("answer.wins", letter=choice.upper())
-        return f"{winner}, {self.text(f'answer.strength_{strength}')}" if strength else winner
+        if not strength:
+            return winner
+        return self.text("answer.between").join((winner, self.text(f"answer.strength_{strength}")))
 
 
 def _labels(form: Form) -> Iterator[tuple[str, str]]:
