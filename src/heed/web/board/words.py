@@ -209,9 +209,7 @@ class Words:
 
     # Answers
 
-    def answer(
-        self, form: Form, answer: Mapping[str, Any], texts: Sequence[str] = ()
-    ) -> list[tuple[str, list[str]]]:
+    def answer(self, form: Form, answer: Mapping[str, Any], texts: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
         """An answer in item order: for each field that it answers its label, and lines that say what was answered.
 
         Of ``texts``, the completions, it quotes what is marked; without them it says where that is.
@@ -239,7 +237,9 @@ class Words:
     def _one(self, field: Any, entry: Any, text: str | None) -> str:
         if field.kind == "rating":
             labels = {attribute.name: attribute.label for attribute in field.attributes}
-            return self.text("answer.between").join(f"{labels.get(name, name)} {score:g}" for name, score in entry.items())
+            return self.text("answer.between").join(
+                f"{labels.get(name, name)} {score:g}" for name, score in entry.items()
+            )
         if field.kind == "thumb":
             return self.text("answer.up" if entry else "answer.down")
         if field.kind == "critique":
