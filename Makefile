@@ -35,6 +35,7 @@ test-all: $(INSTALLED_DEV) system-packages ## run all tests, the slow ones too, 
 system-packages:
 	@missing=""; command -v chromium > /dev/null || missing="$$missing chromium"; \
 	ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing="$$missing postgresql"; \
+	fc-list :lang=zh 2> /dev/null | grep -q . || missing="$$missing fonts-noto-cjk"; \
 	test -z "$$missing" || echo "Missing, and with it some tests:$$missing. On Debian and Ubuntu: apt install$$missing" >&2
 
 lint: $(INSTALLED_DEV) ## check style, format and types

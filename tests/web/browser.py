@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -187,6 +189,8 @@ def person(
         theme: of the account, and the colour scheme of the system.
         options: more, for Playwright's ``new_context``.
     """
+    if language == "zh" and not has_chinese_font():
+        pytest.skip("no Chinese font: install Debian's package fonts-noto-cjk to look at pages in Chinese")
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         locale={"zh": "zh-CN"}.get(language, language),
@@ -200,6 +204,14 @@ def person(
         yield Person(context.new_page(), served)
     finally:
         context.close()
+
+
+@lru_cache
+def has_chinese_font() -> bool:
+    """Whether Chinese is seen as such: in its place boxes of another width would be measured."""
+    if shutil.which("fc-list") is None:
+        return False
+    return bool(subprocess.run(["fc-list", ":lang=zh"], capture_output=True, check=True).stdout.strip())
 
 
 def assert_accessible(page: Page, *but: str) -> None:
