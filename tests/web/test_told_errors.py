@@ -74,7 +74,7 @@ def test_an_error_page_speaks_the_language_of_its_reader(site: Site) -> None:
     assert "请从列表中选择。" in chinese.text
     assert 'lang="en" dir' not in chinese.text
     english = speaking(site, "en", "ann").get("/qualification/none")
-    assert "Question &#39;none&#39;: there is no such question." in english.text
+    assert "question &#39;none&#39;: there is no such question." in english.text
 
 
 @pytest.mark.parametrize(
