@@ -80,3 +80,11 @@ def test_how_many_answers_could_be_compared_is_not_told(site: Site, question: st
     for value in (told["share"], told["low"], told["high"]):
         assert round(value * 20) == pytest.approx(value * 20, abs=1e-9)
     assert told["low"] <= told["share"] <= told["high"]
+
+
+def test_an_answer_that_is_open_for_a_change_still_counts(site: Site, question: str) -> None:
+    answer(site, "ann", question, 3)
+    ann = site.client("ann")
+    assert ann.post(f"/api/v1/questions/{question}/undo").status_code == 200
+    mine = ann.get("/api/v1/me/work").json()
+    assert (mine["answered"], sum(mine["days"]), mine["held"]) == (3, 3, 3)

@@ -145,3 +145,24 @@ def test_guidelines_too_long_to_be_formatted_say_so_below_themselves(site: Site)
     assert told in client.get("/guidelines").text
     site.write(lambda connection: guidelines.save(connection, "**fair**", "shorter", "lea", 1, now))
     assert told not in client.get("/guidelines").text
+
+
+def test_what_is_shown_once_is_not_left_by_switching_the_language(site: Site) -> None:
+    """The page that answers a form has no address that can be read again."""
+    lead = site.client("lea", "lead")
+    assert 'action="/preferences"' in lead.get("/board/people").text
+    shown = lead.post("/board/acts/invite", data={"role": "rater"})
+    assert "/invitation/" in shown.text
+    assert 'action="/preferences"' not in shown.text
+    read = lead.get("/board/acts/invite", headers={"accept": "text/html"})
+    assert read.status_code == 405
+    assert "it only takes what a form sends." in read.text
+    assert "begin at the first page" in read.text
+
+
+def test_a_body_that_is_no_json_is_told_as_that(site: Site) -> None:
+    headers = {"content-type": "application/json"}
+    answer = site.client("lea", "lead").post("/api/v1/board/exclusions", content=b"{bad", headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["what"] == "the request's body"
+    assert answer.json()["error"]["why"] == "it is not valid JSON."

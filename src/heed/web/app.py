@@ -170,7 +170,7 @@ async def _tell_validation(request: Request, error: Exception) -> Response:
 
 async def _tell_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return await _tell_error(request, of_http(error))
+    return await _tell_error(request, of_http(error, request))
 
 
 async def _tell_fault(request: Request) -> Response:

@@ -208,6 +208,8 @@ class Call:
             "account": self.caller.account,
             "project_name": self.project.settings.name,
             "path": self.request.url.path,
+            # What answers a form is shown once: switching language or colours would leave it, for an address that cannot be read.
+            "may_switch": self.request.method in ("GET", "HEAD"),
         }
         return page(name, self.language, shared | values, status)
 

@@ -144,19 +144,18 @@ class _TransactionLostError(Exception):
 
 def _in_savepoint(connection: Connection, work: Work[T]) -> T:
     for last in (False, True):
-        # As plain statements: SQLAlchemy's own savepoints cost several times as much, and this is the hot path.
-        connection.exec_driver_sql("SAVEPOINT piece")
+        database.execute_plain(connection, "SAVEPOINT piece")
         try:
             value = work(connection)
         except BaseException as error:
             if not database.is_open(connection):
                 # A savepoint set now would quietly begin another transaction.
                 raise _TransactionLostError(error) from None
-            connection.exec_driver_sql("ROLLBACK TO piece")
-            connection.exec_driver_sql("RELEASE piece")
+            database.execute_plain(connection, "ROLLBACK TO piece")
+            database.execute_plain(connection, "RELEASE piece")
             if last or not isinstance(error, IntegrityError):
                 raise
         else:
-            connection.exec_driver_sql("RELEASE piece")
+            database.execute_plain(connection, "RELEASE piece")
             return value
     raise AssertionError("unreachable: the second turn returns or raises")

@@ -104,10 +104,13 @@ def problem_response(error: HeedError, request: Request) -> Response:
     return Response(f"{said.line}\n", status_of(error)[0], headers, media_type="text/plain; charset=utf-8")
 
 
-def of_http(error: HTTPException) -> HeedError:
+def of_http(error: HTTPException, request: Request) -> HeedError:
     """What the framework raises by itself, as heed's own error of the same status."""
     if error.status_code == 404:
         return MissingError("this address", "there is nothing here.", "Check the link, or begin at the first page.")
+    if error.status_code == 405 and not asked_for_json(request):
+        why, fix = "it only takes what a form sends.", "Check the link, or begin at the first page."
+        return StatusError("this address", why, fix, 405, "method")
     if error.status_code == 405:
         return StatusError("this address", "it does not know this method.", "See the API's reference.", 405, "method")
     return StatusError("the request", f"{error.detail}.", "Correct it.", error.status_code, "invalid")
@@ -116,6 +119,8 @@ def of_http(error: HTTPException) -> HeedError:
 def of_validation(error: RequestValidationError) -> HeedError:
     """The first fault of a request in one sentence; the value itself is not repeated, it may be a secret."""
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return DataError("the request's body", "it is not valid JSON.", "Correct it.")
     place = ".".join(str(part) for part in first["loc"] if part != "body")
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

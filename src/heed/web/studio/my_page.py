@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 from starlette.responses import Response
 
 from heed.contributions import Contribution, contributions_of
@@ -111,16 +111,19 @@ async def my_page(call: Called) -> Response:
 
 def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]) -> MyPage:
     table = showings
-    shown = select(table.c.question_id, table.c.state, func.count(), func.sum(table.c.active_seconds))
+    # The answer of a showing that was opened again stands until another is sent.
+    reopened = (table.c.state == "leased") & table.c.ended.is_not(None)
+    stands = case((reopened, "answered"), else_=table.c.state).label("stands")
+    shown = select(table.c.question_id, stands, func.count(), func.sum(table.c.active_seconds))
     mine = (table.c.rater == rater, table.c.purpose.in_(WORKED))
-    rows = connection.execute(shown.where(*mine).group_by(table.c.question_id, table.c.state)).all()
+    rows = connection.execute(shown.where(*mine).group_by(table.c.question_id, stands)).all()
     answered = {question: count for question, state, count, _ in rows if state == "answered"}
     names = {row.id: row.name for row in connection.execute(select(questions.c.id, questions.c.name))}
     given = select(func.count()).select_from(answers).where(answers.c.rater == rater, *FIRST_ANSWERS)
     said = connection.scalar(given) or 0
     near = answers_near(connection, rater, _NEWEST, without=said % _TOGETHER)
     # Somebody who has done nothing yet has the same statistics, each saying why it is undefined.
-    stands = rater_statistics(near, {rater: 1}, {})[rater]
+    statistics = rater_statistics(near, {rater: 1}, {})[rater]
     return MyPage(
         answered=sum(answered.values()),
         skipped=sum(count for _, state, count, _ in rows if state == "skipped"),
@@ -130,8 +133,8 @@ def _numbers(connection: Connection, rater: str, now: datetime, used: list[Used]
             for question, count in sorted(answered.items(), key=lambda entry: (-entry[1], names[entry[0]]))
         ],
         days=_by_day(connection, rater, now),
-        agreement=_agreed(stands.agreement, min(said - said % _TOGETHER, _NEWEST)),
-        speed=stands.speed,
+        agreement=_agreed(statistics.agreement, min(said - said % _TOGETHER, _NEWEST)),
+        speed=statistics.speed,
         newest=_NEWEST,
         counted_by=_TOGETHER,
         held=said % _TOGETHER,
