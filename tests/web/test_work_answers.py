@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from browser import LARGE, SMALL, Served, assert_accessible, overflow, person
+from browser import LARGE, SMALL, Person, Served, assert_accessible, overflow, person
 from playwright.sync_api import Browser, expect
 from sqlalchemy import select
 from work_screen import COMPARISON, CRITIQUE, RATING, ask, begin, places, prompt, sent, stored, text_of, waits_for_next
@@ -226,10 +226,15 @@ READ = {
 """What a diff of two texts reads like: [taken out|put in]."""
 
 
+def diff_module(nobody: Person) -> str:
+    """Address of the module that finds diffs, on a page that has nothing else."""
+    nobody.goto("/nothing-is-here")
+    return str(nobody.page.get_attribute("script[type=module]", "src")).replace("base.js", "studio/diff.js")
+
+
 def test_a_diff_is_read_in_whole_phrases(browser: Browser, served: Served) -> None:
     with person(browser, served) as nobody:
-        nobody.goto("/nothing-is-here")
-        address = str(nobody.page.get_attribute("script[type=module]", "src")).replace("base.js", "studio/diff.js")
+        address = diff_module(nobody)
         found = nobody.page.evaluate(
             """async ([address, pairs]) => {
               const { diffWords } = await import(address);
@@ -246,8 +251,7 @@ def test_a_diff_is_read_in_whole_phrases(browser: Browser, served: Served) -> No
 
 def test_a_diff_holds_both_texts(browser: Browser, served: Served) -> None:
     with person(browser, served) as nobody:
-        nobody.goto("/nothing-is-here")
-        address = str(nobody.page.get_attribute("script[type=module]", "src")).replace("base.js", "studio/diff.js")
+        address = diff_module(nobody)
         found = nobody.page.evaluate(
             """async ([address, pairs]) => {
               const { diffWords } = await import(address);
