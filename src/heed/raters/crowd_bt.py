@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from heed.errors import DataError
 from heed.lazily import np
-from heed.raters.bradley_terry import WEAK_PRIOR, Duels, bradley_terry
+from heed.raters.bradley_terry import Duels, bradley_terry
 from heed.statistics import Array
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ HEEDS, INVERTS, LEFT, RIGHT = range(4)
 
 WAYS_PRIOR = (4.0, 1.5, 1.25, 1.25)
 """Dirichlet prior of the shares: as if each rater had been seen to heed three times, and rarely anything else."""
+
+SCORE_PRIOR = 0.1
+"""Precision of the normal prior of a score (1 / log-odds squared). Where odd answers can be laid at the door of a rater, what
+is left is often so orderly that scores without a firm prior would run away from one another."""
 
 CLEAR_MAJORITY = 3 / 4
 """Least share of what reliable answers there are that must point one way for it to be taken as up, where there is no gold."""
@@ -85,7 +89,7 @@ def crowd_bradley_terry(
     gold: Array | None = None,
     items: int | None = None,
     raters: int | None = None,
-    prior: float = WEAK_PRIOR,
+    prior: float = SCORE_PRIOR,
     ways_prior: tuple[float, float, float, float] = WAYS_PRIOR,
 ) -> CrowdRanking:
     """Maximum a posteriori scores and shares.
