@@ -96,9 +96,7 @@ class ConstraintSettings(Settings):
     reads: Literal["completion", "conversation"] | None = Field(
         None, description="http: texts are the completion alone, or the prompt with it (empty is that)"
     )
-    seconds: float | None = Field(
-        None, gt=0.0, le=3600.0, description="http: time for one try (seconds); empty is 10"
-    )
+    seconds: float | None = Field(None, gt=0.0, le=3600.0, description="http: time for one try (seconds); empty is 10")
     attempts: int | None = Field(None, ge=1, le=20, description="http: tries before training stops (count); empty is 5")
     token_variable: Name | None = Field(
         None, description="http: variable of the environment that holds a bearer token; empty sends none"

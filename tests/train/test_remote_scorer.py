@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -132,9 +132,11 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
 
 
 def test_tries_have_an_end_and_the_error_says_how_to_go_on() -> None:
-    with serving(lambda body, count: (503, {}, b"")) as server:
-        with pytest.raises(TrainingError, match="it answers 503; tried 3 times") as caught:
-            scorer(f"{server.url}?key=s3cret")(["ab"])
+    with (
+        serving(lambda body, count: (503, {}, b"")) as server,
+        pytest.raises(TrainingError, match="it answers 503; tried 3 times") as caught,
+    ):
+        scorer(f"{server.url}?key=s3cret")(["ab"])
     assert len(server.bodies) == 3
     assert "last checkpoint" in caught.value.fix
     assert "s3cret" not in str(caught.value)
@@ -142,9 +144,11 @@ def test_tries_have_an_end_and_the_error_says_how_to_go_on() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 422])
 def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
-    with serving(lambda body, count: (status, {}, b"no \x1b[31m such")) as server:
-        with pytest.raises(DataError, match=f"it answers {status}: no"):
-            scorer(server.url)(["ab"])
+    with (
+        serving(lambda body, count: (status, {}, b"no \x1b[31m such")) as server,
+        pytest.raises(DataError, match=f"it answers {status}: no"),
+    ):
+        scorer(server.url)(["ab"])
     assert len(server.bodies) == 1
 
 
@@ -176,7 +180,7 @@ BROKEN: dict[str, bytes] = {
     "no JSON ": b"\xff\xfe\x00",
     "no JSON  ": b"",
     r"its answer is \[1, 2\], not": b"[1, 2]",
-    "its answer is {'reward': ..1, 2..}, not": b'{"reward": [1, 2]}',
+    "its answer is {'reward': .1, 2.}, not": b'{"reward": [1, 2]}',
     "its answer is {'rewards': {'a': 1}}, not": b'{"rewards": {"a": 1}}',
     "no JSON|its answer is": b"[" * 60_000,
     r"no JSON \(": b'{"rewards": [1' + b"1" * 5000 + b", 1]}",
@@ -185,25 +189,31 @@ BROKEN: dict[str, bytes] = {
 
 @pytest.mark.parametrize(("told", "content"), list(BROKEN.items()), ids=range(len(BROKEN)))
 def test_what_is_no_answer_is_refused_at_once(told: str, content: bytes) -> None:
-    with serving(lambda body, count: (200, {}, content)) as server:
-        with pytest.raises(DataError, match=told.strip()) as caught:
-            scorer(server.url)(["ab", "cd"])
+    with (
+        serving(lambda body, count: (200, {}, content)) as server,
+        pytest.raises(DataError, match=told.strip()) as caught,
+    ):
+        scorer(server.url)(["ab", "cd"])
     assert len(server.bodies) == 1
     assert "tone" in caught.value.what
     assert len(str(caught.value)) < 1000
 
 
 def test_an_answer_without_end_is_cut_off() -> None:
-    with serving(lambda body, count: (200, {}, b'{"rewards": [1.0' + b" " * 10_000_000 + b"]}")) as server:
-        with pytest.raises(DataError, match=r"longer than 65,600 bytes"):
-            scorer(server.url)(["ab"])
+    with (
+        serving(lambda body, count: (200, {}, b'{"rewards": [1.0' + b" " * 10_000_000 + b"]}")) as server,
+        pytest.raises(DataError, match=r"longer than 65,600 bytes"),
+    ):
+        scorer(server.url)(["ab"])
 
 
 def test_a_packed_answer_is_not_unpacked() -> None:
     bomb = gzip.compress(b" " * 50_000_000)
-    with serving(lambda body, count: (200, {"Content-Encoding": "gzip"}, bomb)) as server:
-        with pytest.raises(DataError, match="compressed"):
-            scorer(server.url)(["ab"])
+    with (
+        serving(lambda body, count: (200, {"Content-Encoding": "gzip"}, bomb)) as server,
+        pytest.raises(DataError, match="compressed"),
+    ):
+        scorer(server.url)(["ab"])
 
 
 # Redirects
@@ -220,34 +230,52 @@ def test_a_redirect_within_the_same_place_is_followed() -> None:
 
 @pytest.mark.parametrize(
     "status_and_place",
-    [(307, "http://127.0.0.1:{other}/score"), (308, "//localhost:{other}/"), (307, "https://127.0.0.1:{own}/score")]
-    + [(307, ""), (307, "http://me@127.0.0.1:{own}/score"), (307, "http://[::1"), (308, "file:///etc/passwd")],
+    [
+        (307, "http://127.0.0.1:{other}/score"),
+        (308, "//localhost:{other}/"),
+        (307, "https://127.0.0.1:{own}/score"),
+        (307, ""),
+        (307, "http://me@127.0.0.1:{own}/score"),
+        (308, "file:///etc/passwd"),
+    ],
 )
 def test_a_redirect_elsewhere_is_refused_and_nothing_is_sent_there(status_and_place: tuple[int, str]) -> None:
     status, place = status_and_place
     with serving(lengths) as other:
+
         def answer(body: Any, count: int) -> Answer:
             target = place.format(other=other.server_address[1], own=server.server_address[1])
             return status, {"Location": target}, b""
 
-        with serving(answer) as server:
-            with pytest.raises(DataError, match="which is another place"):
-                scorer(server.url, token="s3cret")(["secret text"])
+        with serving(answer) as server, pytest.raises(DataError, match="which is another place"):
+            scorer(server.url, token="s3cret")(["secret text"])
     assert other.bodies == []
     assert len(server.bodies) == 1
 
 
+def test_a_redirect_to_no_place_at_all_is_a_broken_answer() -> None:
+    with (
+        serving(lambda body, count: (307, {"Location": "http://[::1"}, b"")) as server,
+        pytest.raises(TrainingError, match="the connection failed"),
+    ):
+        scorer(server.url)(["ab"])
+
+
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_redirects_that_would_change_the_request_are_refused(status: int) -> None:
-    with serving(lambda body, count: (status, {"Location": "/score/"}, b"")) as server:
-        with pytest.raises(DataError, match=f"it answers {status}"):
-            scorer(server.url)(["ab"])
+    with (
+        serving(lambda body, count: (status, {"Location": "/score/"}, b"")) as server,
+        pytest.raises(DataError, match=f"it answers {status}"),
+    ):
+        scorer(server.url)(["ab"])
 
 
 def test_redirects_in_a_circle_have_an_end() -> None:
-    with serving(lambda body, count: (307, {"Location": "/score"}, b"")) as server:
-        with pytest.raises(DataError, match="redirects more than 3 times"):
-            scorer(server.url)(["ab"])
+    with (
+        serving(lambda body, count: (307, {"Location": "/score"}, b"")) as server,
+        pytest.raises(DataError, match="redirects more than 3 times"),
+    ):
+        scorer(server.url)(["ab"])
     assert len(server.bodies) == 4
 
 
@@ -270,11 +298,8 @@ def raw_server(talk: Callable[[socket.socket, threading.Event], None]) -> Iterat
                 threading.Thread(target=talked, args=(connection,), daemon=True).start()
 
         def talked(connection: socket.socket) -> None:
-            with connection:
-                try:
-                    talk(connection, over)
-                except OSError:
-                    pass  # the scorer has hung up
+            with connection, suppress(OSError):  # of a scorer that has hung up
+                talk(connection, over)
 
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
@@ -304,9 +329,8 @@ def drips_body(connection: socket.socket, over: threading.Event) -> None:
 
 @pytest.mark.parametrize("talk", [silent, drips_headers, drips_body])
 def test_a_server_that_never_ends_is_left_in_time(talk: Any) -> None:
-    with raw_server(talk) as url:
-        with pytest.raises(TrainingError, match=r"not answered within 0.3 s; tried 2 times"):
-            scorer(url, seconds=0.3, attempts=2)(["ab"])
+    with raw_server(talk) as url, pytest.raises(TrainingError, match=r"not answered within 0.3 s; tried 2 times"):
+        scorer(url, seconds=0.3, attempts=2)(["ab"])
 
 
 @pytest.mark.parametrize("said", [b"", b"hello\r\n\r\n", b"HTTP/1.1 999 \xff\r\n\r\n", b"\x16\x03\x01" * 50])
@@ -315,9 +339,8 @@ def test_what_does_not_speak_http(said: bytes) -> None:
         connection.recv(65536)
         connection.sendall(said)
 
-    with raw_server(talk) as url:
-        with pytest.raises((TrainingError, DataError)) as caught:
-            scorer(url, seconds=2.0, attempts=2)(["ab"])
+    with raw_server(talk) as url, pytest.raises((TrainingError, DataError)) as caught:
+        scorer(url, seconds=2.0, attempts=2)(["ab"])
     assert "tone" in caught.value.what
 
 

@@ -27,7 +27,9 @@ class TrainingPoint(Record):
 
     step: int = Field(ge=0, description="step of the optimisation: a rollout with its updates (count)")
     reward: float = Field(description="mean score of the rollout by the reward model, the proxy (reward units)")
-    constraint: float = Field(0.0, description="what all constraints add to it, below 0 where they are broken (reward units)")
+    constraint: float = Field(
+        0.0, description="what all constraints add to it, below 0 where they are broken (reward units)"
+    )
     constraints: dict[str, float] = Field(
         default_factory=dict, description="what each constraint adds to it, by name (reward units)"
     )

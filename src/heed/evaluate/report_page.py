@@ -240,7 +240,9 @@ def page(data: ReportData) -> str:
             d=data,
             examples=[_example(example) for example in data.examples],
             training_charts=[] if isinstance(data.training, Undefined) else _training_charts(data.training),
-            constraints=[] if isinstance(data.training, Undefined) or not data.training else _constraint_rows(data.training),
+            constraints=[]
+            if isinstance(data.training, Undefined) or not data.training
+            else _constraint_rows(data.training),
             frontier=_frontier_chart(data),
             reliability=None
             if isinstance(calibration, Undefined)

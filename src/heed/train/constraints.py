@@ -28,7 +28,9 @@ from heed.train.remote_scorer import RemoteScorer, joined
 Measure = Callable[[Sequence[PromptContent], Samples], Sequence[float]]
 
 # Scripts that do not part words by spaces count by the sign; an apostrophe or a hyphen within a word parts none.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+(?:['’-]\w+)*")
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+(?:['’-]\w+)*"
+)
 _ENDS = ".!?…。！？‽"
 _CLOSING = "\"'”’»›)]}）】」』*_ \t\r\n"
 """What may stand behind the mark that ends a sentence."""
@@ -230,9 +232,7 @@ def _remote(settings: ConstraintSettings) -> Measure:
                 f"the variable {settings.token_variable}, which holds the scorer's token, is not set.",
                 f"Set it: export {settings.token_variable}=...",
             )
-    scorer = RemoteScorer(
-        settings.name, settings.url or "", settings.seconds or 10.0, settings.attempts or 5, token
-    )
+    scorer = RemoteScorer(settings.name, settings.url or "", settings.seconds or 10.0, settings.attempts or 5, token)
     whole = settings.reads != "completion"
 
     def measure(prompts: Sequence[PromptContent], samples: Samples) -> list[float]:

@@ -118,6 +118,7 @@ class RemoteScorer:
                     continue
                 return await self._body(response, most)
         self._refuse(f"it redirects more than {_MOST_REDIRECTS} times.")
+        return None
 
     async def _body(self, response: httpx.Response, most: int) -> bytes:
         if response.status_code in _WORTH_ANOTHER_TRY:
