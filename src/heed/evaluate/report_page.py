@@ -208,7 +208,8 @@ def unbroken(text: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What turns templates into pages, with the ways to show figures that all of them share."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -234,7 +235,7 @@ def page(data: ReportData) -> str:
     """The page of ``data``: one self-contained HTML file without scripts or links to anything outside."""
     calibration = data.calibration
     return (
-        _environment()
+        environment()
         .get_template("report.html.jinja")
         .render(
             d=data,

@@ -93,8 +93,7 @@ def quarters(values: Array, unit: str) -> tuple[list[str], list[str]]:
     if not values.size:
         return [], []
     edges = np.unique(np.quantile(values, [0.25, 0.5, 0.75]))
-    place = np.searchsorted(edges, values, side="right")
-    # A value at an edge goes up; where that leaves the lowest part empty it is no part.
+    place = np.searchsorted(edges, values)  # a value at an edge goes below it
     names = {}
     for number in np.unique(place).tolist():
         inside = values[place == number]
