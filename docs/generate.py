@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from heed.client import Client, Exported, ItemsAdded, Showing
 from heed.config import ProjectSettings, SimulatedRaterSettings
+from heed.constraint_settings import ConstraintSettings
 from heed.evaluate.report import ReportData
 from heed.web.exchange.reference import document
 from heed.web.permissions import Permission, administers, anyone, leads, rates, signed_in
@@ -36,6 +37,17 @@ section, and `--config FILE` takes a section from another file; the run record k
 The unit stands in brackets. Three numbers set the scale of a training stage and there are no others: `prompts_per_step`
 and `samples_per_prompt` say what a step learns from, `tokens_per_microbatch` how much of it is in memory at once, which
 changes speed and memory but not the result."""
+
+CONSTRAINT_EXAMPLE = """\
+```text
+policy:
+  constraints:
+    - {name: short, kind: words, least: 10, most: 40, weight: 0.1}
+    - {name: whole sentences, kind: format, format: punctuation, weight: 0.5}
+    - {name: nobody's data, kind: personal_data, find: [email, phone, card, iban, ip], weight: 2.0}
+    - {name: house style, kind: function, function: "my_rules:broken", weight: 1.0}
+    - {name: tone, kind: http, url: "http://localhost:5000/score", weight: 0.3, token_variable: TONE_TOKEN}
+```"""
 
 API_INTRODUCTION = """\
 Everything that the pages of `heed serve` do can be done by a program. Paths begin with `/api/v1`; bodies and answers are
@@ -152,6 +164,8 @@ def settings_page() -> str:
     for name, field in ProjectSettings.model_fields.items():
         if (section := section_of(field)) is not None:
             parts += [f"## `{name}`", " ".join((section.__doc__ or "").split()), settings_table(section)]
+    parts += ["## Entries of `policy.constraints`", " ".join((ConstraintSettings.__doc__ or "").split())]
+    parts += [settings_table(ConstraintSettings), CONSTRAINT_EXAMPLE]
     parts += ["## Entries of `raters.simulated` and `raters.held_out`", settings_table(SimulatedRaterSettings)]
     return "\n\n".join(parts) + "\n"
 

@@ -28,12 +28,13 @@ from heed.config import (
     load_settings,
     parse_settings,
 )
+from heed.constraint_settings import ConstraintSettings
 from heed.errors import ConfigError
 
 MINIMAL = {"name": "mine", "model": "some/model"}
 SECTIONS = [SamplingSettings, SFTSettings, RewardSettings, PolicySettings, EvaluateSettings, RatersSettings]
-CLASSES = [ProjectSettings, SimulatedRaterSettings, *SECTIONS]
-_UNITS = re.compile(r"\((count|tokens|probability|nats|reward|utility|standard)|norm|nats a|count\)|%|units\)")
+CLASSES = [ProjectSettings, SimulatedRaterSettings, ConstraintSettings, *SECTIONS]
+_UNITS = re.compile(r"\((count|seconds|tokens|probability|nats|reward|utility|standard)|norm|nats a|count\)|%|units\)")
 
 
 def fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
@@ -74,6 +75,19 @@ RATER = st.builds(
     group=NAMES,
     noise=st.none() | numbers(0, 1e6),
 )
+CONSTRAINT = st.builds(
+    ConstraintSettings,
+    name=NAMES,
+    kind=st.just("words"),
+    weight=numbers(0, 1e6),
+    least=st.integers(0, 10),
+    most=st.none() | st.integers(10, 10**12),
+) | st.builds(
+    ConstraintSettings,
+    name=NAMES,
+    kind=st.just("personal_data"),
+    find=st.none() | st.lists(st.just("card"), max_size=2),
+)
 SETTINGS = st.builds(
     ProjectSettings,
     name=WORDS | AWKWARD,
@@ -88,7 +102,12 @@ SETTINGS = st.builds(
     ),
     sft=st.builds(SFTSettings, learning_rate=numbers(0, 1e38), epochs=numbers(1e-300, 10)),
     reward=st.builds(RewardSettings, members=st.integers(1, 9), ties=st.sampled_from(["graded", "half"])),
-    policy=st.builds(PolicySettings, whiten_advantages=st.booleans(), kl_coefficient=numbers(1e-9, 10)),
+    policy=st.builds(
+        PolicySettings,
+        whiten_advantages=st.booleans(),
+        kl_coefficient=numbers(1e-9, 10),
+        constraints=st.lists(CONSTRAINT, max_size=3, unique_by=lambda constraint: constraint.name),
+    ),
     raters=st.builds(
         RatersSettings,
         kind=st.sampled_from(["human", "simulated"]),
@@ -127,6 +146,7 @@ def places() -> Iterator[tuple[list[str], str]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from (([name], inner) for inner in field.annotation.model_fields)
     yield from ((["raters", "simulated", "0"], name) for name in SimulatedRaterSettings.model_fields)
+    yield from ((["policy", "constraints", "0"], name) for name in ConstraintSettings.model_fields)
 
 
 @pytest.mark.parametrize(("path", "name"), list(places()), ids=lambda part: ".".join(part) if part else "")
@@ -136,6 +156,9 @@ def test_an_unknown_key_at_any_depth_is_refused_with_the_nearest(path: list[str]
     for part in path:
         if part == "simulated":
             inner[part] = [{"name": "ann"}]
+            inner = inner[part][0]
+        elif part == "constraints":
+            inner[part] = [{"name": "short", "kind": "words", "most": 3}]
             inner = inner[part][0]
         elif part != "0":
             inner = inner.setdefault(part, {})

@@ -1,4 +1,4 @@
-"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it, it imports only the errors.
+"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it.
 
 Every field carries its unit and meaning in ``description``; ``heed init`` writes them as comments, and the reference in
 ``docs/`` is made from them. Unknown keys are refused with the nearest known one.
@@ -12,53 +12,18 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
+from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings
 from heed.errors import ConfigError
 from heed.safe_yaml import read_yaml
-from heed.texts import checked_name, cut, shown, text_fault
-
-LARGEST_SEED = 2**31 - 1
-"""Each stage multiplies the seed by its own numbers, and the products must fit the generators' 64 bits."""
-
-LARGEST_COUNT = 10**12
-"""No machine does as much of anything: a count beyond it is a slip of the finger."""
+from heed.settings import LARGEST_SEED as LARGEST_SEED
+from heed.settings import Fraction, Name, Temperature
+from heed.settings import Settings as Settings
+from heed.texts import cut, shown
 
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
-
-_LARGEST_NUMBER = 1e38  # float32, in which models compute, ends a little above
-_COLDEST = 1e-4  # below, logits divided by the temperature leave what float32 tells apart
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-def _no_colder_than_float32(temperature: float) -> float:
-    if 0 < temperature < _COLDEST:
-        raise ValueError(f"a temperature below {_COLDEST:g} leaves no probabilities to draw from")
-    return temperature
-
-
-Temperature = Annotated[float, AfterValidator(_no_colder_than_float32)]
-Name = Annotated[str, AfterValidator(checked_name)]
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values are validated on assignment."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _can_be_kept_and_computed_with(cls, value: Any) -> Any:
-        for entry in value if isinstance(value, list) else [value]:
-            if isinstance(entry, str) and (fault := text_fault(entry)):
-                raise ValueError(fault)
-            if isinstance(entry, int) and entry > LARGEST_COUNT:
-                raise ValueError(f"it is beyond {LARGEST_COUNT:,}, more than any machine does")
-            if isinstance(entry, float) and entry > _LARGEST_NUMBER:
-                raise ValueError(f"it is beyond {_LARGEST_NUMBER:g}, where the numbers of a model end")
-        return value
 
 
 class SamplingSettings(Settings):
@@ -186,11 +151,25 @@ class PolicySettings(Settings):
     length_penalty: float = Field(
         0.0, ge=0.0, description="constraint: taken off for each token over length_target (reward units)"
     )
+    constraints: list[ConstraintSettings] = Field(
+        default_factory=list, description="further constraints, stated apart from the reward: see below"
+    )
     max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are scaled down to this L2 norm")
     entropy_floor: float = Field(0.1, ge=0.0, description="alarm when the policy's entropy falls below (nats a token)")
     length_drift: float = Field(1.5, gt=1.0, description="alarm when the mean length grows by this factor")
     audit_every: int = Field(10, ge=1, description="steps between looks at held-out truth, where one is known (count)")
     checkpoint_every: int = Field(5, ge=1, description="steps between checkpoints (count)")
+
+    @field_validator("constraints")
+    @classmethod
+    def _each_has_a_name_of_its_own(cls, constraints: list[ConstraintSettings]) -> list[ConstraintSettings]:
+        names = [constraint.name for constraint in constraints]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two constraints are called '{twice}'")
+        if taken := next((name for name in names if name in OWN_CONSTRAINTS), None):
+            raise ValueError(f"'{taken}' is the name of a constraint that has settings of its own")
+        return constraints
 
     @model_validator(mode="after")
     def _pure_rollouts(self) -> PolicySettings:

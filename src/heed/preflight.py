@@ -33,6 +33,19 @@ def check_raters(project: Project) -> None:
         )
 
 
+def check_constraints(project: Project) -> None:
+    """Refuse constraints that could not be looked at.
+
+    Raises:
+        ConfigError: a function cannot be imported, or a scorer's token is not there.
+    """
+    if not project.settings.policy.constraints:
+        return
+    from heed.train.constraints import Constraints
+
+    Constraints(project.settings.policy)
+
+
 def base_identity(project: Project, model: str) -> str:
     """What the weights of the base model at ``model`` (a folder or a hub id) are known by.
 

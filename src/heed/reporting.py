@@ -91,13 +91,22 @@ def _part(kind: type[Any], reward: RunRecord | None, name: str) -> Any:
 def _point(row: dict[str, float]) -> TrainingPoint:
     return TrainingPoint(
         step=int(row["step"]),
-        reward=row["reward"] - row["penalty"],
+        reward=row["reward"],
+        # Runs of an earlier heed have one penalty, taken off.
+        constraint=row["constraint"] if "constraint" in row else -row.get("penalty", 0.0),
+        constraints=_named(row, "constraint"),
+        broken=_named(row, "broken"),
         kl=row["kl"],
         entropy=row["entropy"],
         length=row["length"],
         proxy=row.get("proxy"),
         true=row.get("true"),
     )
+
+
+def _named(row: dict[str, float], kind: str) -> dict[str, float]:
+    """The figures ``KIND:NAME`` of a step, by name."""
+    return {key.removeprefix(f"{kind}:"): value for key, value in row.items() if key.startswith(f"{kind}:")}
 
 
 def _frontier(policy: RunRecord) -> list[FrontierPoint] | Undefined:

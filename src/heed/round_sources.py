@@ -11,7 +11,7 @@ from heed.config import NO_MODEL
 from heed.errors import ConfigError, DataError, ProjectError
 from heed.feedback.store import PromptRecord
 from heed.folder import SETTINGS_FILE
-from heed.preflight import base_identity, check_prompts, check_raters
+from heed.preflight import base_identity, check_constraints, check_prompts, check_raters
 from heed.project import Project
 from heed.questions import unique
 from heed.raters.simulated import Utility, utility_by_name
@@ -43,13 +43,15 @@ class Sources:
             self.watcher.alarm(f"left out: {line}")
 
     def check(self) -> None:
-        """Read the prompts, and refuse what would stop the loop only after hours: device, raters, model, long prompts.
+        """Read the prompts, and refuse what would stop the loop only after hours: device, raters, constraints, model, long
+        prompts.
 
         Raises:
             HeedError: what is wrong.
         """
         self._device()
         check_raters(self.project)
+        check_constraints(self.project)
         base_identity(self.project, self._base_model())
         self.load_prompts()
         check_prompts(self.project, self._base_model())

@@ -177,7 +177,7 @@ def test_a_rollout_adds_up(shared: bool) -> None:
         (rollout.reference_logprobs, reference),
         (rollout.values, values),
         (rollout.scores, scores),
-        (rollout.penalties, taken),
+        (rollout.constraints.total(rollout.scores), -taken),
         (rollout.advantages, advantages),
         (rollout.returns, returns),
     ):
@@ -190,7 +190,8 @@ def test_a_rollout_adds_up(shared: bool) -> None:
     assert figures["kl_k3"] == pytest.approx(((np.exp(-ratio) - 1 + ratio) * mask).sum() / len(lengths), abs=1e-4)
     assert figures["entropy"] == pytest.approx(-logprobs.sum() / mask.sum(), abs=1e-4)
     assert figures["length"] == pytest.approx(np.mean(lengths))
-    assert figures["penalty"] == pytest.approx(taken.mean(), abs=1e-5)
+    assert figures["constraint"] == pytest.approx(-taken.mean(), abs=1e-5)
+    assert figures["reward"] == pytest.approx(scores.mean(), abs=1e-5), "the reward is the scorer's alone"
     assert figures["ended"] == pytest.approx(np.mean([tokens[-1] == 6 for tokens in rollout.samples.tokens]))
 
 

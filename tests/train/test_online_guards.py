@@ -13,9 +13,9 @@ from torch import Tensor
 from heed.config import PolicySettings
 from heed.models.decode import Samples
 from heed.models.policy import Policy
+from heed.train.constraints import Constraints
 from heed.train.online import live_line, verdict
 from heed.train.progress import Watcher
-from heed.train.rollout import penalties
 from tiny_training import trainer_of
 
 
@@ -51,7 +51,8 @@ def samples_of(tokens: list[list[int]], finished: list[bool]) -> Samples:
 def test_constraints_closed_form(target: int, expected: list[float]) -> None:
     samples = samples_of([[1] * 3, [1] * 2, [1] * 10], [True, False, False])
     settings = PolicySettings(missing_end_penalty=0.5, length_target=target, length_penalty=0.25)
-    assert penalties(samples, settings).tolist() == expected
+    stated = Constraints(settings)([""] * 3, samples)
+    assert (-stated.total(torch.zeros(3))).tolist() == expected
 
 
 def test_the_missing_end_penalty_teaches_to_end() -> None:

@@ -26,7 +26,16 @@ class TrainingPoint(Record):
     """One step of policy optimisation."""
 
     step: int = Field(ge=0, description="step of the optimisation: a rollout with its updates (count)")
-    reward: float = Field(description="mean reward of the rollout, penalties taken off (reward units)")
+    reward: float = Field(description="mean score of the rollout by the reward model, the proxy (reward units)")
+    constraint: float = Field(
+        0.0, description="what all constraints add to it, below 0 where they are broken (reward units)"
+    )
+    constraints: dict[str, float] = Field(
+        default_factory=dict, description="what each constraint adds to it, by name (reward units)"
+    )
+    broken: dict[str, float] = Field(
+        default_factory=dict, description="share of the completions that break each rule, by name (0 to 1)"
+    )
     kl: float = Field(description="mean KL to the reference (nats a completion)")
     entropy: float = Field(description="mean entropy of the policy (nats a token)")
     length: float = Field(description="mean length of the completions (tokens)")

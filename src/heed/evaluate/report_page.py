@@ -104,7 +104,8 @@ def _example(example: Example) -> ShownExample:
 def _training_charts(points: list[TrainingPoint]) -> list[Chart]:
     drawn = []
     for key, title in (
-        ("reward", "Reward of the rollout, less penalties (reward units)"),
+        ("reward", "Reward of the rollout by the reward model (reward units)"),
+        ("constraint", "What constraints add to it, stated apart (reward units)"),
         ("kl", "KL to the reference (nats a completion)"),
         ("entropy", "Entropy (nats a token)"),
         ("length", "Length (tokens)"),
@@ -112,13 +113,35 @@ def _training_charts(points: list[TrainingPoint]) -> list[Chart]:
         ("true", "Audits: true utility (utility units)"),
     ):
         line = [(float(p.step), getattr(p, key)) for p in points if getattr(p, key) is not None]
-        if line:
+        stated = key != "constraint" or any(p.constraint or p.constraints for p in points)
+        if line and stated:
             style = "b" if key == "proxy" else "a"
             drawing = line_chart(
                 f"training-{key}", title, "step", "step (a rollout with its updates)", [Series(title, line, style)]
             )
             drawn.append(Chart(title, drawing, []))
     return drawn
+
+
+@dataclass(frozen=True)
+class ConstraintRow:
+    """One constraint at the first and at the last step: what it adds to the reward, and the share that breaks it."""
+
+    name: str
+    added: tuple[float, float]
+    broken: tuple[float, float] | None
+
+
+def _constraint_rows(points: list[TrainingPoint]) -> list[ConstraintRow]:
+    first, last = points[0], points[-1]
+    return [
+        ConstraintRow(
+            name,
+            (first.constraints.get(name, 0.0), added),
+            (first.broken.get(name, 0.0), last.broken[name]) if name in last.broken else None,
+        )
+        for name, added in last.constraints.items()
+    ]
 
 
 def _frontier_chart(data: ReportData) -> Chart | None:
@@ -185,7 +208,8 @@ def unbroken(text: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What turns templates into pages, with the ways to show figures that all of them share."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -211,12 +235,15 @@ def page(data: ReportData) -> str:
     """The page of ``data``: one self-contained HTML file without scripts or links to anything outside."""
     calibration = data.calibration
     return (
-        _environment()
+        environment()
         .get_template("report.html.jinja")
         .render(
             d=data,
             examples=[_example(example) for example in data.examples],
             training_charts=[] if isinstance(data.training, Undefined) else _training_charts(data.training),
+            constraints=[]
+            if isinstance(data.training, Undefined) or not data.training
+            else _constraint_rows(data.training),
             frontier=_frontier_chart(data),
             reliability=None
             if isinstance(calibration, Undefined)

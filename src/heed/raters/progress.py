@@ -146,12 +146,16 @@ def live_agreement(
 
 @dataclass(frozen=True)
 class Disputed:
-    """An item whose answers differ: ``disagreement`` is the share of comparisons between them that do not agree."""
+    """An item whose answers differ: ``disagreement`` is the share of comparisons between them that do not agree.
+
+    ``contested`` is the probability, by the newest reward model, that one of the answers is wrong; 0 where it says nothing.
+    """
 
     item: str
     question: str
     disagreement: float
     answers: int
+    contested: float = 0.0
 
 
 def disputed_items(answers: Answers, agreement: Agreements) -> list[Disputed]:

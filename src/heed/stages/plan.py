@@ -78,9 +78,11 @@ def policy_plan(model: Any, prompt_tokens: float, settings: PolicySettings) -> d
     trained = 2 if settings.value_model == "separate" else 1
     flops = tokens * count * (_FORWARD * 4 + _TRAIN * settings.epochs * trained) * settings.steps
     device = next(model.parameters()).device.type
+    constraints = ", ".join(f"{one.name} ({one.kind}, weight {one.weight:g})" for one in settings.constraints)
     return {
         "rollouts": f"{settings.steps:,} of {settings.prompts_per_step} prompts x {settings.samples_per_prompt} samples",
         "updates": f"{settings.epochs} epochs x {settings.minibatches} minibatches a rollout",
+        **({"constraints": constraints} if constraints else {}),
         "model": f"{count:,} parameters, {settings.value_model} value model",
         "tokens": f"up to {settings.steps * rows * settings.max_new_tokens:,} sampled",
         "time": f"up to {_time(flops, device).removeprefix('about ')}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent, prompt_id
+from heed.files import write_text
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow, share_of
 from heed.stages.identity import model_identity
 from heed.stages.plan import training_plan
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from heed.models.reward import Encoded, RewardModel
     from heed.models.words import WordScorer
     from heed.train.preference import Pair
+
+TRAINED_ON = "trained_on.json"
+"""Beside the model: ids of the prompts that it learned from, so that it is measured on others."""
 
 # What the outcome of a comparison without a strength counts for, on the scale 1 to 3.
 _CLEAR = 2
@@ -92,6 +97,8 @@ def train_reward(
         }
         with output.writing():
             network.save(output.folder)
+            learned = sorted({prompt_id(row.prompt) for row in (*train.rows, *validation.rows)})
+            write_text(output.folder / TRAINED_ON, json.dumps(learned) + "\n")
         return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
 
 

@@ -105,6 +105,23 @@ def refuse_some(command: str, options: Mapping[str, object]) -> None:
         )
 
 
+def refuse_before(context: typer.Context) -> None:
+    """Refuse options of a command that stand before the name of one below it, which has its own.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    names = {option.name: option.opts[0] for option in context.command.params}
+    given = [names[name] for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if given:
+        below = f"{context.command_path} {context.invoked_subcommand}"
+        raise ConfigError(
+            f"{given[0]} before '{context.invoked_subcommand}'",
+            f"it belongs to {context.command_path} alone.",
+            f"Write it behind, if {below} has such an option: {below} --help",
+        )
+
+
 def only_with(command: str, leader: str, options: Mapping[str, object]) -> None:
     """Refuse options that mean something only where the command works on files.
 

@@ -22,6 +22,7 @@ from heed.terminal.options import (
     Seed,
     Set,
     only_with,
+    refuse_before,
     refuse_some,
     result_of,
     rounds,
@@ -242,6 +243,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     policy: Annotated[str | None, typer.Option(metavar="PATH", help="The policy: a folder or a hub id.")] = None,
     reference: Annotated[str | None, typer.Option(metavar="PATH", help="What it is compared with.")] = None,
     prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Held-out prompts.")] = None,
@@ -263,6 +265,9 @@ def evaluate(
 
     In a project: the newest policy. On files: give --policy, --reference and --prompts.
     """
+    if context.invoked_subcommand is not None:
+        refuse_before(context)
+        return
     choices = Choices("evaluate", config, sets or (), seed, device)
     if policy is None or reference is None or prompts is None:
         refuse_some("heed evaluate", {"--policy": policy, "--reference": reference, "--prompts": prompts})

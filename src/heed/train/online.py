@@ -25,9 +25,10 @@ from heed.models.decode import sample
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.models.reward import ScalarModel, scalar_head
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
+from heed.train.constraints import Constraints, constraints_told
 from heed.train.optimise import backward, rows_of_step, update
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
-from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of, penalties
+from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of
 
 # A run of this many rollouts over the KL budget, and not one outlier, ends training.
 _OVER_BUDGET = 3
@@ -113,6 +114,7 @@ class OnlineTrainer:
             if settings.kl_control == "fixed"
             else AdaptiveKL(settings.kl_coefficient, settings.kl_target, settings.kl_horizon)
         )
+        self.constraints = Constraints(settings)
         self.result = OnlineResult()
         self.excerpt = ""
         self._layouts: dict[tuple[int, ...], Continuations] = {}
@@ -196,15 +198,16 @@ class OnlineTrainer:
         scores = (
             self.scorer(contents, ids, samples).to(device).float().clamp(-settings.reward_clip, settings.reward_clip)
         )
-        taken = penalties(samples, settings).to(device)
+        stated = self.constraints(contents, samples)
         values = grid_of(samples.values, device) if samples.values is not None else self._values(ids, samples.tokens)
-        rewards = rewards_with_kl(scores - taken, kl_k1(logprobs, reference), mask, self.control.coefficient)
+        both = scores + stated.total(scores)
+        rewards = rewards_with_kl(both, kl_k1(logprobs, reference), mask, self.control.coefficient)
         if settings.whiten_rewards:
             rewards = whiten(rewards, mask, shift_mean=False)
         advantages, returns = generalized_advantages(rewards, values, mask, settings.gamma, settings.gae_lambda)
         if settings.whiten_advantages:
             advantages = whiten(advantages, mask)
-        return Rollout(contents, ids, samples, mask, logprobs, reference, scores, taken, values, advantages, returns)
+        return Rollout(contents, ids, samples, mask, logprobs, reference, scores, stated, values, advantages, returns)
 
     def _values(self, prompt_ids: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]) -> Tensor:
         assert self.value_model is not None
@@ -332,7 +335,8 @@ class OnlineTrainer:
         }
         return {
             "reward": float(rollout.scores.mean()),
-            "penalty": float(rollout.penalties.mean()),
+            "constraint": float(rollout.constraints.total(rollout.scores).mean()),
+            **rollout.constraints.figures(),
             **kl,
             "kl_coefficient": self.control.coefficient,
             # The mean surprise of the policy's own samples is an unbiased estimate of its entropy.
@@ -399,7 +403,8 @@ def _excerpt(text: str) -> str:
 
 def live_line(figures: dict[str, float]) -> str:
     """The figures worth watching, on one line."""
-    line = f"reward {figures['reward']:+.2f}  KL {figures['kl']:.1f}  entropy {figures['entropy']:.2f}  length {figures['length']:.0f}"
+    line = f"reward {figures['reward']:+.2f}  constraint {figures['constraint']:+.2f}  KL {figures['kl']:.1f}"
+    line += f"  entropy {figures['entropy']:.2f}  length {figures['length']:.0f}"
     return line + (f"  truth {figures['true']:+.2f}" if "true" in figures else "")
 
 
@@ -411,4 +416,5 @@ def verdict(result: OnlineResult) -> str:
         f"deviations of the reference's samples, KL {last['kl']:.1f} nats a completion, entropy {first['entropy']:.2f} to "
         f"{last['entropy']:.2f} nats a token, length {first['length']:.0f} to {last['length']:.0f} tokens."
     )
-    return f"{text} " + (f"Alarms: {'; '.join(result.alarms)}." if result.alarms else "No alarms.")
+    alarms = f"Alarms: {'; '.join(result.alarms)}." if result.alarms else "No alarms."
+    return " ".join(filter(None, (text, constraints_told(first, last), alarms)))

@@ -16,6 +16,7 @@ from heed.models.batch import microbatches
 from heed.models.decode import Samples, sample
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.models.reward import RewardModel
+from heed.train.constraints import Stated
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Rollout:
         samples: the completions.
         mask: 1 at completion tokens.
         logprobs: of each token when it was drawn (nats); reference_logprobs: under the reference policy.
-        scores: the reward of each completion [B], before penalties; penalties: the constraints' share [B], at least 0.
+        scores: the reward of each completion [B], without what constraints add to it; constraints: that, by name.
         values, advantages, returns: of each token.
     """
 
@@ -38,7 +39,7 @@ class Rollout:
     logprobs: Tensor
     reference_logprobs: Tensor
     scores: Tensor
-    penalties: Tensor
+    constraints: Stated
     values: Tensor
     advantages: Tensor
     returns: Tensor
@@ -110,15 +111,6 @@ class TextScorer:
         mean, std = float(scores.mean()), float(scores.std(correction=0))
         if math.isfinite(mean) and std > 1e-6 * max(1.0, abs(mean)):
             self.mean, self.std = mean, std
-
-
-def penalties(samples: Samples, settings: PolicySettings) -> Tensor:
-    """What the constraints take off each completion's reward [B]: a missing end, and tokens over the length target."""
-    missing = torch.tensor([0.0 if done else settings.missing_end_penalty for done in samples.finished])
-    if not settings.length_target:
-        return missing
-    over = torch.tensor([max(0, len(tokens) - settings.length_target) for tokens in samples.tokens])
-    return missing + settings.length_penalty * over
 
 
 @torch.no_grad()

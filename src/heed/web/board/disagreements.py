@@ -1,4 +1,4 @@
-"""Items on which raters disagree, one after another, to be decided by a lead."""
+"""Items on which raters disagree, or a reward model with them, one after another, to be decided by a lead."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ Start = Annotated[int, Query(ge=0, le=10_000_000)]
 
 
 class DisputedItem(Record):
-    """An item whose answers differ; ``disagreement`` is the share of comparisons between them that do not agree."""
+    """An item whose answers differ, or of which the newest reward model contradicts one.
+
+    ``disagreement`` is the share of comparisons between the answers that do not agree, ``contested`` the probability by the
+    reward model that one of them is wrong (0: it contradicts none).
+    """
 
     id: str
     question: str
     disagreement: float
+    contested: float
     answers: int
     overlap: int
     snippet: str
@@ -44,7 +49,7 @@ class Disagreements(Record):
 async def disagreements(
     call: Called, question: Choice = None, start: Start = 0, limit: Limit = IN_THE_QUEUE
 ) -> JSONResponse:
-    """Items whose answers differ and that nobody has decided, the most disputed first."""
+    """Items whose answers differ, or are contradicted by the newest reward model, and that nobody has decided, the surest first."""
     counted = await numbers(call)
     wanted = [one for one in counted.disputed if question in (None, one.question)]
     part = wanted[start : start + limit]
@@ -55,6 +60,7 @@ async def disagreements(
             id=one.item,
             question=one.question,
             disagreement=one.disagreement,
+            contested=one.contested,
             answers=one.answers,
             overlap=known[one.item].overlap,
             snippet=known[one.item].snippet,
@@ -112,6 +118,7 @@ async def page_of_disputed(
         question=found and found[1],
         forms=found and found[2],
         excluded=counted.excluded,
+        contested=counted.contested[chosen].answers if chosen and chosen in counted.contested else {},
         show=await texts_shown(found[1].form, found[0]) if found else None,
         decided=typed,
         take_from=found and Words.query(item=chosen, question=question, start=start or None) + "&take=",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
@@ -19,7 +19,9 @@ from weakref import WeakKeyDictionary
 from pydantic import Field
 from sqlalchemy import Connection, Integer, cast, func, or_, select
 
+from heed.feedback.contested import ContestedItem, contested_items
 from heed.feedback.studio_schema import accounts, flags, items, qualifications, showings
+from heed.lazily import np
 from heed.people.exclusions import excluded
 from heed.raters import progress, reading, statistics
 from heed.raters.columns import Answers
@@ -61,7 +63,9 @@ class Overview(Record):
         description="who answered or was given something in the last ten minutes, and may work"
     )
     open_flags: int
-    disputed: int = Field(description="items whose answers differ and that nobody has decided (count)")
+    disputed: int = Field(
+        description="items whose answers differ, or of which a reward model contradicts one, and that nobody has decided (count)"
+    )
     warnings: dict[str, tuple[Concern, ...]]
 
 
@@ -74,6 +78,7 @@ class Numbers:
     people: Mapping[str, RaterStatistics]
     excluded: frozenset[str]
     disputed: tuple[Disputed, ...]
+    contested: Mapping[str, ContestedItem]
     days: tuple[Day, ...]
 
     @cached_property
@@ -96,6 +101,7 @@ class _Counts:
     qualifications: dict[str, int]
     showings: dict[str, int]
     settled: frozenset[str]
+    contested: tuple[ContestedItem, ...]
 
 
 class Watch:
@@ -163,13 +169,16 @@ def _count(connection: Connection, now: datetime) -> _Counts:
         qualifications={row[0]: row[1] for row in connection.execute(tried)},
         showings={row[0]: row[1] for row in connection.execute(shown)},
         settled=frozenset(connection.scalars(settled)),
+        contested=contested_items(connection),
     )
 
 
 def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int, known: dict[date, Day]) -> Numbers:
     people = statistics.rater_statistics(answers, counts.skips, counts.flags, counts.excluded)
     agreement = statistics.agreement_with_others(answers, counts.excluded)
-    disputed = tuple(one for one in progress.disputed_items(answers, agreement) if one.item not in counts.settled)
+    contested = {one.item: one for one in counts.contested}
+    differing = [one for one in progress.disputed_items(answers, agreement) if one.item not in counts.settled]
+    disputed = _with_contested(differing, counts, answers)
     trusted = {name: one for name, one in people.items() if name not in counts.excluded}
     recent = {
         name
@@ -188,7 +197,27 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
         warnings={name: tuple(warnings) for name, warnings in concerns_of(trusted).items()},
     )
     return Numbers(
-        overview, answers, people, counts.excluded, disputed, tuple(days_of(answers, counts.excluded, now, known))
+        overview,
+        answers,
+        people,
+        counts.excluded,
+        disputed,
+        contested,
+        tuple(days_of(answers, counts.excluded, now, known)),
+    )
+
+
+def _with_contested(differing: Sequence[Disputed], counts: _Counts, answers: Answers) -> tuple[Disputed, ...]:
+    """The items whose answers differ and those of which a reward model contradicts an answer, what is surest first."""
+    known = {one.item: one for one in differing}
+    given = np.bincount(answers.item[answers.is_of("work")], minlength=len(answers.items))
+    numbers = {item: number for number, item in enumerate(answers.items)}
+    for one in counts.contested:
+        if one.item not in counts.settled and one.item in numbers:
+            before = known.get(one.item) or Disputed(one.item, one.question, 0.0, int(given[numbers[one.item]]))
+            known[one.item] = replace(before, contested=one.probability)
+    return tuple(
+        sorted(known.values(), key=lambda one: (-round(max(one.disagreement, one.contested), 9), -one.answers))
     )
 
 

@@ -1,0 +1,290 @@
+"""Everything that is to be known of a reward model before a policy is trained against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import expit
+
+from heed.evaluate.metrics import Accuracy, Calibration, accuracy, calibration
+from heed.evaluate.reward_bias import Lean, PairOrder, lean, pair_order
+from heed.evaluate.reward_claims import Claims, Judged
+from heed.evaluate.reward_parts import Division, Part, concordance, parted, quarters
+from heed.evaluate.reward_style import StyleEffect, style_counts, style_differences, style_effects
+from heed.evaluate.reward_verdict import notes_on, sentence_on
+from heed.feedback.kinds import PromptContent
+from heed.statistics import Array, Interval, Record, Undefined, mean_interval
+from heed.texts import cut
+
+MOST_CONTESTED = 100
+_EXCERPT = 300
+_KINDS = ("comparison", "ranking", "edit", "rating", "thumb", "critique", "demonstration")
+_STRENGTHS = ("by far", "clearly", "slightly", "not said")
+
+
+class PairModel(Protocol):
+    """A preference model that reads both texts at once."""
+
+    def compare(self, prompts: Sequence[PromptContent], first: Sequence[str], second: Sequence[str]) -> Sequence[float]:
+        """Log-odds [N] that the first text is the better one, shown first."""
+
+
+class Contested(Record):
+    """A judgment that the reward model contradicts."""
+
+    feedback: str = Field(description="id of the judgment, or where it stands in its file")
+    rater: str = Field(description="who gave it")
+    kind: str = Field(description="kind of judgment")
+    source: str = Field(description="where it was given")
+    probability: float = Field(
+        description="that the other text is the better one, by the reward model at the temperature that fits best"
+    )
+    held_out: bool = Field(description="whether the reward model has not learned from its prompt")
+    prompt: str = Field(description="the prompt, its beginning")
+    preferred: str = Field(description="the text that the rater preferred, its beginning")
+    other: str = Field(description="the text that the reward model prefers, its beginning")
+
+
+class RewardDiagnosis(Record):
+    """What was found out about a reward model. ``reason`` stands where a part does not exist."""
+
+    schema_version: Literal[1] = Field(1, description="version of these keys")
+    model: str = Field(description="the reward model")
+    data: str = Field(description="what it was held against")
+    verdict: str = Field("", description="what it comes to, a sentence for people")
+    notes: list[str] = Field(
+        default_factory=list, description="what to look at before a policy is trained against it, sentences for people"
+    )
+    judgments: int = Field(ge=0, description="judgments that were read (count)")
+    learned_from: int = Field(
+        ge=0, description="of these about prompts that the model learned from: not measured on (count)"
+    )
+    compares_nothing: dict[str, int] = Field(description="of the others those that compare nothing, by kind (count)")
+    too_long: int = Field(ge=0, description="texts longer than the model reads: claims about them are left out (count)")
+    claims: int = Field(ge=0, description="claims that one text is better than another: measured on (count)")
+    accuracy: Accuracy = Field(description="how often the better-scored text is the preferred one")
+    by: list[Division] = Field(description="the same, by what the judgments differ in")
+    graded: list[Part] = Field(
+        description="judgments of single texts: how often, of two by one rater, the better-judged text scores higher"
+    )
+    calibration: Calibration | Undefined = Field(
+        description="predicted preference probabilities against what was preferred"
+    )
+    styles: list[StyleEffect] = Field(description="what the reward pays for how a text looks")
+    length: Lean | Undefined = Field(description="leaning to the longer text (first side) or the shorter")
+    position: Lean | Undefined = Field(description="leaning with raters to the left text (first side) or the right")
+    order: PairOrder | Undefined = Field(description="what the order means to a model that sees both texts")
+    subset_mean: Interval | None = Field(None, description="mean of the subsets' accuracies; null where there are none")
+    contested: list[Contested] = Field(description="judgments that it contradicts most surely, the surest first")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Claims [N] that can be measured on, as columns."""
+
+    place: list[int]
+    differences: Array
+    outcomes: Array
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    prompts: list[str]
+
+    def where(self, chosen: Sequence[int]) -> _Columns:
+        at = np.asarray(chosen, dtype=np.int64)
+        columns = (self.differences[at], self.outcomes[at], self.first[at], self.second[at])
+        return _Columns([self.place[i] for i in chosen], *columns, [self.prompts[i] for i in chosen])
+
+
+def diagnose(
+    claims: Claims,
+    scores: Sequence[float | None],
+    temperature: float = 1.0,
+    pairs: PairModel | None = None,
+    model: str = "reward model",
+    data: str = "",
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> RewardDiagnosis:
+    """Hold a reward model against judgments.
+
+    Args:
+        claims: of the judgments.
+        scores: the model's, of each text of ``claims``; None where it is too long for it.
+        temperature: differences of scores over this are log-odds.
+        pairs: the model, where it reads both texts of a pair.
+        model, data: what they are called.
+        confidence: coverage of all intervals.
+        seed: of bootstraps.
+    """
+    everything = _columns(claims, scores)
+    held = [row for row, place in enumerate(everything.place) if _judged(claims, place).held_out]
+    of = everything.where(held)
+    log_odds = of.differences / temperature
+    counts = np.array([style_counts(text) for _, text in claims.texts], dtype=np.int64).reshape(-1, 4)
+    words = counts[:, 0]
+    style = style_differences(counts[of.first], counts[of.second])
+    longer = np.sign(words[of.first] - words[of.second])
+    fitted = calibration(log_odds, of.outcomes, of.prompts, confidence=confidence)
+    divisions = _divisions(claims, of, log_odds, words, confidence)
+    found = RewardDiagnosis(
+        model=model,
+        data=data,
+        judgments=len(claims.judged),
+        learned_from=sum(not one.held_out for one in claims.judged),
+        compares_nothing={kind: count for kind, count in claims.silent.items() if count},
+        too_long=sum(score is None for score in scores),
+        claims=of.outcomes.size,
+        accuracy=accuracy(of.differences, of.outcomes, of.prompts, confidence),
+        by=divisions,
+        graded=_graded(claims, scores, confidence),
+        calibration=fitted,
+        styles=style_effects(log_odds, of.outcomes, style, of.prompts, confidence, seed),
+        length=lean(of.differences, of.outcomes, longer, of.prompts, confidence),
+        position=lean(of.differences, of.outcomes, _left(claims, of), of.prompts, confidence),
+        order=_order(claims, of, pairs, confidence),
+        subset_mean=_subset_mean(claims, of, divisions, confidence),
+        contested=_contested(claims, everything, temperature * _best(fitted)),
+    )
+    return found.model_copy(update={"verdict": sentence_on(found), "notes": notes_on(found)})
+
+
+def _judged(claims: Claims, place: int) -> Judged:
+    return claims.judged[claims.claims[place].judgment]
+
+
+def _columns(claims: Claims, scores: Sequence[float | None]) -> _Columns:
+    place, differences = [], []
+    for number, claim in enumerate(claims.claims):
+        one, other = scores[claim.first], scores[claim.second]
+        if one is not None and other is not None:
+            place.append(number)
+            differences.append(one - other)
+    kept = [claims.claims[number] for number in place]
+    return _Columns(
+        place,
+        np.array(differences, dtype=np.float64),
+        np.array([claim.outcome for claim in kept], dtype=np.float64),
+        np.array([claim.first for claim in kept], dtype=np.int64),
+        np.array([claim.second for claim in kept], dtype=np.int64),
+        [claims.prompts[claim.first] for claim in kept],
+    )
+
+
+def _divisions(
+    claims: Claims, of: _Columns, log_odds: Array, words: NDArray[np.int64], confidence: float
+) -> list[Division]:
+    judged = [_judged(claims, place) for place in of.place]
+    given = [claims.claims[place] for place in of.place]
+    gap, gaps = quarters(np.abs(log_odds), "log-odds apart")
+    length, lengths = quarters((words[of.first] + words[of.second]) / 2, "words")
+    labels: list[tuple[str, list[str], Sequence[str]]] = [
+        ("kind", [one.feedback.kind for one in judged], _KINDS),
+        ("strength", [claim.strength for claim in given], _STRENGTHS),
+        ("gap", gap, gaps),
+        ("length", length, lengths),
+        ("group", [one.group for one in judged], ()),
+        ("rater", [one.feedback.rater for one in judged], ()),
+        ("source", [one.source for one in judged], ()),
+        ("subset", [one.subset for one in judged], ()),
+    ]
+    return [
+        parted(by, label, of.differences, of.outcomes, of.prompts, confidence, order)  # type: ignore[arg-type]
+        for by, label, order in labels
+    ]
+
+
+def _graded(claims: Claims, scores: Sequence[float | None], confidence: float) -> list[Part]:
+    parts = []
+    for kind in _KINDS:
+        chosen = [
+            value
+            for value in claims.values
+            if (one := claims.judged[value.judgment]).feedback.kind == kind
+            and one.held_out
+            and scores[value.text] is not None
+        ]
+        if chosen:
+            found = concordance(
+                [scores[value.text] or 0.0 for value in chosen],
+                [value.value for value in chosen],
+                [claims.judged[value.judgment].feedback.rater for value in chosen],
+                [claims.prompts[value.text] for value in chosen],
+                confidence,
+            )
+            parts.append(Part(name=kind, accuracy=found, ties=0))
+    return parts
+
+
+def _left(claims: Claims, of: _Columns) -> NDArray[np.int64]:
+    """1 where the first text of a claim stood left, -1 where it stood right, 0 where that is not known."""
+    stood = (claims.claims[place].first_left for place in of.place)
+    return np.array([0 if left is None else 1 if left else -1 for left in stood], dtype=np.int64)
+
+
+def _order(claims: Claims, of: _Columns, pairs: PairModel | None, confidence: float) -> PairOrder | Undefined:
+    if pairs is None:
+        return Undefined(reason="This model scores each text by itself: where it stands cannot matter.")
+    if not of.place:
+        return Undefined(reason="There are no held-out comparisons.")
+    distinct = list(dict.fromkeys(zip(of.first.tolist(), of.second.tolist(), strict=True)))
+    prompts = [claims.texts[one][0] for one, _ in distinct]
+    one, two = ([claims.texts[pair[side]][1] for pair in distinct] for side in (0, 1))
+    forth, back = (np.array([float(v) for v in pairs.compare(prompts, a, b)]) for a, b in ((one, two), (two, one)))
+    return pair_order(forth, back, [claims.prompts[first] for first, _ in distinct], confidence)
+
+
+def _subset_mean(claims: Claims, of: _Columns, divisions: Sequence[Division], confidence: float) -> Interval | None:
+    """Mean over the subsets, each weighing alike however large it is."""
+    parts = next(one for one in divisions if one.by == "subset").parts
+    sizes = {part.name: part.accuracy.n for part in parts if part.accuracy.n}
+    if not sizes:
+        return None
+    subsets = [_judged(claims, place).subset for place in of.place]
+    kept = [i for i, name in enumerate(subsets) if name in sizes and of.outcomes[i] != 0.5]
+    right = 0.5 + 0.5 * np.sign(of.differences[kept]) * np.sign(of.outcomes[kept] - 0.5)
+    # Weighted so that the mean over claims is the mean over subsets.
+    share = np.array([len(kept) / (len(sizes) * sizes[subsets[i]]) for i in kept])
+    found = mean_interval(right * share, [of.prompts[i] for i in kept], confidence)
+    return found.model_copy(update={"method": "mean of the subsets, cluster-robust t"})
+
+
+def _best(fitted: Calibration | Undefined) -> float:
+    """What to multiply the temperature by, so that probabilities are those of these judgments; 1 where that is not known."""
+    if isinstance(fitted, Undefined) or isinstance(fitted.temperature, Undefined):
+        return 1.0
+    return fitted.temperature
+
+
+def _contested(claims: Claims, of: _Columns, temperature: float) -> list[Contested]:
+    """The claim of each judgment that is contradicted most surely, the surest first; ties and other claims contradict none."""
+    against = -np.sign(of.outcomes - 0.5) * of.differences / temperature
+    surest: dict[int, tuple[float, int]] = {}
+    for row in np.flatnonzero(against > 0).tolist():
+        claim = claims.claims[of.place[row]]
+        if claim.alone:
+            surest[claim.judgment] = max(surest.get(claim.judgment, (0.0, row)), (float(against[row]), row))
+    ordered = sorted(surest.items(), key=lambda entry: (-entry[1][0], entry[0]))
+    return [_one_contested(claims, of.place[row], float(expit(gap))) for _, (gap, row) in ordered[:MOST_CONTESTED]]
+
+
+def _one_contested(claims: Claims, place: int, probability: float) -> Contested:
+    claim = claims.claims[place]
+    one = claims.judged[claim.judgment]
+    preferred, other = (claim.first, claim.second) if claim.outcome == 1.0 else (claim.second, claim.first)
+    prompt = one.prompt if isinstance(one.prompt, str) else one.prompt[-1].content
+    return Contested(
+        feedback=one.id,
+        rater=one.feedback.rater,
+        kind=one.feedback.kind,
+        source=one.source,
+        probability=probability,
+        held_out=one.held_out,
+        prompt=cut(prompt, _EXCERPT),
+        preferred=cut(claims.texts[preferred][1], _EXCERPT),
+        other=cut(claims.texts[other][1], _EXCERPT),
+    )

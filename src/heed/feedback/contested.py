@@ -1,0 +1,61 @@
+"""Judgments that the newest reward model contradicts most surely: suggestions for a lead, who decides as on any other item.
+
+They stand in the record of the run that held the model against them, so that nothing is stored twice: the next such run takes
+their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from heed.feedback.database import rows_among
+from heed.feedback.schema import runs
+from heed.feedback.studio_schema import answer_feedback, answers
+
+STAGE = "diagnosis"
+"""Stage of the runs that hold a reward model against judgments."""
+
+
+@dataclass(frozen=True)
+class ContestedItem:
+    """An item with answers that a reward model contradicts.
+
+    Attributes:
+        item: id of the item.
+        question: id of its question.
+        probability: that another answer is right, by the reward model; of the answer that it contradicts most surely.
+        answers: probability by id of each answer that it contradicts.
+    """
+
+    item: str
+    question: str
+    probability: float
+    answers: Mapping[str, float]
+
+
+def contested_judgments(connection: Connection) -> dict[str, float]:
+    """Ids of the judgments that the newest diagnosis of a reward model contests, each with the probability of the opposite."""
+    newest = select(runs.c.metrics).where(runs.c.stage == STAGE, runs.c.state == "done").order_by(runs.c.number.desc())
+    metrics = connection.scalar(newest.limit(1)) or {}
+    return {one["feedback"]: float(one["probability"]) for one in metrics.get("contested", ())}
+
+
+def contested_items(connection: Connection) -> tuple[ContestedItem, ...]:
+    """The items of the studio of whose standing answers the newest diagnosis contests any, the surest first."""
+    judgments = contested_judgments(connection)
+    later = answers.alias("later")
+    corrected = select(later.c.number).where(later.c.supersedes == answers.c.id)
+    given = (
+        select(answer_feedback.c.feedback_id, answers.c.id, answers.c.item_id, answers.c.question_id)
+        .join(answers, answers.c.id == answer_feedback.c.answer_id)
+        .where(answers.c.purpose == "work", ~corrected.exists())
+    )
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows_among(connection, given, answer_feedback.c.feedback_id, judgments):
+        its = found.setdefault((row.item_id, row.question_id), {})
+        its[row.id] = max(its.get(row.id, 0.0), judgments[row.feedback_id])
+    made = [ContestedItem(item, question, max(its.values()), its) for (item, question), its in found.items()]
+    return tuple(sorted(made, key=lambda one: (-one.probability, one.item)))
