@@ -39,6 +39,7 @@ def _no_colder_than_float32(temperature: float) -> float:
     return temperature
 
 
+TextFeature = Literal["words", "characters", "length", "style", "frozen"]
 Temperature = Annotated[float, AfterValidator(_no_colder_than_float32)]
 Name = Annotated[str, AfterValidator(checked_name)]
 
@@ -95,6 +96,20 @@ class RewardSettings(_TrainSettings):
     """The reward model: a backbone, a pooling of its hidden states and a scalar head, fitted by Bradley-Terry."""
 
     learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of AdamW")
+    backbone: Literal["network", "linear", "pairwise", "cross"] = Field(
+        "network",
+        description="what scores: a network that is trained whole, weights on features of the text (linear), or a preference "
+        "between two texts, by a head on frozen features of both (pairwise) or a network that reads both (cross)",
+    )
+    features: list[TextFeature] = Field(
+        ["words", "characters", "length", "style"],
+        min_length=1,
+        description="what a linear reward sees; 'frozen' are the mean hidden states of the model, which is not trained",
+    )
+    learner: Literal["logistic", "ridge", "svm"] = Field(
+        "logistic",
+        description="how a linear reward is fitted: logistic or ridge regression, or a support vector machine",
+    )
     pooling: Literal["mean", "last"] = Field(
         "mean", description="what the head sees: mean of the completion's hidden states, or the last"
     )
@@ -176,6 +191,12 @@ class PolicySettings(Settings):
     whiten_rewards: bool = Field(False, description="token rewards to variance 1 over the whole rollout")
     reward_clip: float = Field(
         10.0, gt=0.0, description="scores are clipped to plus and minus this (standard deviations of the reference's)"
+    )
+    pessimism: float = Field(
+        0.0,
+        ge=0.0,
+        le=100.0,
+        description="taken off each score for a standard deviation of the reward's members (deviations); 0 is off",
     )
     missing_end_penalty: float = Field(
         1.0, ge=0.0, description="constraint: taken off where a completion has no end (reward units)"
