@@ -18,12 +18,15 @@ from heed.errors import DataError
 
 Learner = Literal["logistic", "ridge", "svm"]
 Array: TypeAlias = NDArray[np.float64]
+Rows: TypeAlias = NDArray[np.intp]
 
-# Penalties a row of deviation 1, from one that leaves little to one that leaves nearly everything.
-_PENALTIES = np.geomspace(1.0, 1e-5, 11)
+# Penalties a row of deviation 1, from one that leaves little of the weights to one that leaves nearly all.
+_PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+# Where there is nothing to measure on.
+_UNTRIED = 1e-2
+# Then those beside the best of them are tried.
+_BETWEEN = 10**0.5
 _FOLDS = 5
-# A penalty's loss may be this often worse than the best before weaker ones are not tried any more.
-_PATIENCE = 2
 # The column of ones for single texts: so large that the penalty on its weight is next to nothing.
 _UNPENALISED = 30.0
 _STEPS = 50
@@ -84,7 +87,7 @@ class Judged:
 
 class Fitted(NamedTuple):
     """Weights by block [F], the penalty chosen for each, how much each counts (inside the weights already), and the leads
-    [N] that weights fitted without a row's prompt give it."""
+    [N] that weights fitted without a row's prompt give it: NaN where no weights were fitted without it."""
 
     weights: dict[str, Array]
     penalties: dict[str, float]
@@ -127,14 +130,20 @@ def fit_linear(blocks: Mapping[str, Any], judged: Judged, learner: Learner = "lo
         DataError: see ``check_judged``.
     """
     check_judged(judged)
-    splits = folds(judged.group)
+    splits = folds(judged)
+    told = np.unique(np.concatenate([np.zeros(0, np.intp), *(to_measure for _, to_measure in splits)]))
     each = {name: _fit_block(features, judged, learner, splits) for name, features in blocks.items()}
     leads = np.stack([found.leads for found in each.values()], axis=1)
-    shares = stack(leads, judged.better, judged.weight)
+    if len(told):
+        shares = stack(leads[told], judged.better[told], judged.weight[told])
+    else:
+        shares = np.full(len(each), 1 / len(each))
     weights = {name: share * found.weights for (name, found), share in zip(each.items(), shares, strict=True)}
     penalties = {name: found.penalty for name, found in each.items()}
     counted = dict(zip(each, map(float, shares), strict=True))
-    return Fitted(weights, penalties, counted, leads @ shares)
+    left_out = np.full(len(leads), np.nan)
+    left_out[told] = leads[told] @ shares
+    return Fitted(weights, penalties, counted, left_out)
 
 
 def refit(blocks: Mapping[str, Any], judged: Judged, fitted: Fitted, learner: Learner, seed: int) -> dict[str, Array]:
@@ -160,12 +169,22 @@ def refit(blocks: Mapping[str, Any], judged: Judged, fitted: Fitted, learner: Le
     return made
 
 
-def folds(group: NDArray[Any]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Splits into (to fit, to measure on) that keep groups whole; none where there is one group only."""
+def folds(judged: Judged) -> list[tuple[Rows, Rows]]:
+    """Splits into (rows to fit, rows to measure on) that know nothing of each other.
+
+    Groups are kept whole. Where all rows are of one group, texts are dealt out instead: measured on are rows all of whose
+    texts were left out, fitted to are rows none of whose texts were, and the rows between the two are neither.
+    """
     from sklearn.model_selection import GroupKFold
 
-    count = min(_FOLDS, len(np.unique(group)))
-    return [] if count < 2 else list(GroupKFold(count).split(group, groups=group))
+    count = min(_FOLDS, len(np.unique(judged.group)))
+    if count > 1:
+        return list(GroupKFold(count).split(judged.group, groups=judged.group))
+    second = np.where(judged.second < 0, judged.first, judged.second)
+    texts, codes = np.unique(np.concatenate([judged.first, second]), return_inverse=True)
+    fold = np.random.default_rng(0).permutation(len(texts))[codes].reshape(2, -1) % _FOLDS
+    splits = [(np.flatnonzero((fold != f).all(0)), np.flatnonzero((fold == f).all(0))) for f in range(_FOLDS)]
+    return [(to_fit, to_measure) for to_fit, to_measure in splits if len(to_fit) and len(to_measure)]
 
 
 class _Block(NamedTuple):
@@ -174,28 +193,33 @@ class _Block(NamedTuple):
     leads: Array
 
 
-def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence[tuple[Any, Any]]) -> _Block:
+def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence[tuple[Rows, Rows]]) -> _Block:
     """Weights of one block, with the penalty of the smallest loss on what was left out; its leads there."""
     scaled, scale = _scaled(features)
     rows = _rows(scaled, judged)
-    best, best_leads, least, worse = float(_PENALTIES[0]), np.zeros(len(judged.better)), np.inf, 0
-    for penalty in _PENALTIES:
-        if not splits:
-            break
+    told = np.concatenate([np.zeros(0, np.intp), *(to_measure for _, to_measure in splits)])
+    tried: dict[float, tuple[float, Array]] = {}
+
+    def loss(penalty: float) -> float:
         leads = np.zeros(len(judged.better))
         for to_fit, to_measure in splits:
             part = judged.take(to_fit)
             if _decided(part):
-                weights = _solve(rows[to_fit], part, learner, float(penalty), whole=True)
+                weights = _solve(rows[to_fit], part, learner, penalty, whole=True)
                 leads[to_measure] = rows[to_measure] @ weights
-        loss = log_loss(leads, judged.better, judged.weight)
-        if loss < least:
-            best, best_leads, least, worse = float(penalty), leads, loss, 0
-        else:
-            worse += 1
-        if worse > _PATIENCE:
+        tried[penalty] = log_loss(leads[told], judged.better[told], judged.weight[told]), leads
+        return tried[penalty][0]
+
+    best, least = _UNTRIED, np.inf
+    for penalty in _PENALTIES if splits else ():
+        if (found := loss(penalty)) > least:
             break
-    return _Block(_solve(rows, judged, learner, best) / scale, best, best_leads)
+        best, least = penalty, found
+    for penalty in (best * _BETWEEN, best / _BETWEEN) if splits else ():
+        if loss(penalty) < tried[best][0]:
+            best = penalty
+    leads = tried[best][1] if splits else np.zeros(len(judged.better))
+    return _Block(_solve(rows, judged, learner, best) / scale, best, leads)
 
 
 def _decided(judged: Judged) -> bool:
@@ -288,7 +312,7 @@ def _loss(log_odds: Array, better: Array, weight: Array) -> float:
 def stack(leads: Array, better: Array, weight: Array) -> Array:
     """Shares [B] of at least 0 that make the likeliest log-odds of leads [N, B]: a logistic regression.
 
-    Perfect leads have no best share; they are stopped where the loss is a thousandth of a nat.
+    It is penalised as little as keeps the share of leads that are all right finite.
     """
     from scipy.optimize import minimize
 
@@ -299,7 +323,6 @@ def stack(leads: Array, better: Array, weight: Array) -> Array:
     def loss(shares: Array) -> tuple[float, Array]:
         log_odds = scaled @ shares
         residual = weight * (1 / (1 + np.exp(-log_odds)) - better) / total
-        # So light a penalty moves a share of 1 by nothing that can be measured, and keeps a perfect one finite.
         return _loss(log_odds, better, weight) + 1e-5 * float(shares @ shares), residual @ scaled + 2e-5 * shares
 
     start = np.full(leads.shape[1], 1 / leads.shape[1])
