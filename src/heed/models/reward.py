@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from heed.errors import DataError, ModelError, TrainingError
 from heed.feedback.kinds import PromptContent
 from heed.models.batch import TokenBatch, microbatches
+from heed.models.components import Components
 from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_pretrained
 from heed.models.words import WordScorer
 from heed.texts import cut
@@ -42,9 +43,39 @@ class ScalarModel(nn.Module):
         self.body = Body(backbone)
         width = backbone.config.hidden_size
         self.head = scalar_head(width, seed).to(next(backbone.parameters()).device)
+        self.components: Components | None = None
 
     def pooled(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
-        """Scores [B] of encoded texts: the head on the mean, or the last, hidden state of each completion."""
+        """Scores [B] of encoded texts: the head on the mean, or the last, hidden state of each completion.
+
+        Where there are components, the score is their weighted sum.
+        """
+        if self.components is not None:
+            return self.components.reward(self.outputs(encoded, pooling))
+        hidden, rows, counts = self._hidden(encoded, pooling)
+        # The head is linear, so its mean over tokens is the head of the mean; one number a token is cheaper to sum.
+        scores = self.head(hidden)[:, 0].float()
+        return scores.new_zeros(len(encoded)).index_add(0, rows, scores) / counts
+
+    def outputs(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
+        """The reward and the outputs of components [B, C] of encoded texts."""
+        if self.components is None:
+            return self.pooled(encoded, pooling).unsqueeze(1)
+        return self.outputs_of(self.states(encoded, pooling))
+
+    def outputs_of(self, states: Tensor) -> Tensor:
+        """The same [B, C] from what the heads see of each text [B, D]."""
+        own = self.head(states).float()
+        more = None if self.components is None else self.components.linear
+        return own if more is None else torch.cat([own, more(states).float()], 1)
+
+    def states(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
+        """What the head sees of each text [B, D]."""
+        hidden, rows, counts = self._hidden(encoded, pooling)
+        return hidden.new_zeros(len(encoded), hidden.shape[1]).index_add(0, rows, hidden).float() / counts[:, None]
+
+    def _hidden(self, encoded: Sequence[Encoded], pooling: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The hidden states [K, D] that are pooled, the text of each [K], and how many each text has [B]."""
         device = self.head.weight.device
         batch = TokenBatch.of([e.ids for e in encoded], device)
         spans = [(e.end - 1, e.end) if pooling == "last" else (e.start, e.end) for e in encoded]
@@ -52,9 +83,7 @@ class ScalarModel(nn.Module):
         hidden = self.body.hidden(batch, torch.tensor(keep, device=device))
         counts = torch.tensor([end - start for start, end in spans], device=device)
         rows = torch.repeat_interleave(torch.arange(len(spans), device=device), counts)
-        # The head is linear, so its mean over tokens is the head of the mean; one number a token is cheaper to sum.
-        scores = self.head(hidden)[:, 0].float()
-        return scores.new_zeros(len(spans)).index_add(0, rows, scores) / counts
+        return hidden, rows, counts
 
 
 def scalar_head(width: int, seed: int) -> nn.Linear:
@@ -139,6 +168,9 @@ class RewardModel:
             head = load_file(place / "head.safetensors")  # first: a folder that is missing would be taken for a hub id
             member = ScalarModel(_backbone(place).to(device), 0)
             member.head.load_state_dict(head)
+            if card.get("components"):
+                width = member.head.weight.shape[1]
+                member.components = Components.load(place, card["components"], width).to(device)
             networks.append(member)
         reader = Reader.load(folder / "member-0", networks[0].backbone)
         words = WordScorer.load(folder) if card.get("words") else None
@@ -156,10 +188,14 @@ class RewardModel:
             member.backbone.save_pretrained(place)
             self.reader.tokenizer.save_pretrained(place)
             save_file({k: v.contiguous() for k, v in member.head.state_dict().items()}, place / "head.safetensors")
+            if member.components is not None:
+                member.components.save(place)
         if self.words is not None:
             self.words.save(folder)
         numbers = {"mean": self.mean, "std": self.std, "temperature": self.temperature, "word_scale": self.word_scale}
-        parts = {"pooling": self.pooling, "members": len(self.members), "words": self.words is not None}
+        parts: dict[str, Any] = {"pooling": self.pooling, "members": len(self.members), "words": self.words is not None}
+        if (known := self.members[0].components) is not None:
+            parts["components"] = [list(part) for part in known.parts]
         card = {**parts, **numbers, "card": self.card}
         (folder / _CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
