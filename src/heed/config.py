@@ -1,4 +1,4 @@
-"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it, it imports only the errors.
+"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it, it imports only from this floor.
 
 Every field carries its unit and meaning in ``description``; ``heed init`` writes them as comments, and the reference in
 ``docs/`` is made from them. Unknown keys are refused with the nearest known one.
@@ -12,54 +12,20 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from heed.errors import ConfigError
 from heed.safe_yaml import read_yaml
-from heed.texts import checked_name, cut, shown, text_fault
+from heed.settings import Fraction, Name, Settings, Temperature
+from heed.texts import cut, shown
+from heed.training_settings import RewardSettings as RewardSettings
+from heed.training_settings import SFTSettings as SFTSettings
 
 LARGEST_SEED = 2**31 - 1
 """Each stage multiplies the seed by its own numbers, and the products must fit the generators' 64 bits."""
 
-LARGEST_COUNT = 10**12
-"""No machine does as much of anything: a count beyond it is a slip of the finger."""
-
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
-
-_LARGEST_NUMBER = 1e38  # float32, in which models compute, ends a little above
-_COLDEST = 1e-4  # below, logits divided by the temperature leave what float32 tells apart
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-def _no_colder_than_float32(temperature: float) -> float:
-    if 0 < temperature < _COLDEST:
-        raise ValueError(f"a temperature below {_COLDEST:g} leaves no probabilities to draw from")
-    return temperature
-
-
-TextFeature = Literal["words", "characters", "length", "style", "frozen"]
-Temperature = Annotated[float, AfterValidator(_no_colder_than_float32)]
-Name = Annotated[str, AfterValidator(checked_name)]
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values are validated on assignment."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _can_be_kept_and_computed_with(cls, value: Any) -> Any:
-        for entry in value if isinstance(value, list) else [value]:
-            if isinstance(entry, str) and (fault := text_fault(entry)):
-                raise ValueError(fault)
-            if isinstance(entry, int) and entry > LARGEST_COUNT:
-                raise ValueError(f"it is beyond {LARGEST_COUNT:,}, more than any machine does")
-            if isinstance(entry, float) and entry > _LARGEST_NUMBER:
-                raise ValueError(f"it is beyond {_LARGEST_NUMBER:g}, where the numbers of a model end")
-        return value
 
 
 class SamplingSettings(Settings):
@@ -75,71 +41,6 @@ class SamplingSettings(Settings):
         default_factory=list, description="strings that end a completion; they are cut off"
     )
     rows_per_batch: int = Field(128, ge=1, description="completions decoded at once (count); lower it to save memory")
-
-
-class _TrainSettings(Settings):
-    prompts_per_step: int = Field(32, ge=1, description="demonstrations or comparisons an optimiser step (count)")
-    tokens_per_microbatch: int = Field(8192, ge=16, description="tokens in one forward and backward pass (count)")
-    epochs: float = Field(2.0, gt=0.0, description="passes over the training data (count, may be a fraction)")
-    learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of AdamW")
-    warmup_fraction: Fraction = Field(0.05, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(0.0, ge=0.0, description="AdamW's decoupled weight decay")
-    max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are scaled down to this L2 norm")
-    checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints (count)")
-
-
-class SFTSettings(_TrainSettings):
-    """Supervised tuning on demonstrations; the loss is on completions only."""
-
-
-class RewardSettings(_TrainSettings):
-    """The reward model: a backbone, a pooling of its hidden states and a scalar head, fitted by Bradley-Terry."""
-
-    learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of AdamW")
-    backbone: Literal["network", "linear", "pairwise", "cross"] = Field(
-        "network",
-        description="what scores: a network that is trained whole, weights on features of the text (linear), or a preference "
-        "between two texts, by a head on frozen features of both (pairwise) or a network that reads both (cross)",
-    )
-    features: list[TextFeature] = Field(
-        ["words", "characters", "length", "style"],
-        min_length=1,
-        description="what a linear reward sees; 'frozen' are the mean hidden states of the model, which is not trained",
-    )
-    learner: Literal["logistic", "ridge", "svm"] = Field(
-        "logistic",
-        description="how a linear reward is fitted: logistic or ridge regression, or a support vector machine",
-    )
-    pooling: Literal["mean", "last"] = Field(
-        "mean", description="what the head sees: mean of the completion's hidden states, or the last"
-    )
-    ties: Literal["graded", "davidson", "rao_kupper", "half"] = Field(
-        "graded",
-        description="model of ties: Rao-Kupper with thresholds for how strong a preference was, plain Rao-Kupper, "
-        "Davidson, or half a win to each side",
-    )
-    members: int = Field(1, ge=1, le=64, description="reward models fitted from different seeds and averaged (count)")
-    cross_fit: bool = Field(
-        False,
-        description="each member leaves out a share of the prompts of its own, and the accuracy is taken on what each "
-        "has not seen: no comparison is lost to testing; needs at least 2 members",
-    )
-    words: bool = Field(
-        False, description="add a sparse linear model of the completion's words; helps where comparisons are few"
-    )
-    test_fraction: Fraction = Field(
-        0.15,
-        description="share of the prompts whose comparisons are held out for the accuracy reported, without cross_fit",
-    )
-    validation_fraction: Fraction = Field(0.1, description="share of the training prompts that decides when to stop")
-    patience: int = Field(3, ge=1, description="validations without a better loss before training stops (count)")
-    validations_per_epoch: int = Field(2, ge=1, description="how often an epoch the validation loss is taken (count)")
-
-    @model_validator(mode="after")
-    def _members_to_leave_something_out(self) -> RewardSettings:
-        if self.cross_fit and self.members < 2:
-            raise ValueError("cross_fit with one member would leave out everything; set members to 2 or more first")
-        return self
 
 
 class PolicySettings(Settings):

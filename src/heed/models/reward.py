@@ -20,6 +20,7 @@ from heed.errors import DataError, ModelError, TrainingError
 from heed.feedback.kinds import PromptContent
 from heed.models.batch import TokenBatch, microbatches
 from heed.models.cards import CARD, NETWORK, damaged, read_card
+from heed.models.components import Components
 from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_pretrained
 from heed.models.surroundings import Surroundings
 from heed.models.words import WordScorer
@@ -42,13 +43,31 @@ class ScalarModel(nn.Module):
         self.body = Body(backbone)
         width = backbone.config.hidden_size
         self.head = scalar_head(width, seed).to(next(backbone.parameters()).device)
+        self.components: Components | None = None
 
     def pooled(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
-        """Scores [B] of encoded texts: the head on the mean, or the last, hidden state of each completion."""
+        """Scores [B] of encoded texts: the head on the mean, or the last, hidden state of each completion.
+
+        Where there are components, the score is their weighted sum.
+        """
+        if self.components is not None:
+            return self.components.reward(self.outputs(encoded, pooling))
         hidden, rows, counts = self._hidden(encoded, pooling)
         # The head is linear, so its mean over tokens is the head of the mean; one number a token is cheaper to sum.
         scores = self.head(hidden)[:, 0].float()
         return scores.new_zeros(len(encoded)).index_add(0, rows, scores) / counts
+
+    def outputs(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
+        """The reward and the outputs of components [B, C] of encoded texts."""
+        if self.components is None:
+            return self.pooled(encoded, pooling).unsqueeze(1)
+        return self.outputs_of(self.states(encoded, pooling))
+
+    def outputs_of(self, states: Tensor) -> Tensor:
+        """The same [B, C] from what the heads see of each text [B, D]."""
+        own = self.head(states).float()
+        more = None if self.components is None else self.components.linear
+        return own if more is None else torch.cat([own, more(states).float()], 1)
 
     def states(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
         """What the head sees of each text [B, D]."""
@@ -142,6 +161,9 @@ class RewardModel:
             head = load_file(place / "head.safetensors")  # first: a folder that is missing would be taken for a hub id
             member = ScalarModel(load_backbone(place).to(device), 0)
             member.head.load_state_dict(head)
+            if card.get("components"):
+                width = member.head.weight.shape[1]
+                member.components = Components.load(place, card["components"], width).to(device)
             networks.append(member)
         reader = Reader.load(folder / "member-0", networks[0].backbone)
         words = WordScorer.load(folder) if card.get("words") else None
@@ -159,10 +181,14 @@ class RewardModel:
             member.backbone.save_pretrained(place)
             self.reader.tokenizer.save_pretrained(place)
             save_file({k: v.contiguous() for k, v in member.head.state_dict().items()}, place / "head.safetensors")
+            if member.components is not None:
+                member.components.save(place)
         if self.words is not None:
             self.words.save(folder)
         numbers = {"mean": self.mean, "std": self.std, "temperature": self.temperature, "word_scale": self.word_scale}
-        parts = {"pooling": self.pooling, "members": len(self.members), "words": self.words is not None}
+        parts: dict[str, Any] = {"pooling": self.pooling, "members": len(self.members), "words": self.words is not None}
+        if (known := self.members[0].components) is not None:
+            parts["components"] = [list(part) for part in known.parts]
         if self.surroundings is not None:
             self.surroundings.save(folder)
         card = {**parts, **numbers, "centres": self.centres, "card": self.card}

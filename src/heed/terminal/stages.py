@@ -101,10 +101,21 @@ def train_sft(
 def train_reward(
     model: Model = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Comparisons, in any format that heed imports.")
+        Path | None, typer.Option(metavar="FILE", help="Judgments, in any format that heed imports.")
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Comparisons for the accuracy; else a share of --data.")
+        Path | None, typer.Option(metavar="FILE", help="Judgments for the accuracy; else a share of --data.")
+    ] = None,
+    gold: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Known answers: what raters said of the same texts tells of them alone."),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What it learns from: joint (all kinds), comparison, rating, ranking, thumb, edit, demonstration, critique.",
+        ),
     ] = None,
     out: Out = None,
     round: Round = 0,
@@ -115,34 +126,47 @@ def train_reward(
     fresh: Fresh = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn a reward model from comparisons.
+    """Learn a reward model from what people said, and how far to trust whom.
 
     In a project: from all its feedback. On files: give --model, --data and --out.
     """
-    choices = Choices("reward", config, sets or (), seed, device)
+    sets = [*(sets or ()), *([] if kind is None else [f"kind={kind}"])]
+    choices = Choices("reward", config, sets, seed, device)
     if model is None or data is None or out is None:
         refuse_some("heed train reward", {"--model": model, "--data": data, "--out": out})
-        only_with("heed train reward", "--model, --data and --out", {"--test": test})
+        only_with("heed train reward", "--model, --data and --out", {"--test": test, "--gold": gold})
         with rounds(choices, quiet, fresh) as (stages, _):
             run = stages.train_reward(round)
         print_run(run)
         return
     from heed.config import RewardSettings
-    from heed.stages.data import read_comparisons
+    from heed.stages.judgments import read_judgments
     from heed.terminal.watcher import watching
 
     settings = choices.settings(RewardSettings())
-    comparisons, broken = read_comparisons(data)
+    learned, broken = read_judgments(data, settings.kind, gold)
     report_broken(data, broken)
+    for name, count in learned.unused.items():
+        note(f"{data}: {counted(count, 'row')} not learned from: {name}")
     tested = None
     if test is not None:
-        tested, broken = read_comparisons(test)
+        found, broken = read_judgments(test, settings.kind)
         report_broken(test, broken)
+        tested = found.rows
     from heed.stages.reward import train_reward as stage
 
     with watching(quiet) as watcher:
         result = stage(
-            model, comparisons, out, settings, seed or 0, test=tested, device=device or "auto", watcher=watcher
+            model,
+            learned.rows,
+            out,
+            settings,
+            seed or 0,
+            test=tested,
+            device=device or "auto",
+            watcher=watcher,
+            gold=learned.known,
+            skipped=learned.unused,
         )
     print_result(result)
 
