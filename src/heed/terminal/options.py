@@ -120,6 +120,24 @@ def only_with(command: str, leader: str, options: Mapping[str, object]) -> None:
         )
 
 
+def result_of(read: Path, out: Path | None) -> Path | None:
+    """The file to write a result to, None for none; never the one that is read.
+
+    Raises:
+        ConfigError: it is that one. DataError: it cannot be written there.
+    """
+    from heed.folder import result_file
+
+    if out is None:
+        return None
+    target = result_file(out)
+    if target == read.resolve():
+        raise ConfigError(
+            f"--out {out}", "it is the file that is read, and would be replaced.", "Name another file for the result."
+        )
+    return target
+
+
 def apply(project: Project, choices: Choices) -> None:
     """Let ``choices`` stand in for what ``heed.yaml`` says, for this command; the run record keeps what was used."""
     settings = project.settings

@@ -23,6 +23,7 @@ from heed.terminal.options import (
     Set,
     only_with,
     refuse_some,
+    result_of,
     rounds,
 )
 from heed.terminal.show import print_evaluation, print_run
@@ -234,16 +235,11 @@ def score(
 ) -> None:
     """Score completions with a reward model; writes JSON lines with prompt, completion and score."""
     from heed.feedback.formats.rows import plain_prompt
-    from heed.folder import result_file
     from heed.stages.data import read_demonstrations
     from heed.stages.reward import score as stage
     from heed.terminal.models import reward_folder
 
-    target = None if out is None else result_file(out)
-    if target is not None and target == data.resolve():
-        raise ConfigError(
-            f"--out {out}", "it is the file that is read, and would be replaced.", "Name another file for the scores."
-        )
+    target = result_of(data, out)
     rows, broken = read_demonstrations(data)
     report_broken(data, broken)
     scores = stage(reward_folder(reward), rows, device or "auto")
