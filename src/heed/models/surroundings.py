@@ -80,6 +80,11 @@ class Surroundings:
         limit = float(np.quantile(distances, 1 - EXPECTED_OUTSIDE))
         return cls(*_normal(x), limit, len(features))
 
+    @classmethod
+    def known(cls, features: NDArray[np.floating], groups: Sequence[str]) -> Surroundings | None:
+        """The same; None where there is one group only, which says nothing of what is usual."""
+        return cls.of(features, groups) if len(set(groups)) > 1 else None
+
     def distances(self, features: NDArray[np.floating]) -> Matrix:
         """Mahalanobis distances [N] of features [N, D]."""
         return _distances(np.asarray(features, dtype=np.float64), self.mean, self.whitening)

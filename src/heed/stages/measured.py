@@ -10,7 +10,9 @@ import numpy as np
 from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent, prompt_id
-from heed.stages.data import FIRST, SECOND, ComparisonRow, share_of
+from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow, share_of
+from heed.stages.judgments import Judgment
+from heed.stages.reward_rows import as_judgments, check_telling, named
 from heed.statistics import Interval, Undefined, mean_interval
 
 if TYPE_CHECKING:
@@ -19,47 +21,51 @@ if TYPE_CHECKING:
     from heed.models.linear_reward import TextBlocks
     from heed.train.linear import Fitted, Judged
 
+LINEAR = "A linear reward on words, characters, length and style"
 _BASELINE = ("words", "characters", "length", "style")
 # Comparisons that a baseline is fitted to (count): more change little, and it is to take seconds.
 _ENOUGH = 4_000
 
 
 class Split(NamedTuple):
-    """Comparisons to fit, to tell when to stop, and to measure on; how many are about prompts of the given test ones."""
+    """Judgments to fit, to tell when to stop, and to measure on; how many are about prompts of the given test ones."""
 
-    train: list[ComparisonRow]
-    validation: list[ComparisonRow]
-    held_out: list[ComparisonRow]
+    train: list[Judgment]
+    validation: list[Judgment]
+    held_out: list[Judgment]
     on_test_prompts: int
 
 
 def split_rows(
-    comparisons: Sequence[ComparisonRow],
-    test: Sequence[ComparisonRow] | None,
+    given: Sequence[ComparisonRow | Judgment],
+    test: Sequence[ComparisonRow | Judgment] | None,
     settings: RewardSettings,
     validation: bool,
 ) -> Split:
-    """By prompt, as comparisons for a network are split.
+    """By prompt, as judgments for a network are split.
 
     Raises:
         DataError: none is left to train on.
     """
-    tested = {prompt_id(row.prompt) for row in test or ()}
-    rest = [row for row in comparisons if prompt_id(row.prompt) not in tested]
-    on_test, held_out = len(comparisons) - len(rest), list(test or ())
+    rows, held_out = as_judgments(given), as_judgments(test or ())
+    tested = {prompt_id(row.prompt) for row in held_out}
+    rest = [row for row in rows if prompt_id(row.prompt) not in tested]
+    on_test = len(rows) - len(rest)
     if test is None:
         held_out = [row for row in rest if share_of(row.prompt, "test") < settings.test_fraction]
         rest = [row for row in rest if share_of(row.prompt, "test") >= settings.test_fraction]
     share = settings.validation_fraction if validation else 0.0
     kept = [row for row in rest if share_of(row.prompt, "validation") >= share]
     stopping = [row for row in rest if share_of(row.prompt, "validation") < share]
-    if comparisons and not kept:
+    if rows and not kept:
+        what = named(rows)
         raise DataError(
-            f"all {len(comparisons)} comparisons are held out",
+            f"all {len(rows)} {what} are held out",
             f"test_fraction {settings.test_fraction:g} and validation_fraction {share:g} of the prompts, and every prompt "
             "of --test, leave none to train on.",
-            "Lower the fractions, or collect comparisons of more prompts.",
+            f"Lower the fractions, or collect {what} of more prompts.",
         )
+    check_telling(kept)
     return Split(kept, stopping, held_out, on_test)
 
 
@@ -77,7 +83,9 @@ def texts_of(rows: Sequence[ComparisonRow]) -> list[tuple[PromptContent, str]]:
     return list(dict.fromkeys((row.prompt, text) for row in rows for text in (row.a, row.b)))
 
 
-def judged_of(rows: Sequence[ComparisonRow]) -> tuple[list[tuple[PromptContent, str]], Judged]:
+def judged_of(
+    rows: Sequence[ComparisonRow], better: Sequence[float] | None = None, weight: Sequence[float] | None = None
+) -> tuple[list[tuple[PromptContent, str]], Judged]:
     """The texts of comparisons, and the comparisons about them as a linear reward is fitted to."""
     from heed.train.linear import Judged
 
@@ -86,7 +94,8 @@ def judged_of(rows: Sequence[ComparisonRow]) -> tuple[list[tuple[PromptContent, 
     first, second = [place[row.prompt, row.a] for row in rows], [place[row.prompt, row.b] for row in rows]
     # Without a strength a preference counts as a clear one, the middle of 1 to 3.
     leads = [(row.strength or 2) / 2 for row in rows]
-    return texts, Judged.of(first, second, outcomes_of(rows), prompts_of(rows), lead=leads)
+    said = outcomes_of(rows) if better is None else better
+    return texts, Judged.of(first, second, said, prompts_of(rows), weight, leads)
 
 
 def tell_accuracy(differences: Sequence[float], rows: Sequence[ComparisonRow], temperature: float) -> dict[str, Any]:
@@ -203,4 +212,42 @@ def told_beside(beside: dict[str, Any], name: str) -> str:
     text = f"{name} is right on {100 * accuracy['estimate']:.1f} %: a difference of {points}."
     if gap["low"] <= 0:
         text += " This reward is not surely better."
+    return text
+
+
+def account(given: int, split: Split) -> dict[str, int]:
+    """What became of the judgments, in parts that add up to ``judgments`` (counts)."""
+    every = [*split.train, *split.validation, *split.held_out]
+    return {
+        "judgments": given,
+        "comparisons": sum(row.kind == "comparison" for row in every),
+        "trained_on": len(split.train),
+        "validation": len(split.validation),
+        "held_out": len(split.held_out),
+        "too_long": 0,
+        "on_test_prompts": split.on_test_prompts,
+        "ties": sum(row.kind == "comparison" and row.said[0] == TIE for row in every),
+    }
+
+
+def told_accuracy(metrics: dict[str, Any]) -> str:
+    """How much was learned from, and how often that is right."""
+    right = metrics["accuracy"]["clustered"]
+    text = f"Learned from {metrics['trained_on']} of {metrics['judgments']} judgments"
+    kept = [("validation", "kept to tell when to stop"), ("held_out", "held out to measure on")]
+    kept += [("on_test_prompts", "left out: about prompts of the test judgments"), ("too_long", "left out: too long")]
+    told = [f"{metrics[part]} {what}" for part, what in kept if metrics[part]]
+    text += f" ({'; '.join(told)})." if told else "."
+    if metrics.get("raters"):
+        values = sorted(metrics["raters"].values())
+        middle = values[len(values) // 2]
+        text += f" Raters weighed by their reliability: {len(values)}, median {middle:.2f}, least {values[0]:.2f}."
+    if right["estimate"] is None:
+        return f"{text} Held-out accuracy is undefined: {right['reason']}"
+    text += f" Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons"
+    if right["low"] is None:
+        return f"{text}; no interval: {right['reason']}"
+    text += f" ({100 * right['low']:.1f} to {100 * right['high']:.1f} %)."
+    if right["low"] <= 0.5:
+        text += " That is not surely better than a coin: collect more comparisons before you optimise against it."
     return text

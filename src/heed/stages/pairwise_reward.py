@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from heed.config import PolicySettings, RewardSettings, SamplingSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.sandbox.world import cache_folder
-from heed.stages.data import TIE, ComparisonRow
+from heed.stages.data import ComparisonRow
 from heed.stages.identity import model_identity
+from heed.stages.judgments import Judgment, compared, kinds_of
 from heed.stages.measured import (
-    Split,
+    LINEAR,
+    account,
     beside_baseline,
     outcomes_of,
     prompts_of,
@@ -22,10 +26,13 @@ from heed.stages.measured import (
     tell_accuracy,
     temperature_of,
     texts_of,
+    told_accuracy,
     told_beside,
 )
 from heed.stages.plan import training_plan
+from heed.stages.rater_weights import Weighed, weigh
 from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
+from heed.stages.reward_rows import as_judgments, keyed
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -48,65 +55,66 @@ _REFERENCES = 2
 @memory_errors()
 def train_pairwise(
     model: str | Path,
-    comparisons: Sequence[ComparisonRow],
+    judgments: Sequence[ComparisonRow | Judgment],
     out: str | Path,
     settings: RewardSettings | None = None,
     seed: int = 0,
-    test: Sequence[ComparisonRow] | None = None,
+    test: Sequence[ComparisonRow | Judgment] | None = None,
     reference_texts: Sequence[tuple[PromptContent, str]] | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
+    skipped: Mapping[str, int] | None = None,
 ) -> StageResult:
     """Fit a pairwise preference on the backbone ``model`` and write it to ``out``; it goes on where it was stopped.
 
-    Comparisons are split as for a network. Several members are fitted to resamplings of the prompts.
+    Judgments are split as for a network. Several members are fitted to resamplings of the prompts.
 
     Args:
-        reference_texts: samples of the reference policy that completions of these prompts are later scored against.
+        judgments: comparisons, and what implies some; each counts by what its rater's answers tell.
+        reference_texts: samples of the reference policy that completions of these prompts are later scored against, or else
+            the training texts.
+        skipped: judgments left out before, by reason (counts), which the card tells.
 
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
     settings, watcher = settings or RewardSettings(backbone="pairwise"), watcher or Watcher()
     folder = output_folder(out, [model])
-    data = content_hash([[[prompt_id(row.prompt), *row[1:]] for row in part] for part in (comparisons, test or ())])
+    data = content_hash([list(map(keyed, as_judgments(part))) for part in (judgments, test or ())])
     identity = {"model": model_identity(model), "data": data, "settings": settings.model_dump(), "seed": seed}
     output = Output(folder, "reward", identity)
     with output.claimed() as finished:
         if finished is not None:
             watcher.say(f"already done: {folder}")
             return finished
-        split = split_rows(comparisons, test, settings, validation=True)
-        _check(split.train)
+        split = split_rows(judgments, test, settings, validation=True)
+        sides = _Sides(*(compared(part) for part in split[:3]))
         work = _Work(str(model), prepare_machine(device), settings, seed, str(identity["model"]))
-        reward, fits, too_long = work.fit(split, output, watcher)
-        metrics = _assess(reward, split, len(comparisons) + len(test or ()), too_long)
+        reward, fits, raters = work.fit(sides, output, watcher)
+        metrics = {**account(len(judgments) + len(test or ()), split), **_assess(reward, sides)}
         metrics |= {
-            "ties": sum(row.outcome == TIE for row in comparisons),
+            "skipped": dict(skipped or {}),
+            "kinds": kinds_of(split.train),
+            "raters": raters,
             "best_steps": [fit.best_step for fit in fits],
             "history": fits[0].history,
         }
-        known: dict[str, list[str]] = {}
-        contents = {prompt_id(prompt): prompt for prompt, _ in reference_texts or texts_of(split.train)}
-        for prompt, text in reference_texts or texts_of(split.train):
-            known.setdefault(prompt_id(prompt), []).append(text)
-        reward.against([contents[key] for key in known], list(known.values()))
+        reward.card |= {name: metrics[name] for name in ("accuracy", "kinds", "skipped", "raters")}
+        known: dict[PromptContent, list[str]] = {}
+        for prompt, text in reference_texts or texts_of(sides.train):
+            known.setdefault(prompt, []).append(text)
+        reward.against(list(known), list(known.values()))
         with output.writing():
             reward.save(output.folder)
         return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
 
 
-def _check(rows: Sequence[ComparisonRow]) -> None:
-    if not rows:
-        raise DataError(
-            "no comparison to learn from", "the list is empty.", "Collect some with 'heed ask' or import them."
-        )
-    if all(row.outcome == TIE for row in rows):
-        raise DataError(
-            f"all {len(rows)} comparisons are ties",
-            "ties alone do not say which completion is better.",
-            "Collect comparisons of completions that differ more (raise the sampling temperature).",
-        )
+class _Sides(NamedTuple):
+    """Comparisons to fit, to tell when to stop, and to measure on."""
+
+    train: list[ComparisonRow]
+    validation: list[ComparisonRow]
+    held_out: list[ComparisonRow]
 
 
 @dataclass
@@ -124,40 +132,49 @@ class _Work:
         # Without thresholds for the strength of a preference, the graded model is Rao and Kupper's.
         return "rao_kupper" if self.settings.ties == "graded" else self.settings.ties
 
-    def fit(self, split: Split, output: Output, watcher: Watcher) -> tuple[PairwiseReward, list[Fit], int]:
-        """The fitted preference in log-odds, how each member's fit went, and comparisons that were too long (count)."""
+    def fit(
+        self, sides: _Sides, output: Output, watcher: Watcher
+    ) -> tuple[PairwiseReward, list[Fit], dict[str, float]]:
+        """The fitted preference in log-odds, how each member's fit went, and each rater's reliability."""
         from heed.models.pairwise import PairwiseReward
         from heed.models.surroundings import Surroundings
         from heed.train.pairwise import fit_member
 
-        make: Callable[..., tuple[Any, Sequence[HeadTask | CrossTask], int, Any]]
-        make = self._heads if self.settings.backbone == "pairwise" else self._cross
-        comparer, tasks, too_long, around = make(split, watcher)
+        weighed = weigh(sides.train, self.settings)
+        made: tuple[Any, list[Any], Any] = (
+            self._heads(sides, weighed, watcher)
+            if self.settings.backbone == "pairwise"
+            else self._cross(sides, weighed, watcher)
+        )
+        comparer, tasks, around = made
         found = [
             fit_member(task, self.settings, self.seed * 1_000 + n, output.checkpoints(f"member-{n}"), watcher)
             for n, task in enumerate(tasks)
         ]
         reward = PairwiseReward(comparer, self.ties, [one.tie_parameter for one in found])
-        texts = texts_of(split.train)
-        groups = [prompt_id(prompt) for prompt, _ in texts]
-        if len(set(groups)) > 1:
-            reward.surroundings = Surroundings.of(around(texts), groups)
-        return reward, [one.fit for one in found], too_long
+        texts = texts_of(sides.train)
+        reward.surroundings = Surroundings.known(around(texts), [prompt_id(prompt) for prompt, _ in texts])
+        return reward, [one.fit for one in found], weighed.reliability
 
-    def _side(self, rows: Sequence[ComparisonRow], member: int | None) -> Side:
-        """Outcomes and weights; a member of several sees its own resampling of the prompts."""
+    def _side(self, rows: Sequence[ComparisonRow], member: int | None, weighed: Weighed | None = None) -> Side:
+        """Outcomes, turned round where the rater surely inverts, and weights; a member of several sees its own resampling
+        of the prompts, and what is held out is seen by none."""
         import torch
 
         from heed.train.pairwise import Side, resampled
 
         outcomes = torch.tensor([row.outcome for row in rows], device=self.device, dtype=torch.long)
-        if member is None or self.settings.members == 1:
-            return Side(outcomes, torch.ones(len(rows), device=self.device))
-        code = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts_of(rows)))}
-        weights = resampled([code[prompt] for prompt in prompts_of(rows)], self.seed * 1_000 + member)
+        weights = torch.ones(len(rows))
+        if weighed is not None:
+            turned = torch.tensor(weighed.better != np.array(outcomes_of(rows)), device=self.device)
+            outcomes = torch.where(turned, 1 - outcomes, outcomes)
+            weights = torch.from_numpy(weighed.weight).float()
+        if member is not None and self.settings.members > 1:
+            code = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts_of(rows)))}
+            weights = weights * resampled([code[prompt] for prompt in prompts_of(rows)], self.seed * 1_000 + member)
         return Side(outcomes, weights.to(self.device))
 
-    def _heads(self, split: Split, watcher: Watcher) -> tuple[FeaturePairs, list[HeadTask], int, Any]:
+    def _heads(self, sides: _Sides, weighed: Weighed, watcher: Watcher) -> tuple[FeaturePairs, list[HeadTask], Any]:
         from heed.models.features import FrozenFeatures
         from heed.models.pairwise import FeaturePairs, PairHead
         from heed.train.pairwise import HeadTask
@@ -165,23 +182,23 @@ class _Work:
         frozen = FrozenFeatures.load(self.model, self.device)
         cache = frozen.cache(cache_folder() / "features", self.identity)
         comparer = FeaturePairs(frozen, [])
-        features, named = self._named(comparer, [*split.train, *split.validation], cache)
+        features, named = self._named(comparer, [*sides.train, *sides.validation], cache)
         watcher.plan(
-            "pairwise reward", {"data": f"{len(split.train):,} comparisons, {len(features):,} texts read once"}
+            "pairwise reward", {"data": f"{len(sides.train):,} comparisons, {len(features):,} texts read once"}
         )
-        parts = named[: len(split.train)], named[len(split.train) :]
+        parts = named[: len(sides.train)], named[len(sides.train) :]
         tasks = []
         for number in range(self.settings.members):
             head = PairHead(features.shape[1], _HIDDEN, self.seed * 1_000 + number).to(self.device)
             head.standardise(features[named[:, 1:].flatten().unique()])
             comparer.heads.append(head)
-            train = parts[0], self._side(split.train, number)
-            tasks.append(HeadTask(head, self.ties, features, train, (parts[1], self._side(split.validation, None))))
+            train = parts[0], self._side(sides.train, number, weighed)
+            tasks.append(HeadTask(head, self.ties, features, train, (parts[1], self._side(sides.validation, None))))
 
         def around(texts: Sequence[tuple[PromptContent, str]]) -> Any:
             return comparer.features([p for p, _ in texts], [t for _, t in texts], cache).cpu().numpy()
 
-        return comparer, tasks, 0, around
+        return comparer, tasks, around
 
     def _named(
         self, comparer: FeaturePairs, rows: Sequence[ComparisonRow], cache: FeatureCache
@@ -204,41 +221,45 @@ class _Work:
         named = [[prompt_place[plain(r.prompt)], place[r.prompt, r.a], place[r.prompt, r.b]] for r in rows]
         return features, torch.tensor(named, dtype=torch.long, device=self.device).view(-1, 3)
 
-    def _cross(self, split: Split, watcher: Watcher) -> tuple[CrossPairs, list[CrossTask], int, Any]:
+    def _cross(self, sides: _Sides, weighed: Weighed, watcher: Watcher) -> tuple[CrossPairs, list[CrossTask], Any]:
         from heed.models.pairwise import CrossPairs
         from heed.train.pairwise import CrossTask
 
         comparer = CrossPairs.new(self.model, self.settings.members, self.seed, self.device)
-        train, kept, short = self._encoded(comparer, split.train)
-        stopping, stopping_rows, cut = self._encoded(comparer, split.validation)
-        _check(kept)
-        if lost := short + cut:
-            limit = comparer.reader.context
+        train, kept = self._encoded(comparer, sides.train)
+        stopping, stopping_kept = self._encoded(comparer, sides.validation)
+        rows, limit = [sides.train[place] for place in kept], comparer.reader.context
+        if not rows:
+            raise DataError(
+                f"none of {len(sides.train)} comparisons fits the model",
+                f"the context of its backbone is {limit} tokens, for both texts together.",
+                "Shorten them, or use a backbone with a longer context.",
+            )
+        if lost := len(sides.train) + len(sides.validation) - len(kept) - len(stopping_kept):
             watcher.alarm(f"{lost:,} comparisons are left out: both texts together are longer than {limit} tokens")
+        told = weighed._replace(better=weighed.better[kept], weight=weighed.weight[kept])
         length = sum(len(way.ids) for pair in train for way in pair) / len(train)
-        network = comparer.members[0].backbone
-        members = self.settings.members
-        watcher.plan("pairwise reward", training_plan(network, len(train), length, self.settings, members))
-        held_out = stopping, self._side(stopping_rows, None)
+        backbone, members = comparer.members[0].backbone, self.settings.members
+        watcher.plan("pairwise reward", training_plan(backbone, len(train), length, self.settings, members))
+        held_out = stopping, self._side([sides.validation[place] for place in stopping_kept], None)
         tokens = self.settings.tokens_per_microbatch
         tasks = [
-            CrossTask(comparer, member, self.ties, (train, self._side(kept, number)), held_out, tokens)
+            CrossTask(comparer, member, self.ties, (train, self._side(rows, number, told)), held_out, tokens)
             for number, member in enumerate(comparer.members)
         ]
-        return comparer, tasks, lost, lambda texts: comparer.around([p for p, _ in texts], [t for _, t in texts])
+        return comparer, tasks, lambda texts: comparer.around([p for p, _ in texts], [t for _, t in texts])
 
     @staticmethod
-    def _encoded(
-        comparer: CrossPairs, rows: Sequence[ComparisonRow]
-    ) -> tuple[list[BothWays], list[ComparisonRow], int]:
+    def _encoded(comparer: CrossPairs, rows: Sequence[ComparisonRow]) -> tuple[list[BothWays], list[int]]:
+        """The comparisons that fit the context as token ids, and their places."""
         pairs, kept = [], []
-        for row in rows:
+        for place, row in enumerate(rows):
             try:
                 pairs.append(comparer.encode(row.prompt, row.a, row.b))
             except DataError:
                 continue
-            kept.append(row)
-        return pairs, kept, len(rows) - len(kept)
+            kept.append(place)
+        return pairs, kept
 
 
 def _fitting(reward: PairwiseReward, rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
@@ -247,60 +268,36 @@ def _fitting(reward: PairwiseReward, rows: Sequence[ComparisonRow]) -> list[Comp
 
     if not isinstance(reward.comparer, CrossPairs):
         return list(rows)
-    kept = []
-    for row in rows:
-        try:
-            reward.comparer.encode(row.prompt, row.a, row.b)
-        except DataError:
-            continue
-        kept.append(row)
-    return kept
+    return [rows[place] for place in _Work._encoded(reward.comparer, rows)[1]]
 
 
-def _assess(reward: PairwiseReward, split: Split, given: int, too_long: int) -> dict[str, Any]:
+def _assess(reward: PairwiseReward, sides: _Sides) -> dict[str, Any]:
     """Scale, temperature, accuracy and calibration, and the linear baseline beside it."""
-    import torch
 
-    def leads(rows: Sequence[ComparisonRow]) -> Tensor:
-        sides = [row.prompt for row in rows], [row.a for row in rows], [row.b for row in rows]
-        return reward.leads(*sides) if rows else torch.zeros(0)
+    def leads(rows: Sequence[ComparisonRow]) -> list[float]:
+        asked = [row.prompt for row in rows], [row.a for row in rows], [row.b for row in rows]
+        return reward.leads(*asked).tolist() if rows else []
 
-    train, held_out = _fitting(reward, split.train), _fitting(reward, split.held_out)
-    validation = _fitting(reward, split.validation)
+    train, validation, held_out = (_fitting(reward, rows) for rows in sides)
     # A lead between two samples is a difference of two scores, and spreads by the root of 2 more than one of them.
-    spread = float((leads(train).double() ** 2).mean().sqrt()) / 2**0.5
+    spread = float(np.sqrt(np.mean(np.square(leads(train))))) / 2**0.5
     reward.std = spread if spread > 0 else 1.0
-    reward.temperature, note = temperature_of(leads(validation).tolist(), outcomes_of(validation))
-    differences = leads(held_out).tolist()
-    metrics: dict[str, Any] = {
-        "comparisons": given,
-        "trained_on": len(train),
-        "validation": len(validation),
-        "held_out": len(held_out),
-        "too_long": too_long + len(split.held_out) - len(held_out),
-        "on_test_prompts": split.on_test_prompts,
+    reward.temperature, note = temperature_of(leads(validation), outcomes_of(validation))
+    differences = leads(held_out)
+    return {
+        "comparisons_too_long": sum(map(len, sides)) - len(train) - len(validation) - len(held_out),
         "temperature": reward.temperature,
         "temperature_note": note,
         **tell_accuracy(differences, held_out, reward.temperature),
         "linear": beside_baseline(differences, held_out, [(train, range(len(held_out)))]),
     }
-    reward.card["accuracy"] = metrics["accuracy"]
-    return metrics
 
 
 def _verdict(metrics: dict[str, Any]) -> str:
-    right = metrics["accuracy"]["clustered"]
-    text = f"Learned from {metrics['trained_on']} of {metrics['comparisons']} comparisons"
-    if metrics["too_long"]:
-        text += f" ({metrics['too_long']} left out: too long for the model)"
-    if right["estimate"] is None:
-        return f"{text}. Held-out accuracy is undefined: {right['reason']}"
-    text += f". Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons"
-    if right["low"] is not None:
-        text += f" ({100 * right['low']:.1f} to {100 * right['high']:.1f} %)"
-        if right["low"] <= 0.5:
-            text += "; not surely better than a coin: collect more comparisons before you optimise against it"
-    return f"{text}. {told_beside(metrics['linear'], 'A linear reward on words, characters and length')}".rstrip()
+    text = told_accuracy(metrics)
+    if metrics["comparisons_too_long"]:
+        text += f" Comparisons left out, too long for the model: {metrics['comparisons_too_long']}."
+    return f"{text} {told_beside(metrics['linear'], LINEAR)}".rstrip()
 
 
 def against_reference(

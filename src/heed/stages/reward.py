@@ -13,6 +13,9 @@ from heed.feedback.kinds import PromptContent, prompt_id
 from heed.stages.data import TIE, ComparisonRow, share_of
 from heed.stages.identity import model_identity
 from heed.stages.judgments import Judgment, Known, compared, kinds_of
+from heed.stages.linear_reward import train_linear
+from heed.stages.measured import LINEAR, told_beside
+from heed.stages.pairwise_reward import train_pairwise
 from heed.stages.plan import training_plan
 from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
 from heed.stages.reward_measures import NOBODY_TOLD_APART, Trust, assess, fit_words
@@ -29,15 +32,17 @@ from heed.stages.reward_rows import (
     named,
     raters_of,
 )
+from heed.stages.scoring import score_all
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
     from heed.models.reward import RewardModel
+    from heed.models.surroundings import Surroundings
     from heed.train.judgments import Fitted
 
-# Texts that a single member's scores are scaled to; words named in the metrics (counts).
-_REFERENCES, _TELLING = 512, 20
+# Texts that a single member's scores are scaled to; words named in the metrics; texts that tell what is usual (counts).
+_REFERENCES, _TELLING, _USUAL = 512, 20, 2048
 
 
 @memory_errors()
@@ -72,6 +77,9 @@ def train_reward(
     from heed.models.reward import RewardModel
 
     settings, watcher = settings or RewardSettings(), watcher or Watcher()
+    if settings.backbone != "network":
+        fit = train_linear if settings.backbone == "linear" else train_pairwise
+        return fit(model, judgments, out, settings, seed, test, reference_texts, device, watcher, skipped)
     folder = output_folder(out, [model])
     given, tested = as_judgments(judgments), None if test is None else as_judgments(test)
     known = [[keyed(answer.given), keyed(answer.expected)] for answer in gold]
@@ -210,6 +218,7 @@ class _Work:
             network.words = fit_words(compared(rows), trust)
         network.calibrate_scale(texts, settings.tokens_per_microbatch)
         keep_moments(network, texts, settings.tokens_per_microbatch)
+        network.surroundings = self._surroundings()
         sides = (self.train, self.validation, self.held_out)
         metrics = assess(network, *sides, self.left_out, texts[:_REFERENCES], self.encoder, trust, settings)
         return {
@@ -222,6 +231,15 @@ class _Work:
             "telling_words": network.words.telling(_TELLING) if network.words is not None else [],
             "history": fitted.fits[0].history,
         }
+
+    def _surroundings(self) -> Surroundings | None:
+        """Of the training texts, or some of them, as the first member sees them."""
+        from heed.models.surroundings import Surroundings
+
+        texts = dict.fromkeys((row.prompt, text) for row in self.train.rows for text in row.texts)
+        some = sorted(texts, key=lambda text: share_of(text[0], "surroundings"))[:_USUAL]
+        seen = self.network.states(self.encoder.texts(some), self.settings.tokens_per_microbatch)
+        return Surroundings.known(seen, [prompt_id(prompt) for prompt, _ in some])
 
     def _parts(self) -> dict[str, int]:
         """What became of the judgments, in parts that add up to ``judgments`` (counts)."""
@@ -279,6 +297,7 @@ def _verdict(metrics: dict[str, Any]) -> str:
         text += f" Of raters who surely heed: {100 * trusted['estimate']:.1f} % of {trusted['n']}."
         right = trusted
     text += _of_raters(metrics)
+    text = f"{text} {told_beside(metrics['linear'], LINEAR)}".rstrip()
     if right["low"] is None or right["low"] <= 0.5:
         text += " That is not surely better than a coin: collect more comparisons before you optimise against it."
     return text
@@ -313,16 +332,10 @@ def _account(metrics: dict[str, Any]) -> str:
     return text
 
 
-@memory_errors("Give fewer or shorter texts, or a device with more memory.")
 def score(reward: str | Path, rows: Sequence[tuple[PromptContent, str]], device: str = "auto") -> list[float]:
     """Score of each (prompt, completion), in standard deviations of the reference policy's samples.
 
     Raises:
         ModelError: ``reward`` is no reward model. DataError: a text is longer than its context.
     """
-    from heed.models.reward import RewardModel
-
-    model = RewardModel.load(reward, prepare_machine(device))
-    if not rows:
-        return []
-    return [float(value) for value in model.score([p for p, _ in rows], [c for _, c in rows])]
+    return score_all(reward, rows, device).scores

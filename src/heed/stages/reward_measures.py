@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from heed.config import RewardSettings
 from heed.feedback.kinds import prompt_id
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
-from heed.stages.judgments import compared
+from heed.stages.judgments import Judgment, compared
+from heed.stages.measured import beside_baseline
 from heed.stages.reward_rows import EncodedRows, Encoder
 
 if TYPE_CHECKING:
@@ -138,7 +139,24 @@ def assess(
         judged = _judged(network, held_out, encoder, settings)
     # One number fitted to comparisons that no member had seen: without validation comparisons those left out serve.
     tuning = judged if crossed and not validation.rows else _judged(network, validation, encoder, settings)
-    return {**_measure(network, tuning, judged, trust), "cross_fit": crossed}
+    beside = _beside_linear(judged, train.rows, held_out.rows, left_out if crossed else None)
+    return {**_measure(network, tuning, judged, trust), "cross_fit": crossed, "linear": beside}
+
+
+def _beside_linear(
+    judged: Measured, train: Sequence[Judgment], held_out: Sequence[Judgment], left_out: Sequence[int] | None
+) -> dict[str, Any]:
+    """What a linear reward reaches on the same comparisons, fitted to the same prompts as the member that judged them."""
+    if left_out is None:
+        rows = compared(held_out)
+        return beside_baseline(judged.differences, rows, [(compared(train), range(len(rows)))])
+    rows, parts = [], []
+    for number in sorted(set(left_out)):
+        mine = compared([row for row, out in zip(train, left_out, strict=True) if out == number])
+        seen = compared([row for row, out in zip(train, left_out, strict=True) if out != number])
+        parts.append((seen, range(len(rows), len(rows) + len(mine))))
+        rows += mine
+    return beside_baseline(judged.differences, rows, parts)
 
 
 def _measure(network: RewardModel, tuning: Measured, held_out: Measured, trust: Trust) -> dict[str, Any]:

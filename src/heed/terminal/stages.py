@@ -118,6 +118,14 @@ def train_reward(
             help="What it learns from: joint (all kinds), comparison, rating, ranking, thumb, edit, demonstration, critique.",
         ),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What scores: network; linear (features of the text, --model only for frozen ones); pairwise or cross (both "
+            "texts seen).",
+        ),
+    ] = None,
     out: Out = None,
     round: Round = 0,
     sets: Set = None,
@@ -131,7 +139,10 @@ def train_reward(
 
     In a project: from all its feedback. On files: give --model, --data and --out.
     """
-    sets = [*(sets or ()), *([] if kind is None else [f"kind={kind}"])]
+    chosen = {"kind": kind, "backbone": backbone}
+    sets = [*(sets or ()), *(f"{name}={value}" for name, value in chosen.items() if value is not None)]
+    if backbone == "linear" and data is not None and out is not None:
+        model = model or ""
     choices = Choices("reward", config, sets, seed, device)
     if model is None or data is None or out is None:
         refuse_some("heed train reward", {"--model": model, "--data": data, "--out": out})
@@ -233,27 +244,38 @@ def score(
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """Score completions with a reward model; writes JSON lines with prompt, completion and score."""
+    """Score completions with a reward model; writes JSON lines with prompt, completion and score.
+
+    Where the reward has several members, "deviation" tells how far they differ; "outside", where it is known, whether the
+    text is unlike all that the reward was trained on.
+    """
     from heed.feedback.formats.rows import plain_prompt
     from heed.stages.data import read_demonstrations
-    from heed.stages.reward import score as stage
+    from heed.stages.scoring import score_all as stage
     from heed.terminal.models import reward_folder
 
     target = result_of(data, out)
     rows, broken = read_demonstrations(data)
     report_broken(data, broken)
-    scores = stage(reward_folder(reward), rows, device or "auto")
+    found = stage(reward_folder(reward), rows, device or "auto")
+    told: dict[str, list[Any] | None] = {"score": found.scores, "deviation": found.deviations, "outside": found.outside}
     lines = (
-        json.dumps({"prompt": plain_prompt(prompt), "completion": completion, "score": value}, ensure_ascii=False)
+        json.dumps(
+            {"prompt": plain_prompt(prompt), "completion": completion}
+            | {name: values[row] for name, values in told.items() if values is not None},
+            ensure_ascii=False,
+        )
         + "\n"
-        for (prompt, completion), value in zip(rows, scores, strict=True)
+        for row, (prompt, completion) in enumerate(rows)
     )
     if target is None:
         sys.stdout.writelines(lines)
     else:
         _write_lines(target, lines)
         if not quiet:
-            note(f"{counted(len(rows), 'score')} in {out}, mean {sum(scores) / len(scores):.3f}")
+            note(f"{counted(len(rows), 'score')} in {out}, mean {sum(found.scores) / len(found.scores):.3f}")
+    if found.warning and not quiet:
+        note(found.warning)
     if broken:
         raise typer.Exit(1)
 
