@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -106,16 +106,15 @@ class FeaturePairs:
         made = np.concatenate([vectors, surface("length", completions).astype(np.float32)], axis=1)
         return torch.from_numpy(made).to(self.frozen.device)
 
+    def of_prompts(self, prompts: Sequence[PromptContent], cache: FeatureCache | None = None) -> Tensor:
+        """The same of prompts by themselves."""
+        alone = FeaturePairs(replace(self.frozen, reads="alone"), [])
+        return alone.features([""] * len(prompts), [plain(prompt) for prompt in prompts], cache)
+
     @torch.no_grad()
-    def leads(
-        self,
-        prompts: Sequence[PromptContent],
-        first: Sequence[str],
-        second: Sequence[str],
-        cache: FeatureCache | None = None,
-    ) -> Tensor:
-        asked = self.features([""] * len(prompts), [plain(p) for p in prompts], cache)
-        sides = self.features([*prompts, *prompts], [*first, *second], cache)
+    def leads(self, prompts: Sequence[PromptContent], first: Sequence[str], second: Sequence[str]) -> Tensor:
+        asked = self.of_prompts(prompts)
+        sides = self.features([*prompts, *prompts], [*first, *second])
         return torch.stack([head(asked, sides[: len(first)], sides[len(first) :]) for head in self.heads])
 
     def around(self, prompts: Sequence[PromptContent], completions: Sequence[str]) -> NDArray[np.floating]:

@@ -212,7 +212,7 @@ class _Work:
         asked = list(dict.fromkeys(plain(row.prompt) for row in rows))
         features = torch.cat(
             [
-                comparer.features([""] * len(asked), asked, cache),
+                comparer.of_prompts(asked, cache),
                 comparer.features([p for p, _ in texts], [t for _, t in texts], cache),
             ]
         )
