@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from heed.errors import HeedError, ProjectError
-from heed.terminal import evaluate_reward, feedback, rank, serve, stages
+from heed.terminal import evaluate_reward, feedback, rank, reweigh, serve, stages
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
@@ -214,6 +214,7 @@ def ask(
 
 app.add_typer(stages.train, name="train", rich_help_panel=_LOOP)
 app.command(rich_help_panel=_LOOP)(stages.score)
+app.command(rich_help_panel=_LOOP)(reweigh.reweigh)
 app.add_typer(evaluate_reward.grouped(stages.evaluate), name="evaluate", rich_help_panel=_LOOP)
 app.add_typer(feedback.feedback, name="feedback", rich_help_panel=_LOOP)
 

@@ -72,7 +72,8 @@ class RewardSettings(TrainSettings):
         "weight (reward units for the whole scale); empty leaves it to the kind",
     )
     severities: dict[Name, Annotated[int, Field(ge=1, le=20)]] = Field(
-        default_factory=dict, description="how bad each defect of critiques is, a level from 1; 1 where it is not named"
+        default_factory=dict,
+        description="how bad each defect of critiques is, 1 where it is not named; together they are a level as of a rating",
     )
     frozen: bool = Field(
         False, description="leave the backbone as it is and train heads alone: it reads each text once for all epochs"

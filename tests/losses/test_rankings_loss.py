@@ -8,11 +8,11 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from splits import gradients_of_splits
 from torch import Tensor
 
 from heed.losses.rankings import UNRANKED, edit_logprobs, first_choice_logprobs, plackett_luce_logprobs
 from heed.losses.reward import A_PREFERRED, bradley_terry_loss
+from loss_splits import gradients_of_splits
 
 GENERATOR = torch.Generator().manual_seed(3)
 SCORES = 2 * torch.randn(11, 5, generator=GENERATOR, dtype=torch.float64)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import norm
-from splits import gradients_of_splits
 from torch import Tensor
 
 from heed.losses.ratings import (
@@ -25,9 +24,9 @@ from heed.losses.ratings import (
     ordinal_logprobs,
     quality_score,
     regression_logprobs,
-    severity_levels,
     thumb_logprobs,
 )
+from loss_splits import gradients_of_splits
 
 GENERATOR = torch.Generator().manual_seed(0)
 PLACE = 3 * torch.randn(11, generator=GENERATOR, dtype=torch.float64)
@@ -50,7 +49,7 @@ def test_ordinal_probabilities_are_differences_of_the_logistic_distribution(
     levels = torch.arange(len(ends) - 1)
     got = ordinal_logprobs(torch.full(levels.shape, place, dtype=torch.float64), levels, cuts).exp()
     above = [1.0, *(1 - sigmoid(end - place) for end in ends[1:-1]), 0.0]
-    assert got.tolist() == pytest.approx([a - b for a, b in itertools.pairwise(above)], rel=1e-6, abs=1e-12)
+    assert got.tolist() == pytest.approx([a - b for a, b in pairwise(above)], rel=1e-6, abs=1e-12)
     assert float(got.sum()) == pytest.approx(1.0, abs=1e-9)
 
 
@@ -106,9 +105,7 @@ def test_defects_are_independent_and_what_was_not_asked_does_not_count() -> None
     )
 
 
-def test_severity_is_that_of_the_worst_defect_and_quality_the_weighted_sum() -> None:
-    ticked = torch.tensor([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1]]).bool()
-    assert severity_levels(ticked, torch.tensor([1, 3, 2])).tolist() == [0, 1, 3, 3]
+def test_quality_is_the_weighted_sum() -> None:
     values = torch.tensor([[0.5, 1.0], [1.0, 0.0]])
     assert quality_score(values, torch.tensor([2.0, -1.0])).tolist() == [0.0, 2.0]
 

@@ -138,19 +138,6 @@ def defect_logprobs(logits: Tensor, ticked: Tensor, asked: Tensor | None = None)
     return (each if asked is None else each.masked_fill(~asked.bool(), 0.0)).sum(-1)
 
 
-def severity_levels(ticked: Tensor, severities: Tensor) -> Tensor:
-    """How bad a completion is by its worst defect.
-
-    Args:
-        ticked: [N, D], bool.
-        severities: [D], integers from 1: how bad each defect is.
-
-    Returns:
-        [N], integers: 0 where nothing is ticked.
-    """
-    return (ticked.long() * severities).amax(-1)
-
-
 def quality_score(values: Tensor, weights: Tensor) -> Tensor:
     """The weighted sum of attributes and defects. The weights are no part of what is learned: they may change afterwards.
 

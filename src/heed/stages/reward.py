@@ -139,7 +139,7 @@ class _Work:
     ) -> _Work:
         """Split and encode, refuse what nothing can be learned from, and say what is left out."""
         parts = _split(given, tested, settings)
-        names = raters_of(parts.train, gold, settings)
+        names = raters_of([*parts.train, *parts.validation], gold, settings)
         encoder = Encoder(network, names)
         train, validation, held_out = (encoder.encode(rows) for rows in (parts.train, parts.validation, parts.test))
         check_split(parts, train, encoder, settings)

@@ -11,7 +11,7 @@ down for up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,22 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from heed.losses.rankings import UNRANKED, first_choice_logprobs, plackett_luce_logprobs
-from heed.losses.ratings import (
-    defect_logprobs,
-    level_logprobs,
-    ordered_thresholds,
-    ordinal_logprobs,
-    regression_logprobs,
-    thumb_logprobs,
-)
 from heed.losses.reward import TIE, comparison_logprobs
 from heed.train.raters import Raters
 
-GAP_SPREAD, READY_SPREAD = 0.5, 1.0
-"""Standard deviations of the normal priors: of the logs of the distances between a rater's thresholds, and of how readily a
-rater ticks defects (logits), both around everybody's."""
+SMOOTHED = 0.5
+"""Added to each count behind the habits of who does not read."""
 
-_SMOOTHED = 0.5  # added to each count behind the habits of who does not read
 _GUESSED = 0.5  # share of rankings that are left as shown by who does not read; the others are shuffled
 
 
@@ -128,7 +118,7 @@ class Part(nn.Module):
         return torch.zeros(())
 
 
-def _entries(judged: Sequence[tuple[int, Judged]], texts: Any, unread: Any, **values: Any) -> Entries:
+def entries_of(judged: Sequence[tuple[int, Judged]], texts: Any, unread: Any, **values: Any) -> Entries:
     numbers, rows = [number for number, _ in judged], [row for _, row in judged]
     return Entries(
         torch.tensor(numbers),
@@ -152,9 +142,9 @@ class ComparisonPart(Part):
         self.values = nn.Parameter(torch.tensor([0.2, 1.0, 2.0]).log() if ties == "graded" else torch.zeros(()))
         outcomes = [row.said for row in rows if row.kind == self.kind]
         tied = sum(outcome == TIE for outcome, _ in outcomes)
-        self.tie_share = (tied + _SMOOTHED) / (len(outcomes) + 2 * _SMOOTHED)
+        self.tie_share = (tied + SMOOTHED) / (len(outcomes) + 2 * SMOOTHED)
         strengths = [strength for outcome, strength in outcomes if outcome != TIE and strength]
-        counts = [strengths.count(strength) + _SMOOTHED for strength in (1, 2, 3)]
+        counts = [strengths.count(strength) + SMOOTHED for strength in (1, 2, 3)]
         self.strength_shares = [1.0, *(count / sum(counts) for count in counts)] if ties == "graded" else [1.0] * 4
 
     def lay(self, judged: Sequence[tuple[int, Judged]]) -> Entries | None:
@@ -162,7 +152,7 @@ class ComparisonPart(Part):
         if not mine:
             return None
         rows = [row for _, row in mine]
-        return _entries(
+        return entries_of(
             mine,
             [row.texts for row in rows],
             [self._unread(row) for row in rows],
@@ -207,7 +197,7 @@ class RankingPart(Part):
             for (_, row), chance in zip(mine, shuffled.tolist(), strict=True)
             for orders in [_orders(row)]
         ]
-        return _entries(mine, texts, unread, places=places.tolist())
+        return entries_of(mine, texts, unread, places=places.tolist())
 
     def logprobs(self, entries: Entries, sees: Sees, opposite: bool) -> Tensor:
         seen = sees.differences(entries.texts)
@@ -244,7 +234,7 @@ class FirstPart(Part):
         if not mine:
             return None
         most = max(len(row.texts) for _, row in mine)
-        return _entries(
+        return entries_of(
             mine,
             [_padded(row.texts, most, row.texts[0]) for _, row in mine],
             [[-math.log(len(row.texts))] * 2 for _, row in mine],
@@ -254,177 +244,3 @@ class FirstPart(Part):
     def logprobs(self, entries: Entries, sees: Sees, opposite: bool) -> Tensor:
         seen = sees.differences(entries.texts)
         return first_choice_logprobs(-seen if opposite else seen, entries.values["present"])
-
-
-class ThumbPart(Part):
-    """Thumbs: P(up) = sigmoid(scale x place + bias)."""
-
-    kind = "thumb"
-
-    def __init__(self, rows: Sequence[Judged]) -> None:
-        super().__init__()
-        said = [row.said for row in rows if row.kind == self.kind]
-        self.share = (sum(said) + _SMOOTHED) / (len(said) + 2 * _SMOOTHED)
-        self.log_scale = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.tensor(math.log(self.share / (1 - self.share))))
-
-    def lay(self, judged: Sequence[tuple[int, Judged]]) -> Entries | None:
-        mine = [(number, row) for number, row in judged if row.kind == self.kind]
-        if not mine:
-            return None
-        unread = [[math.log(self.share if row.said else 1 - self.share)] * 2 for _, row in mine]
-        return _entries(mine, [row.texts[0] for _, row in mine], unread, up=[row.said for _, row in mine])
-
-    def logprobs(self, entries: Entries, sees: Sees, opposite: bool) -> Tensor:
-        place = self.log_scale.exp() * sees.place(0, entries.texts)
-        return thumb_logprobs(place, entries.values["up"] ^ opposite, self.bias)
-
-
-class LevelReader(NamedTuple):
-    """How a part finds the level, from 0 for the worst, that a judgment gives a text; None where it gives none."""
-
-    kind: str
-    levels: int
-    level_of: Callable[[Judged], int | None]
-
-
-class OrdinalPart(Part):
-    """Levels of a scale, with each rater's own distances between thresholds: cumulative logit."""
-
-    def __init__(self, reader: LevelReader, rows: Sequence[Judged], column: int, raters: int) -> None:
-        super().__init__()
-        self.reader, self.kind, self.column = reader, reader.kind, column
-        self.shares = _level_shares(reader, rows)
-        below = torch.tensor(self.shares).cumsum(0)[:-1].clamp(1e-4, 1 - 1e-4)
-        cuts = (below / (1 - below)).log()
-        self.log_scale = nn.Parameter(torch.zeros(()))
-        self.first = nn.Parameter(cuts[0].clone())
-        self.log_gaps = nn.Parameter(cuts.diff().clamp_min(0.05).log())
-        self.moves = nn.Parameter(torch.zeros(raters, reader.levels - 2))
-
-    def lay(self, judged: Sequence[tuple[int, Judged]]) -> Entries | None:
-        return _lay_levels(self.reader, self.shares, judged)
-
-    def thresholds(self) -> Tensor:
-        """Of the usual rater [L - 1]."""
-        return ordered_thresholds(self.first, self.log_gaps)
-
-    def logprobs(self, entries: Entries, sees: Sees, opposite: bool) -> Tensor:
-        place = self.log_scale.exp() * sees.place(self.column, entries.texts)
-        thresholds = self.thresholds()
-        if len(self.moves):
-            gaps = self.log_gaps + self.moves[entries.rater]
-            thresholds = ordered_thresholds(self.first.expand(len(gaps)), gaps)
-        level = entries.values["level"]
-        return ordinal_logprobs(place, self.reader.levels - 1 - level if opposite else level, thresholds)
-
-    def penalty(self) -> Tensor:
-        return (self.moves / GAP_SPREAD).square().sum() / 2
-
-
-class LevelsPart(Part):
-    """Levels of a scale as classes: a classifier with an output for each."""
-
-    def __init__(self, reader: LevelReader, rows: Sequence[Judged], column: int) -> None:
-        super().__init__()
-        self.reader, self.kind, self.column, self.columns = reader, reader.kind, column, reader.levels
-        self.shares = _level_shares(reader, rows)
-        self.offsets = nn.Parameter(torch.tensor(self.shares).log())
-
-    def lay(self, judged: Sequence[tuple[int, Judged]]) -> Entries | None:
-        return _lay_levels(self.reader, self.shares, judged)
-
-    def logprobs(self, entries: Entries, sees: Sees, opposite: bool) -> Tensor:
-        seen = [sees.bare(self.column + level, entries.texts) for level in range(self.columns)]
-        level = entries.values["level"]
-        logits = torch.stack(seen, -1) + self.offsets
-        return level_logprobs(logits, self.columns - 1 - level if opposite else level)
-
-
-def _level_shares(reader: LevelReader, rows: Sequence[Judged]) -> list[float]:
-    """How often each level is given, by who does not read as by all."""
-    found = [reader.level_of(row) for row in rows if row.kind == reader.kind]
-    counts = [found.count(level) + _SMOOTHED for level in range(reader.levels)]
-    return [count / sum(counts) for count in counts]
-
-
-def _lay_levels(reader: LevelReader, shares: Sequence[float], judged: Sequence[tuple[int, Judged]]) -> Entries | None:
-    levels = [(number, row, reader.level_of(row)) for number, row in judged if row.kind == reader.kind]
-    found = [(number, row, level) for number, row, level in levels if level is not None]
-    if not found:
-        return None
-    mine = [(number, row) for number, row, _ in found]
-    unread = [[math.log(shares[level])] * 2 for _, _, level in found]
-    return _entries(mine, [row.texts[0] for _, row in mine], unread, level=[level for _, _, level in found])
-
-
-class ShareReader(NamedTuple):
-    """How a part finds the score, as a share of its scale, that a judgment gives a text; None where it gives none."""
-
-    kind: str
-    share_of: Callable[[Judged], float | None]
-
-
-class RegressionPart(Part):
-    """Scores without steps, or of several attributes together: least squares on base + scale x place."""
-
-    def __init__(self, reader: ShareReader, rows: Sequence[Judged], column: int) -> None:
-        super().__init__()
-        self.reader, self.kind, self.column = reader, reader.kind, column
-        found = torch.tensor(
-            [share for row in rows if row.kind == reader.kind and (share := reader.share_of(row)) is not None]
-        )
-        self.mean, self.deviation = float(found.mean()), max(0.05, float(found.std(correction=0)))
-        self.base = nn.Parameter(torch.tensor(self.mean))
-        self.log_scale = nn.Parameter(torch.tensor(math.log(self.deviation)))
-        self.log_deviation = nn.Parameter(torch.tensor(math.log(self.deviation)))
-
-    def lay(self, judged: Sequence[tuple[int, Judged]]) -> Entries | None:
-        shares = [(number, row, self.reader.share_of(row)) for number, row in judged if row.kind == self.kind]
-        found = [(number, row, share) for number, row, share in shares if share is not None]
-        if not found:
-            return None
-        mine = [(number, row) for number, row, _ in found]
-        values = torch.tensor([share for _, _, share in found])
-        spread = torch.tensor(math.log(self.deviation))
-        unread = regression_logprobs(torch.full_like(values, self.mean), values, spread).tolist()
-        return _entries(mine, [row.texts[0] for _, row in mine], [[u] * 2 for u in unread], share=values.tolist())
-
-    def logprobs(self, entries: Entries, sees: Sees, opposite: bool) -> Tensor:
-        place = self.base + self.log_scale.exp() * sees.place(self.column, entries.texts)
-        share = entries.values["share"]
-        return regression_logprobs(place, 1 - share if opposite else share, self.log_deviation)
-
-
-class DefectPart(Part):
-    """Which defects a critique ticks: a classifier with an output for each, and how readily each rater ticks."""
-
-    kind = "critique"
-
-    def __init__(self, defects: Sequence[str], rows: Sequence[Judged], column: int, raters: int) -> None:
-        super().__init__()
-        self.defects, self.column, self.columns = tuple(defects), column, len(defects)
-        said = [row.said for row in rows if row.kind == self.kind]
-        counts = [sum(defect in ticked for ticked in said) + _SMOOTHED for defect in defects]
-        shares = torch.tensor([count / (len(said) + 2 * _SMOOTHED) for count in counts])
-        self.logits = (shares / (1 - shares)).log()
-        self.offsets = nn.Parameter(self.logits.clone())
-        self.ready = nn.Parameter(torch.zeros(raters))
-
-    def lay(self, judged: Sequence[tuple[int, Judged]]) -> Entries | None:
-        mine = [(number, row) for number, row in judged if row.kind == self.kind]
-        if not mine:
-            return None
-        ticked = [[defect in row.said for defect in self.defects] for _, row in mine]
-        unread = defect_logprobs(self.logits.expand(len(mine), -1), torch.tensor(ticked)).tolist()
-        return _entries(mine, [row.texts[0] for _, row in mine], [[u] * 2 for u in unread], ticked=ticked)
-
-    def logprobs(self, entries: Entries, sees: Sees, opposite: bool) -> Tensor:
-        seen = [sees.bare(self.column + place, entries.texts) for place in range(self.columns)]
-        logits = torch.stack(seen, -1) + self.offsets
-        if len(self.ready):
-            logits = logits + self.ready[entries.rater].unsqueeze(1)
-        return defect_logprobs(logits, entries.values["ticked"] ^ opposite)
-
-    def penalty(self) -> Tensor:
-        return (self.ready / READY_SPREAD).square().sum() / 2

@@ -11,20 +11,8 @@ from torch import Tensor
 from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.models.components import REWARD, Component
-from heed.train.likelihoods import (
-    ComparisonPart,
-    DefectPart,
-    FirstPart,
-    Judged,
-    LevelReader,
-    LevelsPart,
-    OrdinalPart,
-    Part,
-    RankingPart,
-    RegressionPart,
-    ShareReader,
-    ThumbPart,
-)
+from heed.train.likelihoods import ComparisonPart, FirstPart, Judged, Part, RankingPart
+from heed.train.rated import DefectPart, LevelReader, LevelsPart, OrdinalPart, RegressionPart, ShareReader, ThumbPart
 
 MOST_LEVELS = 21
 """Levels of a scale that is read as steps; one of more, or without steps, is read as continuous."""
@@ -128,7 +116,7 @@ def _part_of(
 
 
 def _plan_critiques(plan: Plan, rows: Sequence[Judged], settings: RewardSettings, raters: int) -> None:
-    """Each defect has an output of its own, and the severity of the worst one tells of the reward."""
+    """Each defect has an output of its own, and how bad they are all together tells of the reward, as a rating does."""
     defects = sorted({defect for row in rows if row.kind == "critique" for defect in row.said})
     severities = {defect: settings.severities.get(defect, 1) for defect in defects}
     if settings.kind == "critique":
@@ -139,10 +127,12 @@ def _plan_critiques(plan: Plan, rows: Sequence[Judged], settings: RewardSettings
     plan.parts.append(part)
     for place, defect in enumerate(defects):
         plan.know(Component(defect, "defect", part.column + place), part)
-    worst = max(severities.values())
-    reader = LevelReader(
-        "critique", worst + 1, lambda row: worst - max((severities.get(d, 0) for d in row.said), default=0)
-    )
+
+    def severity(row: Judged) -> int:
+        return min(MOST_LEVELS - 1, sum(severities.get(defect, 0) for defect in row.said))
+
+    worst = max(severity(row) for row in rows if row.kind == "critique")
+    reader = LevelReader("critique", worst + 1, lambda row: worst - min(worst, severity(row)))
     plan.parts.append(OrdinalPart(reader, rows, 0, raters))
 
 
