@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "heed"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS = (
-    ("errors", "texts", "files", "safe_yaml", "config", "lazily", "statistics"),
+    ("errors", "texts", "files", "safe_yaml", "settings", "rater_settings", "config", "lazily", "statistics"),
     ("losses",),
     ("feedback",),
     ("raters",),

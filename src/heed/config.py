@@ -1,4 +1,4 @@
-"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it, it imports only the errors.
+"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it, it imports only from this floor.
 
 Every field carries its unit and meaning in ``description``; ``heed init`` writes them as comments, and the reference in
 ``docs/`` is made from them. Unknown keys are refused with the nearest known one.
@@ -12,53 +12,19 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from heed.errors import ConfigError
+from heed.rater_settings import RatersSettings
 from heed.safe_yaml import read_yaml
-from heed.texts import checked_name, cut, shown, text_fault
+from heed.settings import Fraction, Settings, Temperature
+from heed.texts import cut, shown
 
 LARGEST_SEED = 2**31 - 1
 """Each stage multiplies the seed by its own numbers, and the products must fit the generators' 64 bits."""
 
-LARGEST_COUNT = 10**12
-"""No machine does as much of anything: a count beyond it is a slip of the finger."""
-
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
-
-_LARGEST_NUMBER = 1e38  # float32, in which models compute, ends a little above
-_COLDEST = 1e-4  # below, logits divided by the temperature leave what float32 tells apart
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-def _no_colder_than_float32(temperature: float) -> float:
-    if 0 < temperature < _COLDEST:
-        raise ValueError(f"a temperature below {_COLDEST:g} leaves no probabilities to draw from")
-    return temperature
-
-
-Temperature = Annotated[float, AfterValidator(_no_colder_than_float32)]
-Name = Annotated[str, AfterValidator(checked_name)]
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values are validated on assignment."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _can_be_kept_and_computed_with(cls, value: Any) -> Any:
-        for entry in value if isinstance(value, list) else [value]:
-            if isinstance(entry, str) and (fault := text_fault(entry)):
-                raise ValueError(fault)
-            if isinstance(entry, int) and entry > LARGEST_COUNT:
-                raise ValueError(f"it is beyond {LARGEST_COUNT:,}, more than any machine does")
-            if isinstance(entry, float) and entry > _LARGEST_NUMBER:
-                raise ValueError(f"it is beyond {_LARGEST_NUMBER:g}, where the numbers of a model end")
-        return value
 
 
 class SamplingSettings(Settings):
@@ -222,37 +188,6 @@ class EvaluateSettings(Settings):
         1.0, ge=0.0, description="sampling temperature of both sides; 0 takes the likeliest token"
     )
     confidence: float = Field(0.95, gt=0.5, le=0.9999, description="coverage of every interval (probability)")
-
-
-class SimulatedRaterSettings(Settings):
-    """One simulated rater."""
-
-    name: Name = Field(description="the rater's name, unique in the project")
-    behaviour: Literal["careful", "noisy", "lazy_left", "lazy_long", "inverted"] = Field(
-        "careful", description="the rater's fault"
-    )
-    group: Name = Field("everyone", description="group whose weights the rater applies to the parts of the utility")
-    noise: float | None = Field(
-        None,
-        ge=0.0,
-        description="scale of the logistic noise on utility differences (utility units); empty takes the behaviour's own",
-    )
-
-
-class RatersSettings(Settings):
-    """Who judges."""
-
-    kind: Literal["human", "simulated"] = Field("human", description="people by 'heed ask', or simulated raters")
-    utility: str = Field(
-        "",
-        description="true utility of simulated raters: 'support_desk', 'vader', or 'package.module:function' of (prompt, completion)",
-    )
-    simulated: list[SimulatedRaterSettings] = Field(default_factory=list, description="simulated raters that train")
-    held_out: list[SimulatedRaterSettings] = Field(
-        default_factory=list, description="simulated raters that only judge evaluations"
-    )
-    comparisons: int = Field(1000, ge=1, description="comparisons asked for in one round (count)")
-    guidelines: str = Field("Which reply would you rather have received?", description="what a rater is asked")
 
 
 def _address_of_a_server(url: str) -> str:

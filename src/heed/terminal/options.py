@@ -15,9 +15,9 @@ from heed.errors import ConfigError
 from heed.texts import cut
 
 if TYPE_CHECKING:
-    from heed.config import Settings
     from heed.project import Project
     from heed.rounds import Rounds
+    from heed.settings import Settings
     from heed.terminal.watcher import QuietWatcher
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, alarms and errors.")]
