@@ -23,7 +23,8 @@ from heed import ComparisonRow, Completion, Evaluation
 from heed.config import EvaluateSettings, PolicySettings, RewardSettings, SamplingSettings
 from heed.evaluate.metrics import accuracy
 from heed.feedback.kinds import prompt_id
-from heed.raters.simulated import SimulatedRater, vader
+from heed.raters.simulated import SimulatedRater
+from heed.raters.utilities import vader
 from heed.statistics import Interval, Undefined
 
 _PROMPTS, _SAMPLES, _TOKENS = 500, 4, 64

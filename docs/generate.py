@@ -17,9 +17,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from heed.client import Client, Exported, ItemsAdded, Showing
-from heed.config import ProjectSettings, SimulatedRaterSettings
+from heed.config import ProjectSettings
 from heed.constraint_settings import ConstraintSettings
 from heed.evaluate.report import ReportData
+from heed.rater_settings import SimulatedRaterSettings
 from heed.web.exchange.reference import document
 from heed.web.permissions import Permission, administers, anyone, leads, rates, signed_in
 from heed.web.routes import all_routes

@@ -21,6 +21,7 @@ FLOORS = (
         "safe_yaml",
         "settings",
         "constraint_settings",
+        "rater_settings",
         "training_settings",
         "config",
         "lazily",

@@ -18,18 +18,17 @@ from heed.config import (
     EvaluateSettings,
     PolicySettings,
     ProjectSettings,
-    RatersSettings,
     RewardSettings,
     SamplingSettings,
-    Settings,
     SFTSettings,
-    SimulatedRaterSettings,
     commented_yaml,
     load_settings,
     parse_settings,
 )
 from heed.constraint_settings import ConstraintSettings
 from heed.errors import ConfigError
+from heed.rater_settings import BEHAVIOURS, RatersSettings, SimulatedRaterSettings
+from heed.settings import Settings
 
 MINIMAL = {"name": "mine", "model": "some/model"}
 SECTIONS = [SamplingSettings, SFTSettings, RewardSettings, PolicySettings, EvaluateSettings, RatersSettings]
@@ -71,7 +70,7 @@ def numbers(low: float, high: float) -> st.SearchStrategy[float]:
 RATER = st.builds(
     SimulatedRaterSettings,
     name=NAMES,
-    behaviour=st.sampled_from(["careful", "noisy", "lazy_left", "lazy_long", "inverted"]),
+    behaviour=st.sampled_from([one for one in BEHAVIOURS if one != "teacher"]),
     group=NAMES,
     noise=st.none() | numbers(0, 1e6),
 )

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from heed.config import RatersSettings, SamplingSettings
+from heed.config import SamplingSettings
 from heed.errors import DataError, ModelError, ProjectError
 from heed.feedback.kinds import Comparison, Demonstration, Edit, Ranking, Thumb, completion_id
 from heed.feedback.store import CompletionRecord
 from heed.loop import run_loop
 from heed.project import Project
+from heed.rater_settings import RatersSettings
 from heed.rounds import Rounds, WaitingForPeopleError
 from heed.train.progress import Watcher
 from tiny_models import tiny_policy

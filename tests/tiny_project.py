@@ -23,13 +23,12 @@ from heed.config import (
     EvaluateSettings,
     PolicySettings,
     ProjectSettings,
-    RatersSettings,
     RewardSettings,
     SamplingSettings,
     SFTSettings,
-    SimulatedRaterSettings,
 )
 from heed.project import Project
+from heed.rater_settings import RatersSettings, SimulatedRaterSettings
 from tiny_models import LETTERS, tiny_policy
 
 # What the commands import when they need it; here the server of the processes does it once.

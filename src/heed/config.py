@@ -16,9 +16,10 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_va
 
 from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings
 from heed.errors import ConfigError
+from heed.rater_settings import RatersSettings
 from heed.safe_yaml import read_yaml
 from heed.settings import LARGEST_SEED as LARGEST_SEED
-from heed.settings import Fraction, Name, Temperature
+from heed.settings import Fraction, Temperature
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
 from heed.training_settings import RewardSettings as RewardSettings
@@ -158,37 +159,6 @@ class EvaluateSettings(Settings):
         1.0, ge=0.0, description="sampling temperature of both sides; 0 takes the likeliest token"
     )
     confidence: float = Field(0.95, gt=0.5, le=0.9999, description="coverage of every interval (probability)")
-
-
-class SimulatedRaterSettings(Settings):
-    """One simulated rater."""
-
-    name: Name = Field(description="the rater's name, unique in the project")
-    behaviour: Literal["careful", "noisy", "lazy_left", "lazy_long", "inverted"] = Field(
-        "careful", description="the rater's fault"
-    )
-    group: Name = Field("everyone", description="group whose weights the rater applies to the parts of the utility")
-    noise: float | None = Field(
-        None,
-        ge=0.0,
-        description="scale of the logistic noise on utility differences (utility units); empty takes the behaviour's own",
-    )
-
-
-class RatersSettings(Settings):
-    """Who judges."""
-
-    kind: Literal["human", "simulated"] = Field("human", description="people by 'heed ask', or simulated raters")
-    utility: str = Field(
-        "",
-        description="true utility of simulated raters: 'support_desk', 'vader', or 'package.module:function' of (prompt, completion)",
-    )
-    simulated: list[SimulatedRaterSettings] = Field(default_factory=list, description="simulated raters that train")
-    held_out: list[SimulatedRaterSettings] = Field(
-        default_factory=list, description="simulated raters that only judge evaluations"
-    )
-    comparisons: int = Field(1000, ge=1, description="comparisons asked for in one round (count)")
-    guidelines: str = Field("Which reply would you rather have received?", description="what a rater is asked")
 
 
 def _address_of_a_server(url: str) -> str:

@@ -8,15 +8,14 @@ from heed.config import (
     EvaluateSettings,
     PolicySettings,
     ProjectSettings,
-    RatersSettings,
     RewardSettings,
     SamplingSettings,
     SFTSettings,
-    SimulatedRaterSettings,
 )
 from heed.folder import check_new_folder, is_project
 from heed.loop import run_loop
 from heed.project import Project
+from heed.rater_settings import RatersSettings, SimulatedRaterSettings
 from heed.rounds import Rounds
 from heed.train.progress import Watcher
 

@@ -9,7 +9,8 @@ from heed.errors import ModelError, ProjectError
 from heed.feedback.kinds import PromptContent
 from heed.feedback.store import PromptRecord
 from heed.project import Project
-from heed.raters.simulated import simulated_raters, utility_by_name
+from heed.raters.simulated import simulated_raters
+from heed.raters.utilities import utility_by_name
 from heed.stages.identity import model_identity
 
 if TYPE_CHECKING:

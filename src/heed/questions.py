@@ -21,7 +21,8 @@ from heed.feedback.store import CompletionRecord, PromptRecord, Store, StoredFee
 from heed.feedback.studio_schema import answers, items, one_of, showings
 from heed.people.exclusions import excluded
 from heed.project import Project
-from heed.raters.simulated import simulated_raters, utility_by_name
+from heed.raters.simulated import simulated_raters
+from heed.raters.utilities import utility_by_name
 from heed.runs import Run
 from heed.stages.data import ComparisonRow, comparisons_of
 from heed.stages.judgments import WITHOUT_SAMPLES, Judgment, Known, Learned, judgment_of, learned_from, with_samples
@@ -88,7 +89,10 @@ def choices_of_people(project: Project, items: Sequence[Item]) -> dict[str, int]
 
 
 def simulate(project: Project, items: Sequence[Item], run: Run, watcher: Watcher) -> dict[str, int]:
-    """Each item is judged by one of the raters, in turn; left and right are shuffled for each showing."""
+    """Each item is judged by one of the raters, in turn; left and right are shuffled for each showing.
+
+    Returns how often each choice was made. What a teacher skips is judged by nobody.
+    """
     settings = project.settings.raters
     raters = simulated_raters(settings.simulated, utility_by_name(settings.utility), project.settings.seed)
     if not raters:
@@ -104,20 +108,22 @@ def simulate(project: Project, items: Sequence[Item], run: Run, watcher: Watcher
         rater = raters[number % len(raters)]
         key = f"{item.a.id}:{item.b.id}"
         swapped = random.Random(f"{project.settings.seed}:{rater.name}:{key}").random() < 0.5
-        choice, strength = rater.compare(item.prompt.content, item.a.text, item.b.text, not swapped, key)
-        batch.append(
-            Comparison(
-                rater=rater.name,
-                prompt_id=item.prompt.id,
-                completion_ids=(item.a.id, item.b.id),
-                shown_order=(1, 0) if swapped else (0, 1),
-                created=created,
-                choice=choice,
-                strength=strength,
-                source=run.id,
-            )
-        )
+        worn = number / len(items)
+        choice, strength = rater.compare(item.prompt.content, item.a.text, item.b.text, not swapped, key, worn)
         choices[choice] = choices.get(choice, 0) + 1
+        if choice != "skip":
+            batch.append(
+                Comparison(
+                    rater=rater.name,
+                    prompt_id=item.prompt.id,
+                    completion_ids=(item.a.id, item.b.id),
+                    shown_order=(1, 0) if swapped else (0, 1),
+                    created=created,
+                    choice=choice,
+                    strength=strength,
+                    source=run.id,
+                )
+            )
         if len(batch) == _PIECE or number == len(items) - 1:
             store.add_feedback(batch)
             batch = []

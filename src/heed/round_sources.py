@@ -14,7 +14,7 @@ from heed.folder import SETTINGS_FILE
 from heed.preflight import base_identity, check_constraints, check_prompts, check_raters
 from heed.project import Project
 from heed.questions import unique
-from heed.raters.simulated import Utility, utility_by_name
+from heed.raters.utilities import Utility, utility_by_name
 from heed.runs import RunRecord
 from heed.stages.data import load_prompts, report_broken
 from heed.stages.results import prepare_machine

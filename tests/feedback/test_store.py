@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from heed.config import SimulatedRaterSettings
 from heed.errors import DataError, ProjectError
 from heed.feedback import database
 from heed.feedback.kinds import (
@@ -38,6 +37,7 @@ from heed.feedback.kinds import (
 )
 from heed.feedback.schema import raters
 from heed.feedback.store import AddResult, CompletionRecord, RaterRecord, Store
+from heed.rater_settings import SimulatedRaterSettings
 from heed.texts import name_fault, rater_name_fault
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -1,10 +1,8 @@
-"""Simulated raters: determinism, the logistic model against its closed form, each fault, and utilities by name."""
+"""Simulated raters: determinism, the logistic model against its closed form, and each fault against its stated numbers."""
 
 from __future__ import annotations
 
-import builtins
 import random
-import sys
 from collections import Counter
 
 import numpy as np
@@ -14,13 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import expit
 
-from heed.config import SimulatedRaterSettings
-from heed.errors import ConfigError, DataError
-from heed.raters.simulated import DEFAULT_NOISE, SimulatedRater, simulated_raters, utility_by_name
+from heed.config import ProjectSettings, parse_settings
+from heed.errors import ConfigError
+from heed.rater_settings import BEHAVIOURS, RatersSettings, SimulatedRaterSettings
+from heed.raters.behaviours import BEHAVIOUR_OF, flattery
+from heed.raters.simulated import SimulatedRater, simulated_raters
 from heed.sandbox.grammar import Dials, corpus, parse, reply
 from heed.sandbox.utility import support_desk
-
-BEHAVIOURS = list(DEFAULT_NOISE)
 
 
 def worth(prompt, completion):
@@ -60,14 +58,15 @@ def test_a_judgment_depends_on_seed_and_key_and_not_on_the_order_of_calls(behavi
         for k in order:
             prompt, a, b = pairs[k]
             found[k] = (
-                rater.compare(prompt, a, b, True, str(k)),
-                rater.rate(prompt, a, str(k)),
-                rater.thumb(prompt, a, str(k)),
+                rater.compare(prompt, a, b, True, str(k), k / 60),
+                rater.rate(prompt, a, str(k), k / 60),
+                rater.thumb(prompt, a, str(k), k / 60),
             )
         return found
 
-    assert judge(1, range(200)) == judge(1, reversed(range(200)))
-    assert judge(1, range(200)) != judge(2, range(200))
+    assert judge(1, range(60)) == judge(1, reversed(range(60)))
+    if behaviour != "teacher":  # as it stands it never errs, so that no seed tells
+        assert judge(1, range(60)) != judge(2, range(60))
 
 
 def test_raters_of_different_names_err_apart():
@@ -157,7 +156,7 @@ def test_ratings_and_thumbs_follow_the_truth_and_an_inverted_rater_mirrors_them(
     assert (inverted.thumb(prompt, good, "k"), inverted.thumb(prompt, bad, "k")) == (False, True)
 
 
-@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+@pytest.mark.parametrize("behaviour", [one for one in BEHAVIOURS if one != "teacher"])
 def test_ratings_stay_on_their_scale(behaviour, pairs):
     rater = SimulatedRater("r", behaviour, support_desk, noise=5.0)
     found = {rater.rate(prompt, text, str(key)) for key, (prompt, text, _) in enumerate(pairs[:300])}
@@ -202,70 +201,129 @@ def test_bad_raters_are_refused_with_the_way_out():
         simulated_raters([SimulatedRaterSettings(name="x", group="hurried")], worth, 0)
 
 
-def test_utilities_by_name():
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
-    assert utility_by_name("support_desk") is support_desk
-    score = utility_by_name("vader")
-    for text in ("I love this wonderful day!", "This is a horrible, sad mess.", ""):
-        assert score("ignored", text) == SentimentIntensityAnalyzer().polarity_scores(text)["compound"]
+# The faults against the numbers that are stated of them
 
 
-def test_vader_missing_names_the_command(monkeypatch):
-    from heed.raters import simulated
-
-    real = builtins.__import__
-
-    def without_vader(name, *args, **kwargs):
-        if name.startswith("vaderSentiment"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    simulated._vader_analyzer.cache_clear()
-    monkeypatch.setattr(builtins, "__import__", without_vader)
-    with pytest.raises(ConfigError, match="pip install vaderSentiment"):
-        utility_by_name("vader")
+def said(rater, a, b, count, left_is_a=True, worn=0.0):
+    return Counter(rater.compare("p", a, b, left_is_a, str(key), worn)[0] for key in range(count))
 
 
-def test_a_users_function_is_found_in_the_current_folder_and_checked(tmp_path, monkeypatch):
-    (tmp_path / "my_desk_utility.py").write_text(
-        "def words(prompt, completion):\n    return len(completion.split())\n"
-        "words.span = (0.0, 20.0)\n"
-        "def broken(prompt, completion):\n    return float('nan')\n"
-        "def wordy(prompt, completion):\n    return 'much'\n"
-        "number = 3\n"
-    )
-    (tmp_path / "unfinished_utility.py").write_text("def f(:\n")
-    monkeypatch.chdir(tmp_path)
-    path = list(sys.path)
-    words = utility_by_name("my_desk_utility:words")
-    assert words("p", "one two") == 2.0
-    assert SimulatedRater("r", "careful", words, noise=0.0).rate("p", "w " * 20, "k") == 5.0
-    with pytest.raises(DataError, match="nan"):
-        utility_by_name("my_desk_utility:broken")("p", "x")
-    with pytest.raises(DataError, match="much"):
-        utility_by_name("my_desk_utility:wordy")("p", "x")
-    for name in ("my_desk_utility:number", "my_desk_utility:nothing", "no_such_module_here:f", "unfinished_utility:f"):
-        with pytest.raises(ConfigError):
-            utility_by_name(name)
-    assert sys.path == path
+def as_stated(found, count, probability):
+    """A count is not far from what a probability says: it would be in one of ten thousand such tests."""
+    return stats.binomtest(found, count, probability).pvalue > 1e-4
 
 
-def test_a_users_code_that_fails_is_an_error_with_its_place(tmp_path, monkeypatch):
-    (tmp_path / "failing_utility.py").write_text(
-        "def divides(prompt, completion):\n    return 1 / 0\n\n\ndef one(prompt):\n    return 1\n"
-    )
-    (tmp_path / "failing_import.py").write_text("value = 1 / 0\n")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"ZeroDivisionError: .*failing_utility.py, line 2"):
-        utility_by_name("failing_utility:divides")("p", "x")
-    with pytest.raises(DataError, match=r"TypeError: .*takes a prompt and a completion"):
-        utility_by_name("failing_utility:one")("p", "x")
-    with pytest.raises(ConfigError, match=r"ZeroDivisionError: .*failing_import.py, line 1"):
-        utility_by_name("failing_import:value")
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
+def test_a_lazy_rater_takes_the_left_in_the_stated_share_and_else_the_better(share):
+    rater = SimulatedRater("r", "lazy_left", worth, noise=0.0, share=share)
+    assert as_stated(said(rater, "0", "3", 2000)["a"], 2000, share)
+    assert said(rater, "0", "3", 200, left_is_a=False)["b"] == 200
 
 
-@pytest.mark.parametrize("name", ["", "happiness", "a:", ":b", ".a:b", "a b:c"])
-def test_other_names_are_refused_with_the_choices(name):
-    with pytest.raises(ConfigError, match="support_desk"):
-        utility_by_name(name)
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_a_random_rater_tosses_a_coin_in_the_stated_share(share):
+    rater = SimulatedRater("r", "random", worth, noise=0.0, share=share)
+    assert as_stated(said(rater, "3", "0", 4000)["a"], 4000, 1 - share / 2)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_an_inverted_rater_prefers_the_worse_in_the_stated_share(share):
+    rater = SimulatedRater("r", "inverted", worth, noise=0.0, share=share)
+    assert as_stated(said(rater, "3", "0", 4000)["b"], 4000, share)
+
+
+@pytest.mark.parametrize(("worn", "unread"), [(0.0, 0.0), (0.3, 0.0), (0.5, 0.45), (0.7, 0.9), (1.0, 0.9)])
+def test_a_drifting_rater_reads_less_and_less(worn, unread):
+    """The share not read rises in a straight line from 0 at three tenths of the work to 0.9 at seven tenths."""
+    rater = SimulatedRater("r", "drifting", worth, noise=0.0)
+    assert as_stated(said(rater, "3", "0", 4000, worn=worn)["a"], 4000, 1 - unread / 2)
+
+
+@pytest.mark.parametrize("share", [0.95, 0.5, 0.0])
+def test_colluding_raters_answer_as_their_ring_does_in_the_stated_share(share):
+    """On two equal texts with logistic noise of scale 1 a choice is "a" with p = sigmoid(-0.1), "tie" with tanh(0.05)."""
+    ann, ben = (SimulatedRater(name, "colluding", worth, noise=1.0, share=share) for name in ("ann", "ben"))
+    other = SimulatedRater("cy", "colluding", worth, noise=1.0, share=share, ring="another")
+    p, tie = expit(-0.1), np.tanh(0.05)
+    by_chance, count = 2 * p**2 + tie**2, 4000
+    for partner, both in ((ben, share**2), (other, 0.0)):
+        same = sum(
+            ann.compare("p", "0", "0", True, str(key))[0] == partner.compare("p", "0", "0", True, str(key))[0]
+            for key in range(count)
+        )
+        assert as_stated(same, count, both + (1 - both) * by_chance)
+
+
+def test_who_loves_length_sees_the_worth_and_trades_it_for_words():
+    """A word more is worth 0.06 of a clear difference: of texts of equal worth, ten words more win by sigmoid(0.5 / 0.15)."""
+    rater = SimulatedRater("r", "length_loving", worth)
+    assert as_stated(said(rater, "1 " + "word " * 10, "1", 4000)["a"], 4000, expit((0.6 - 0.1) / 0.15))
+    assert said(rater, "0 " + "word " * 10, "2", 500)["b"] > 490
+
+
+def test_who_loves_flattery_takes_the_one_that_agrees():
+    """A sign of flattery is worth half a clear difference, and only half of the true difference is seen."""
+    rater = SimulatedRater("r", "flattering", worth)
+    assert flattery("1 what a great question! You are right.") == 3
+    assert flattery("1 It opens at nine.") == 0
+    assert flattery("!" * 9) == 5
+    pleasing, plain = "1 Great question! You are right.", "1.4 It opens at nine."
+    margin = 3 * 0.5 - 0.5 * 0.4
+    assert as_stated(said(rater, pleasing, plain, 4000)["a"], 4000, expit((margin - 0.1) / 0.15))
+    assert said(rater, "1 " + pleasing[2:], "9 It opens at nine.", 300)["b"] > 290
+
+
+def test_groups_of_opposed_values_part_where_they_differ_and_agree_elsewhere(pairs):
+    polite = [SimulatedRaterSettings(name=f"p{n}", group="warm", weights={"polite": 3.0}) for n in range(2)]
+    blunt = [SimulatedRaterSettings(name=f"b{n}", group="blunt", weights={"polite": -3.0}) for n in range(2)]
+    raters = simulated_raters([*polite, *blunt], support_desk, seed=0)
+
+    def same(one, other):
+        both = [
+            (one.compare(prompt, a, b, True, str(key))[0], other.compare(prompt, a, b, True, str(key))[0])
+            for key, (prompt, a, b) in enumerate(pairs[:300])
+        ]
+        decided = [(x, y) for x, y in both if {x, y} <= {"a", "b"}]
+        return np.mean([x == y for x, y in decided])
+
+    assert same(raters[0], raters[1]) > 0.9
+    assert same(raters[2], raters[3]) > 0.9
+    assert same(raters[0], raters[2]) < 0.75
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"behaviour": "careful", "share": 0.5}, "shows in all judgments alike"),
+        ({"behaviour": "careful", "beta": 1.0}, "belongs to the behaviour teacher"),
+        ({"behaviour": "teacher", "noise": 1.0}, "errs by beta"),
+        ({"behaviour": "noisy", "ring": "ours"}, "in no ring"),
+        ({"behaviour": "random", "share": 1.5}, "less than or equal to 1"),
+        ({"behaviour": "sleepy"}, "careful"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_with_the_way_out(entry, told):
+    values = {"name": "n", "model": "m", "raters": {"simulated": [{"name": "ann", **entry}]}}
+    with pytest.raises(ConfigError, match=told):
+        parse_settings(ProjectSettings, values, "heed.yaml")
+
+
+def test_a_judge_of_evaluations_may_not_skip():
+    values = {"held_out": [{"name": "ann", "behaviour": "teacher", "skip": 1.0}]}
+    with pytest.raises(ConfigError, match="'ann' of held_out would skip"):
+        parse_settings(RatersSettings, values, "heed.yaml")
+
+
+def test_a_weight_of_no_part_is_refused_with_the_parts():
+    entry = SimulatedRaterSettings(name="x", weights={"colour": 1.0})
+    with pytest.raises(ConfigError, match="helpful, polite"):
+        simulated_raters([entry], support_desk, 0)
+    with pytest.raises(ConfigError, match="no named parts"):
+        simulated_raters([entry], worth, 0)
+    with pytest.raises(ConfigError, match="share 0.5"):
+        SimulatedRater("r", "careful", worth, share=0.5)
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_every_behaviour_has_its_numbers(behaviour):
+    assert BEHAVIOUR_OF[behaviour].noise >= 0

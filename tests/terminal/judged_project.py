@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from heed.config import ProjectSettings, RatersSettings, SimulatedRaterSettings
+from heed.config import ProjectSettings
 from heed.feedback.kinds import Message, completion_id
 from heed.feedback.store import CompletionRecord
 from heed.project import Cost, Project
+from heed.rater_settings import RatersSettings, SimulatedRaterSettings
 
 
 def make_project(folder: Path, pairs: Sequence[tuple[str, str]]) -> Path:

@@ -29,7 +29,18 @@ Level = Literal["nominal", "ordinal", "interval", "ratio"]
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval", "ratio")
 """Of measurement: names; an order; differences that mean something; a zero that means nothing is there."""
 
-Why = Literal["nothing", "one_rater", "no_overlap", "no_variety", "few", "alike", "not_asked"]
+Why = Literal[
+    "nothing",
+    "one_rater",
+    "no_overlap",
+    "no_variety",
+    "few",
+    "alike",
+    "not_asked",
+    "no_direction",
+    "two_raters",
+    "no_comparisons",
+]
 
 Codes: TypeAlias = "NDArray[np.intp]"
 Column: TypeAlias = "Sequence[Hashable] | NDArray[Any]"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -93,7 +94,7 @@ class Answers:
     """Columns [answers] of answers that stand: those that another one superseded are not among them.
 
     ``created`` counts seconds since 1970; ``correct`` is not a number where there is no known answer; ``left`` and ``tied``
-    are 1, 0, or -1 where the question does not arise.
+    are 1, 0, or -1 where the question does not arise. ``places`` and ``values`` are the words of the units.
     """
 
     item: Ints
@@ -110,6 +111,8 @@ class Answers:
     questions: list[str]
     raters: list[str]
     fields: list[tuple[str, Level]]
+    places: list[str] = dataclass_field(default_factory=list)
+    values: list[str] = dataclass_field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -196,4 +199,6 @@ class AnswerColumns:
             questions=list(self._questions.names),
             raters=list(self._raters.names),
             fields=list(zip(self._fields.names, self._levels, strict=True)),
+            places=list(self._places.names),
+            values=list(self._values.names),
         )

@@ -2,74 +2,52 @@
 
 A rater perceives the difference between two completions, adds logistic noise (so that without another fault its choices
 follow the Bradley-Terry model, whose scale is the noise), and says "tie" where it perceives next to none. Every judgment
-depends on the rater's seed and the caller's key alone, never on the order of the calls.
+depends on the rater's seed, the caller's key and how much of the work lies behind, never on the order of the calls.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
 import random
-import sys
-import traceback
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal
 
-from heed.config import SimulatedRaterSettings
-from heed.errors import ConfigError, DataError
+from heed.errors import ConfigError
 from heed.feedback.kinds import PromptContent
+from heed.rater_settings import BEHAVIOURS, SHARED, BehaviourName, SimulatedRaterSettings
+from heed.raters.behaviours import BEHAVIOUR_OF, UNREAD_MARGIN, flattery, logistic, shows
+from heed.raters.teachers import Teacher, steps_of_text
+from heed.raters.utilities import Utility
 
-BehaviourName = Literal["careful", "noisy", "lazy_left", "lazy_long", "inverted"]
-Choice = Literal["a", "b", "tie", "both_bad"]
+Choice = Literal["a", "b", "tie", "both_bad", "skip"]
+Strength = Literal[1, 2, 3]
 
-# Scale of the logistic noise, in units of one clear difference.
-DEFAULT_NOISE: dict[BehaviourName, float] = {
-    "careful": 0.15,
-    "noisy": 0.8,
-    "lazy_left": 0.3,
-    "lazy_long": 0.3,
-    "inverted": 0.15,
-}
 _TIE_WIDTH = 0.1
 _BOTH_BAD_WIDTH = 0.75
 _STRENGTHS = (0.75, 2.0)
-_UNREAD_SHARE = 0.7  # of its items a lazy_left rater does not read
-_UNREAD_MARGIN = 0.5
-_LENGTH_PULL = 0.12  # what a word more is worth to a lazy_long rater
-_LENGTH_ATTENTION = 0.2  # how much of the true difference it sees beside the length
-
-_BUILT_IN = {"support_desk": "heed.sandbox.utility:support_desk", "vader": "heed.raters.simulated:vader"}
-
-
-class Utility(Protocol):
-    """What a completion is truly worth, in utility units; more is better.
-
-    Optional attributes: ``parts(prompt, completion)`` gives the named parts of the sum, ``group_weights(group)`` the weights
-    that a group of raters gives them, and ``span`` the utilities (bad, best) on which ratings, thumbs and "both bad" rest.
-    """
-
-    def __call__(self, prompt: PromptContent, completion: str, /) -> float:
-        """Utility of ``completion`` as an answer to ``prompt``."""
-        ...
 
 
 class SimulatedRater:
     """One rater with one fault.
 
     Args:
-        name: the rater's name; two raters of different names judge independently.
+        name: the rater's name; two raters of different names judge independently, unless they collude.
         behaviour: "careful" (little noise), "noisy", "lazy_left" (mostly takes the left unread), "lazy_long" (prefers the
-            longer) or "inverted" (prefers the worse).
+            longer and hardly reads), "length_loving" (reads, and likes length), "flattering" (likes flattery and being
+            agreed with), "inverted" (prefers the worse), "colluding" (answers as its ring does), "random" (does not read),
+            "drifting" (careful at first, ever more at random later) or "teacher" (see :mod:`heed.raters.teachers`).
         utility: the truth.
         weights: weights of the utility's parts as this rater sees them; None takes the utility itself.
         noise: scale of the logistic noise (utility units); None takes the behaviour's own.
         group: label of the rater's group.
         seed: of everything random in this rater.
+        share: of the judgments in which the fault shows (probability); None takes the behaviour's own.
+        ring: colluding raters of one ring and one seed answer alike.
+        teacher: how a teacher errs; None: never.
 
     Raises:
-        ConfigError: the behaviour is unknown, the noise is negative, or weights are given for a utility without parts.
+        ConfigError: the behaviour is unknown, the noise is negative, weights are given for a utility without parts or name
+            a part that it does not have, or a share for a fault that shows in all judgments.
     """
 
     kind = "simulated"
@@ -83,10 +61,13 @@ class SimulatedRater:
         noise: float | None = None,
         group: str = "everyone",
         seed: int = 0,
+        share: float | None = None,
+        ring: str = "ring",
+        teacher: Teacher | None = None,
     ) -> None:
-        if behaviour not in DEFAULT_NOISE:
+        if behaviour not in BEHAVIOURS:
             raise ConfigError(
-                f"behaviour '{behaviour}'", "no simulated rater behaves so.", f"Use one of {list(DEFAULT_NOISE)}."
+                f"behaviour '{behaviour}'", "no simulated rater behaves so.", f"Use one of {list(BEHAVIOURS)}."
             )
         if noise is not None and not (math.isfinite(noise) and noise >= 0):
             raise ConfigError(f"noise {noise} of rater '{name}'", "it is not a scale.", "Give a number of at least 0.")
@@ -94,17 +75,27 @@ class SimulatedRater:
             raise ConfigError(
                 f"weights of rater '{name}'",
                 "the utility has no named parts to weigh.",
-                "Leave the group at 'everyone'.",
+                "Leave the group at 'everyone', and weights out.",
             )
+        if share is not None and not (behaviour in SHARED and 0 <= share <= 1):
+            raise ConfigError(
+                f"share {share} of rater '{name}'",
+                f"it is no probability, or the fault of a {behaviour} rater shows in all judgments.",
+                f"Give 0 to 1, to one of {list(SHARED)}.",
+            )
+        found = BEHAVIOUR_OF[behaviour]
         self.name, self.behaviour, self.utility, self.group, self.seed = name, behaviour, utility, group, seed
-        self.weights = weights
+        self.weights, self.ring = weights, ring
+        self.share = found.share if share is None else share
+        self._fault = found
+        self._teacher = teacher or Teacher()
         self._span: tuple[float, float] | None = getattr(utility, "span", None)
         self.unit = (self._span[1] - self._span[0]) / 5 if self._span else 1.0
-        self.noise = DEFAULT_NOISE[behaviour] * self.unit if noise is None else noise
+        self.noise = found.noise * self.unit if noise is None else noise
 
     def compare(
-        self, prompt: PromptContent, a: str, b: str, left_is_a: bool, key: str
-    ) -> tuple[Choice, Literal[1, 2, 3] | None]:
+        self, prompt: PromptContent, a: str, b: str, left_is_a: bool, key: str, worn: float = 0.0
+    ) -> tuple[Choice, Strength | None]:
         """Choose between two completions.
 
         Args:
@@ -113,68 +104,103 @@ class SimulatedRater:
             b: the other one.
             left_is_a: whether ``a`` was shown on the left.
             key: identifies the judgment; the same key gives the same answer.
+            worn: how much of the rater's work lies behind, 0 to 1; only a drifting rater asks.
 
         Returns:
-            The choice ("both_bad" if both are in the lower half of the utility's span and not far apart), and for "a" and "b" how strong it is: 1 (slightly) to 3 (much better).
+            The choice ("both_bad" if both are in the lower half of the utility's span and not far apart; a teacher may
+            "skip"), and for "a" and "b" how strong it is: 1 (slightly) to 3 (much better).
         """
+        if self.behaviour == "teacher":
+            return self._taught(prompt, a, b, key), None
         rng = self._rng("compare", key)
         worth_a, worth_b = self._worth(prompt, a), self._worth(prompt, b)
-        margin = self._perceive(worth_a - worth_b, len(a.split()) - len(b.split()), left_is_a, rng) / self.unit
+        pull = self._pull(a) - self._pull(b)
+        margin = self._perceive(worth_a - worth_b, pull, left_is_a, rng, worn) / self.unit
         if self._span and abs(margin) < _BOTH_BAD_WIDTH and max(worth_a, worth_b) < sum(self._span) / 2:
             return "both_bad", None
         if abs(margin) < _TIE_WIDTH:
             return "tie", None
         size = abs(margin)
-        strength: Literal[1, 2, 3] = 1 if size < _STRENGTHS[0] else 2 if size < _STRENGTHS[1] else 3
+        strength: Strength = 1 if size < _STRENGTHS[0] else 2 if size < _STRENGTHS[1] else 3
         return ("a" if margin > 0 else "b"), strength
 
-    def rate(self, prompt: PromptContent, completion: str, key: str) -> float:
+    def rate(self, prompt: PromptContent, completion: str, key: str, worn: float = 0.0) -> float:
         """Rate one completion on 1, 2, 3, 4, 5 (5 is best); deterministic given the key.
 
         Raises:
             ConfigError: the utility has no ``span`` to place the scale on.
         """
         bad, best = self._need_span("rating")
-        quality = self._quality(prompt, completion, self._rng("rate", key))
+        quality = self._quality(prompt, completion, self._rng("rate", key), worn)
         return float(min(5, max(1, round(1 + 4 * (quality - bad) / (best - bad)))))
 
-    def thumb(self, prompt: PromptContent, completion: str, key: str) -> bool:
+    def thumb(self, prompt: PromptContent, completion: str, key: str, worn: float = 0.0) -> bool:
         """Thumb up if the perceived quality is in the upper half of the utility's span.
 
         Raises:
             ConfigError: the utility has no ``span``.
         """
         bad, best = self._need_span("thumb")
-        return self._quality(prompt, completion, self._rng("thumb", key)) > (bad + best) / 2
+        return self._quality(prompt, completion, self._rng("thumb", key), worn) > (bad + best) / 2
 
     def _rng(self, what: str, key: str) -> random.Random:
-        return random.Random(repr((self.seed, self.name, what, key)))
+        """The chance of one judgment; colluding raters mostly have that of their ring."""
+        own = random.Random(repr((self.seed, self.name, what, key)))
+        if self.behaviour == "colluding" and own.random() < (self.share or 0.0):
+            return random.Random(repr((self.seed, "ring", self.ring, what, key)))
+        return own
 
     def _worth(self, prompt: PromptContent, completion: str) -> float:
         if self.weights is None:
             return self.utility(prompt, completion)
         parts: dict[str, float] = self.utility.parts(prompt, completion)  # type: ignore[attr-defined]
+        unknown = sorted(set(self.weights) - set(parts))
+        if unknown:
+            raise ConfigError(
+                f"weight '{unknown[0]}' of rater '{self.name}'",
+                "the utility has no such part.",
+                f"Use some of {', '.join(parts)}.",
+            )
         return sum(weight * parts[name] for name, weight in self.weights.items())
 
-    def _perceive(self, difference: float, more_words: int, left_is_a: bool, rng: random.Random) -> float:
-        """Perceived advantage of ``a`` (utility units), noise included."""
-        error = self.noise * _logistic(rng)
-        if self.behaviour == "lazy_left" and rng.random() < _UNREAD_SHARE:
-            return _UNREAD_MARGIN * self.unit * (1 if left_is_a else -1)
-        if self.behaviour == "lazy_long":
-            return _LENGTH_PULL * self.unit * more_words + _LENGTH_ATTENTION * difference + error
-        return (-difference if self.behaviour == "inverted" else difference) + error
+    def _pull(self, completion: str) -> float:
+        """What makes a completion seem better beside its worth (utility units)."""
+        fault = self._fault
+        words = fault.length_pull * len(completion.split()) if fault.length_pull else 0.0
+        return self.unit * (words + (fault.flattery_pull * flattery(completion) if fault.flattery_pull else 0.0))
 
-    def _quality(self, prompt: PromptContent, completion: str, rng: random.Random) -> float:
+    def _perceive(self, difference: float, pull: float, left_is_a: bool, rng: random.Random, worn: float) -> float:
+        """Perceived advantage of ``a`` (utility units), noise included."""
+        error = self.noise * logistic(rng)
+        if self.share is not None and shows(self.behaviour, self.share, worn, rng):
+            if self.behaviour == "inverted":
+                return error - difference
+            if self.behaviour == "lazy_left":
+                return UNREAD_MARGIN * self.unit * (1 if left_is_a else -1)
+            if self.behaviour in ("random", "drifting"):
+                return UNREAD_MARGIN * self.unit * (1 if rng.random() < 0.5 else -1)
+        return pull + self._fault.attention * difference + error
+
+    def _quality(self, prompt: PromptContent, completion: str, rng: random.Random, worn: float) -> float:
         """Perceived quality of one completion (utility units), noise included."""
         bad, best = self._need_span("judgment")
-        worth, error = self._worth(prompt, completion), self.noise * _logistic(rng)
-        if self.behaviour == "lazy_left" and rng.random() < _UNREAD_SHARE:
-            return best  # the first answer offered, unread
-        if self.behaviour == "lazy_long":
-            length = _LENGTH_PULL * self.unit * len(completion.split())
-            return bad + length + _LENGTH_ATTENTION * (worth - bad) + error
-        return (bad + best - worth if self.behaviour == "inverted" else worth) + error
+        worth, error = self._worth(prompt, completion), self.noise * logistic(rng)
+        if self.share is not None and shows(self.behaviour, self.share, worn, rng):
+            if self.behaviour == "inverted":
+                return bad + best - worth + error
+            if self.behaviour == "lazy_left":
+                return best  # the first answer offered, unread
+            if self.behaviour in ("random", "drifting"):
+                return bad + rng.random() * (best - bad)
+        return bad + self._pull(completion) + self._fault.attention * (worth - bad) + error
+
+    def _taught(self, prompt: PromptContent, a: str, b: str, key: str) -> Choice:
+        """What a teacher says, who sees the worth of a text grow sentence by sentence."""
+
+        def steps(text: str) -> list[float]:
+            return steps_of_text(lambda part: self._worth(prompt, part), text)
+
+        return self._teacher.judge(steps(a), steps(b), repr((self.seed, self.name, key)))
 
     def _need_span(self, what: str) -> tuple[float, float]:
         if self._span is None:
@@ -184,12 +210,6 @@ class SimulatedRater:
                 "Give the utility an attribute 'span', for example span = (0.0, 1.0).",
             )
         return self._span
-
-
-def _logistic(rng: random.Random) -> float:
-    """One draw of the standard logistic distribution, by inverting its distribution function."""
-    share = min(max(rng.random(), 1e-12), 1 - 1e-12)
-    return math.log(share / (1 - share))
 
 
 def simulated_raters(settings: Sequence[SimulatedRaterSettings], utility: Utility, seed: int) -> list[SimulatedRater]:
@@ -202,133 +222,52 @@ def simulated_raters(settings: Sequence[SimulatedRaterSettings], utility: Utilit
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"rater '{twice}'", "two simulated raters have this name.", "Rename one of them.")
-    raters = []
-    for entry in settings:
-        weights = None
-        if entry.group != "everyone":
-            if not hasattr(utility, "group_weights"):
-                raise ConfigError(
-                    f"group '{entry.group}' of rater '{entry.name}'",
-                    "the utility knows no groups.",
-                    "Leave the group at 'everyone'.",
-                )
-            weights = utility.group_weights(entry.group)
-        raters.append(SimulatedRater(entry.name, entry.behaviour, utility, weights, entry.noise, entry.group, seed))
-    return raters
+    return [_rater(entry, utility, seed) for entry in settings]
 
 
-@lru_cache(maxsize=1)
-def _vader_analyzer() -> Any:
-    try:
-        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-    except ImportError:
-        raise ConfigError(
-            "utility 'vader'", "the package vaderSentiment is not installed.", "Run: pip install vaderSentiment"
-        ) from None
-    return SentimentIntensityAnalyzer()
+def _rater(entry: SimulatedRaterSettings, utility: Utility, seed: int) -> SimulatedRater:
+    return SimulatedRater(
+        entry.name,
+        entry.behaviour,
+        utility,
+        _weights(entry, utility),
+        entry.noise,
+        entry.group,
+        seed,
+        entry.share,
+        entry.ring,
+        Teacher(
+            beta=math.inf if entry.beta is None else entry.beta,
+            gamma=1.0 if entry.gamma is None else entry.gamma,
+            mistake=entry.mistake or 0.0,
+            skip=-math.inf if entry.skip is None else entry.skip,
+            equal=entry.equal or 0.0,
+        ),
+    )
 
 
-class Vader:
-    """The compound sentiment of the completion by VADER (Hutto and Gilbert 2014), from -1 to 1; the prompt is not read."""
+def _weights(entry: SimulatedRaterSettings, utility: Utility) -> dict[str, float] | None:
+    """The weights that a rater gives the parts of the utility: those of everyone or of the group, less what it has its own of.
 
-    span = (-1.0, 1.0)
-
-    def __call__(self, prompt: PromptContent, completion: str) -> float:
-        """Compound score of ``completion``.
-
-        Raises:
-            ConfigError: the package vaderSentiment is missing.
-        """
-        return float(_vader_analyzer().polarity_scores(completion)["compound"])
-
-
-vader = Vader()
-
-
-class CheckedUtility:
-    """A user's function as a utility: every value is checked to be a finite number.
-
-    ``parts``, ``group_weights`` and ``span`` of the function are passed on where it has them.
+    With weights of its own the group is a mere label, unless the utility knows it.
     """
-
-    def __init__(self, name: str, function: Callable[[PromptContent, str], float]) -> None:
-        self.name, self._function = name, function
-        for optional in ("parts", "group_weights", "span"):
-            if hasattr(function, optional):
-                setattr(self, optional, getattr(function, optional))
-
-    def __call__(self, prompt: PromptContent, completion: str) -> float:
-        """The function's value.
-
-        Raises:
-            DataError: it is not a finite number, or the function failed.
-        """
-        try:
-            value = self._function(prompt, completion)
-        except Exception as error:  # somebody else's code may raise anything
-            raise DataError(
-                f"utility '{self.name}' failed for the completion {completion[:60]!r}",
-                f"{_told(error)}.",
-                "Correct the function: it takes a prompt and a completion, and gives a number.",
-            ) from error
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise DataError(
-                f"utility '{self.name}' gave {value!r} for the completion {completion[:60]!r}",
-                "a utility is a finite number.",
-                "Correct the function.",
-            )
-        return number
-
-
-def utility_by_name(name: str) -> Utility:
-    """The utility that ``heed.yaml`` names: "support_desk", "vader", or "package.module:function".
-
-    A module in the current folder is found too.
-
-    Raises:
-        ConfigError: there is no such utility, it cannot be imported or called, or a package for it is missing.
-    """
-    if name == "vader":
-        _vader_analyzer()
-    target = _BUILT_IN.get(name, name)
-    module_name, separator, attribute = target.partition(":")
-    if not (separator and attribute and all(part.isidentifier() for part in module_name.split("."))):
+    if entry.group == "everyone" and entry.weights is None:
+        return None
+    if not hasattr(utility, "group_weights"):
+        if entry.weights is not None:
+            return dict(entry.weights)
         raise ConfigError(
-            f"utility '{name}'",
-            "it is neither built in nor of the form package.module:function.",
-            f"Use one of {list(_BUILT_IN)}, or for example 'my_utility:score'.",
+            f"group '{entry.group}' of rater '{entry.name}'",
+            "the utility knows no groups.",
+            "Leave the group at 'everyone'.",
         )
-    function = getattr(_import(module_name, name), attribute, None)
-    if not callable(function):
+    base = "everyone" if entry.weights is not None else entry.group
+    known: dict[str, float] = utility.group_weights(base)
+    unknown = sorted(set(entry.weights or ()) - set(known))
+    if unknown:
         raise ConfigError(
-            f"utility '{name}'", f"'{module_name}' has no function '{attribute}'.", "Correct the name after the colon."
+            f"weight '{unknown[0]}' of rater '{entry.name}'",
+            "the utility has no such part.",
+            f"Use some of {', '.join(known)}.",
         )
-    return function if name in _BUILT_IN else CheckedUtility(name, function)
-
-
-def _told(error: Exception) -> str:
-    """An error of somebody else's code, with the place where it was raised."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
-
-
-def _import(module_name: str, utility: str) -> Any:
-    here = str(Path.cwd())
-    added = here not in sys.path
-    if added:
-        sys.path.append(here)
-    try:
-        return importlib.import_module(module_name)
-    except Exception as error:  # a module runs when it is imported, and may raise anything
-        raise ConfigError(
-            f"utility '{utility}'",
-            f"'{module_name}' cannot be imported: {_told(error)}.",
-            "Correct the name before the colon, or the module.",
-        ) from error
-    finally:
-        if added:
-            sys.path.remove(here)
+    return known | (entry.weights or {})

@@ -363,7 +363,7 @@ def _evaluate_on_files(
     quiet: bool,
 ) -> Evaluation:
     from heed.config import EvaluateSettings
-    from heed.raters.simulated import utility_by_name
+    from heed.raters.utilities import utility_by_name
     from heed.terminal.watcher import watching
 
     settings = choices.settings(EvaluateSettings())
