@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from crowdkit.aggregation import GLAD
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit
 
 from crowds import coins, crowd
@@ -31,15 +33,33 @@ def glad_crowd(
 
 @pytest.mark.parametrize("known", [0, 5])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_gradient_is_that_of_finite_differences(known: int, classes: int) -> None:
+def test_slopes_are_those_of_finite_differences(known: int, classes: int) -> None:
     rng = np.random.default_rng(0)
     votes, truth = glad_crowd(rng, 20, 4, rng.normal(1, 1, 7), np.exp(rng.normal(0, 1, 20)), classes)
     hill = Hill(votes, np.where(np.arange(20) < known, truth, -1))
-    at = rng.normal(0.5, 0.7, 7 + 20 + classes)
-    _, slope = hill.depth(at)
-    steps = np.eye(at.size) * 1e-5
-    expected = [(hill.depth(at + step)[0] - hill.depth(at - step)[0]) / 2e-5 for step in steps]
-    assert slope == pytest.approx(np.array(expected), abs=1e-6)
+    ability, log_ease, prior = rng.normal(0.5, 0.7, 7), rng.normal(0.5, 0.7, 20), rng.dirichlet(np.ones(classes))
+    place = hill.place(ability, log_ease, prior)
+
+    def difference(step: np.ndarray) -> float:
+        ends = [hill.place(ability + side * step[:7], log_ease + side * step[7:], prior).height for side in (1, -1)]
+        return (ends[0] - ends[1]) / 2e-5
+
+    expected = [difference(step) for step in np.eye(27) * 1e-5]
+    found = np.concatenate([hill.slope_in_ability(place)[0], hill.slope_in_ease(place)[0]])
+    assert found == pytest.approx(np.array(expected), abs=1e-6)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10_000))
+def test_every_step_leads_up_and_the_top_is_flat(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    votes, _ = glad_crowd(rng, 25, 5, rng.normal(1, 3, 6), np.exp(rng.normal(1, 2, 25)))
+    hill = Hill(votes, np.full(25, -1))
+    heights = [hill.climb(hill.starts()[0], steps, 0.0)[0].height for steps in range(1, 12)]
+    assert (np.diff(heights) >= -1e-8).all()
+    top, _, settled = hill.climb(hill.starts()[0], 20_000, 1e-13)
+    assert settled
+    assert np.abs(np.concatenate([hill.slope_in_ability(top)[0], hill.slope_in_ease(top)[0]])).max() < 0.02
 
 
 @pytest.mark.slow
@@ -54,12 +74,12 @@ def test_it_climbs_at_least_as_high_as_crowd_kit_and_says_the_same() -> None:
     frame = pd.DataFrame({column: [names[column][code] for code in codes[column]] for column in names})
     other = GLAD(n_iter=20, tol=-np.inf).fit(frame)
     found = glad(votes)
-    theirs = np.concatenate(
-        [other.alphas_.loc[list(votes.raters)], other.betas_.loc[list(votes.items)], np.log(found.prior)]
-    )
-    mine = np.concatenate([found.ability, np.log(found.ease), np.log(found.prior)])
     hill = Hill(votes, found.gold)
-    assert hill.depth(mine)[0] <= hill.depth(theirs)[0] + 1e-3
+    theirs = hill.place(
+        other.alphas_.loc[list(votes.raters)].to_numpy(), other.betas_.loc[list(votes.items)].to_numpy(), found.prior
+    )
+    mine = hill.place(found.ability, np.log(found.ease), found.prior)
+    assert mine.height >= theirs.height - 1e-3
     assert np.corrcoef(found.ability, other.alphas_.loc[list(votes.raters)])[0, 1] > 0.99
     labels = other.labels_.loc[list(votes.items)].astype(int).to_numpy()
     assert (found.labels() == labels).mean() > 0.97

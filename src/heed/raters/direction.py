@@ -21,8 +21,8 @@ OPPOSED_SHARE = 1 / 5
 """Raters of another order, of all who speak clearly for one: above this share the order is not taken from votes alone. Not
 nearer to a half: among the others there may be more who answer by chance than who are right."""
 
-CLEAR = 1.96
-"""Standard errors that a rater's rates must lie apart to speak clearly for an order: a 95 % interval."""
+CLEAR = 2.58
+"""Standard errors that a rater's rates must lie apart to speak clearly for an order: 99 %."""
 
 DECISIVE = 3.0
 """Nats by which known labels must favour an order: about 20 to 1."""

@@ -40,7 +40,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "label": (
         *("label", "answer", "response", "vote", "judgment", "judgement", "annotation", "class", "category", "rating"),
-        *("value", "choice", "score", "gold", "truth", "true"),
+        *("value", "choice", "score", "gold", "truth"),
     ),
     "question": ("question", "field"),
     "group": ("group", "rater_group"),
