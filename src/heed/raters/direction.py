@@ -1,0 +1,157 @@
+"""Which class is which: what says that labels mean what they are called, and when nothing does.
+
+Votes alone tell which items are alike, not what to call them: a crowd that turned every label around would vote just as
+likely. Without known labels the order of the classes rests on one assumption, that most raters mean what they say. Raters
+who speak for another order are counted against those who speak for this one; where they are more than a fifth, the
+assumption carries too little, and the order is said to be unidentifiable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from heed.lazily import np
+from heed.raters.votes import Codes, Votes
+from heed.statistics import Array
+
+By = Literal["gold", "majority", "unidentifiable"]
+
+OPPOSED_SHARE = 1 / 5
+"""Raters of another order, of all who speak clearly for one: above this share the order is not taken from votes alone. Not
+nearer to a half: among the others there may be more who answer by chance than who are right."""
+
+CLEAR = 2.58
+"""Standard errors that a rater's rates must lie apart to speak clearly for an order: 99 %."""
+
+DECISIVE = 3.0
+"""Nats by which known labels must favour an order: about 20 to 1."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What the order of the classes rests on.
+
+    Attributes:
+        by: known labels, the majority of raters, or nothing.
+        reason: a sentence for people.
+        straight: raters who speak clearly for the order found (count).
+        turned: raters who speak clearly for another order, the same one (count).
+        turned_order: what these raters call each class [classes]; None where there are none.
+    """
+
+    by: By
+    reason: str
+    straight: int
+    turned: int
+    turned_order: tuple[int, ...] | None = None
+
+
+def direction_of(votes: Votes, probabilities: Array, prior: Array, confusion: Array, gold: Codes) -> Direction:
+    """What the order of the classes in ``probabilities`` [items, classes] rests on.
+
+    Args:
+        votes: what was said.
+        probabilities: of the classes.
+        prior: how common each class is [classes].
+        confusion: what each rater says of each class [raters, classes true, classes said].
+        gold: known labels [items], -1 where there are none.
+    """
+    straight, orders = _camps(_said(votes, probabilities))
+    turned = max(orders.values(), default=0)
+    order = next((order for order, count in orders.items() if count == turned), None)
+    apart = _apart(straight, turned)
+    told = (
+        f"{straight} of {straight + turned} raters who can be told apart from chance speak for this order of the labels"
+    )
+    known = int((gold >= 0).sum())
+    if not apart:
+        by: By = "gold" if known else "majority"
+        by_labels = f"{known:,} known labels" if known else "no label is known"
+        if not straight + turned:
+            told = "no rater can be told apart from chance yet"
+        return Direction(by, f"{_capital(by_labels)}; {told}.", straight, turned, order)
+    assert order is not None
+    if known and _favour(votes, prior, confusion, gold, order) >= DECISIVE:
+        reason = f"{known:,} known labels decide it; {told}."
+        return Direction("gold", reason, straight, turned, order)
+    lack = f"the {known:,} known labels do not decide between them" if known else "no label is known"
+    reason = (
+        f"The raters are in two camps, {straight} for this order of the labels and {turned} for another, and {lack}: votes "
+        "alone cannot tell which camp is right."
+    )
+    return Direction("unidentifiable", reason, straight, turned, order)
+
+
+def camps_against(method: str, found: Direction) -> Direction:
+    """What the order rests on for a method that takes for granted that most raters mean what they say.
+
+    Args:
+        method: its name.
+        found: the same of a method that knows of raters who turn labels around.
+    """
+    if not _apart(found.straight, found.turned):
+        return found
+    reason = (
+        f"The raters are in two camps, {found.straight} for one order of the labels and {found.turned} for another, and "
+        f"{method} only counts which has more votes: known labels and one-coin, dawid-skene or glad can tell."
+    )
+    return Direction("unidentifiable", reason, found.straight, found.turned, found.turned_order)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _apart(straight: int, turned: int) -> bool:
+    return turned > OPPOSED_SHARE * (straight + turned)
+
+
+def _said(votes: Votes, probabilities: Array) -> Array:
+    """Expected counts [raters, true, said] of answers."""
+    _, raters, classes = votes.shape
+    cells = votes.rater * classes + votes.label
+    columns = [np.bincount(cells, weights=column[votes.item], minlength=raters * classes) for column in probabilities.T]
+    return np.stack(columns).astype(np.float64).reshape(classes, raters, classes).transpose(1, 0, 2)
+
+
+def _camps(said: Array) -> tuple[int, dict[tuple[int, ...], int]]:
+    """Raters who speak clearly for the classes as they are, and for each other order (counts).
+
+    A rater's balanced accuracy, the mean over the classes of how often each is called by its name, is compared with that
+    under the order that fits the rater best, or with chance where that is the order as it is.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    raters, classes, _ = said.shape
+    straight, orders = 0, dict[tuple[int, ...], int]()
+    if classes < 2:
+        return straight, orders
+    sizes = said.sum(axis=2)
+    rates = (said + 0.5) / (sizes[:, :, None] + 0.5 * classes)
+    every = np.arange(classes)
+    for rater in range(raters):
+        _, order = linear_sum_assignment(rates[rater], maximize=True)
+        own, size = rates[rater][every, every], sizes[rater] + 0.5 * classes
+        if (order == every).all():
+            spread = (own * (1 - own) / size).sum() ** 0.5
+            straight += own.sum() - 1 > CLEAR * spread
+            continue
+        moved = order != every
+        other, own = rates[rater][every, order][moved], own[moved]
+        spread = ((other + own - (other - own) ** 2) / size[moved]).sum() ** 0.5
+        if (other - own).sum() > CLEAR * spread:
+            orders[tuple(order.tolist())] = orders.get(tuple(order.tolist()), 0) + 1
+    return int(straight), orders
+
+
+def _favour(votes: Votes, prior: Array, confusion: Array, gold: Codes, order: tuple[int, ...]) -> float:
+    """By how much (nats) known labels favour the order of the classes that was found over ``order``."""
+    of_known = gold[votes.item] >= 0
+    label, rater, true = votes.label[of_known], votes.rater[of_known], gold[votes.item[of_known]]
+    places = np.argsort(order)
+    other = places[true]
+    by_votes = np.log(confusion[rater, true, label]) - np.log(confusion[rater, other, label])
+    classes = gold[gold >= 0]
+    by_classes = np.log(prior[classes]) - np.log(prior[places[classes]])
+    return float(by_votes.sum() + by_classes.sum())

@@ -1,0 +1,332 @@
+"""Votes from plain files.
+
+A file is CSV, with commas, semicolons or tabs, or columns with blanks between them, plain or gzip, UTF-8. It names its
+columns in its first line, in any order and under any of the usual words, or has just the three of them: item, rater, label.
+"""
+
+from __future__ import annotations
+
+import csv
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from heed.errors import DataError
+from heed.feedback.formats.lines import read_lines
+from heed.feedback.formats.rows import BrokenRow
+from heed.feedback.formats.table import as_written
+from heed.lazily import np
+from heed.raters.votes import Codes, Votes
+from heed.texts import shown
+
+Contradictions = Literal["error", "last"]
+"""What to do where one rater gave one item different labels: refuse the file, or let the last one count."""
+
+MOST_VOTES = 20_000_000
+LONGEST_CELL = 1_000
+"""Characters of a name or a label: what is longer is a text in the wrong column."""
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "item": (
+        *("item", "task", "unit", "example", "instance", "sample", "object", "subject", "document", "doc", "pair"),
+        "question",
+    ),
+    "rater": (
+        *("rater", "worker", "annotator", "labeler", "labeller", "coder", "judge", "observer", "performer", "assessor"),
+        *("reviewer", "user", "person"),
+    ),
+    "label": (
+        *("label", "answer", "response", "vote", "judgment", "judgement", "annotation", "class", "category", "rating"),
+        *("value", "choice", "score", "gold", "truth"),
+    ),
+    "question": ("question", "field"),
+    "group": ("group", "rater_group"),
+    "time": ("time", "created", "timestamp", "date"),
+}
+"""What a column may be called, the first name that is there; also with "id" behind it. Each column has one part."""
+
+
+@dataclass(frozen=True)
+class VoteFile:
+    """What a file of votes holds.
+
+    Attributes:
+        votes: each rater's vote on each item, once.
+        columns: the name of the column that was read as each part.
+        beside: columns [votes] of what else the file says of a vote: "question", "group" of the rater, "time".
+        ignored: names of columns that were passed over.
+        repeated: rows that say again what the same rater said of the same item (count).
+        contradicted: rows that a later one of the same rater on the same item took the place of (count).
+        unlabelled: rows without a label: answers that are missing (count).
+        broken: rows that could not be read.
+    """
+
+    votes: Votes
+    columns: Mapping[str, str]
+    beside: Mapping[str, list[str]]
+    ignored: tuple[str, ...] = ()
+    repeated: int = 0
+    contradicted: int = 0
+    unlabelled: int = 0
+    broken: tuple[BrokenRow, ...] = ()
+
+
+def read_votes(path: Path, contradictions: Contradictions = "error") -> VoteFile:
+    """The votes of a file.
+
+    Args:
+        path: of a file as the module describes it.
+        contradictions: what to do with different labels of one rater for one item.
+
+    Raises:
+        DataError: the file cannot be read, is no such table, holds no vote or too many, or contradicts itself.
+    """
+    read = _read(path, ("item", "rater", "label"), ("question", "group", "time"))
+    if not len(read.lines):
+        raise _without(path, "vote", read)
+    kept, repeated, contradicted = _each_once(path, read, contradictions)
+    item, rater, label = read.codes()
+    items, raters, labels = (list(names) for names in read.known.values())
+    whole = Votes(item, rater, label, items, raters, labels)
+    beside = {name: [cells[place] for place in kept.tolist()] for name, cells in read.beside.items()}
+    return VoteFile(
+        whole.where(kept).sorted_labels(),
+        read.columns,
+        beside,
+        read.ignored,
+        repeated,
+        contradicted,
+        read.unlabelled,
+        tuple(read.broken),
+    )
+
+
+def read_gold(path: Path) -> dict[str, str]:
+    """The known label of each item of a file with the columns item and label.
+
+    Raises:
+        DataError: as for :func:`read_votes`; a row that cannot be read or two labels of one item are errors here.
+    """
+    read = _read(path, ("item", "label"), ())
+    if read.broken:
+        raise DataError(f"{path}, line {read.broken[0].line}", f"{read.broken[0].reason}.", "Correct the known labels.")
+    if not len(read.lines):
+        raise _without(path, "known label", read)
+    items, labels = list(read.known["item"]), list(read.known["label"])
+    found: dict[str, str] = {}
+    for item, label, line in zip(read.coded["item"], read.coded["label"], read.lines, strict=True):
+        if found.setdefault(items[item], labels[label]) != labels[label]:
+            why = f"item {shown(items[item])} has another known label before: {shown(found[items[item]])}."
+            raise DataError(f"{path}, line {line}", why, "Keep the label that is right.")
+    return found
+
+
+# Reading a table
+
+
+@dataclass
+class _Read:
+    """The rows of a table in columns of codes, with the names behind the codes and the line each row begins on."""
+
+    columns: dict[str, str]
+    ignored: tuple[str, ...]
+    known: dict[str, dict[str, int]]
+    coded: dict[str, array[int]]
+    beside: dict[str, list[str]]
+    lines: array[int] = field(default_factory=lambda: array("q"))
+    unlabelled: int = 0
+    broken: list[BrokenRow] = field(default_factory=list)
+
+    def codes(self) -> list[Codes]:
+        """The columns as numpy has them."""
+        return [np.array(column, dtype=np.intp) for column in self.coded.values()]
+
+
+def _read(path: Path, parts: tuple[str, ...], optional: tuple[str, ...]) -> _Read:
+    """The columns of a file that are ``parts`` of what is wanted, and the ``optional`` ones that it has."""
+    rows = _records(path)
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"{path} is empty", "it has no line with anything in it.", f"Give rows of {', '.join(parts)}.")
+    places, header = _places(path, first[1], parts, optional)
+    if header:
+        columns = {part: first[1][place].strip() for part, place in places.items()}
+        taken = set(places.values())
+        ignored = tuple(name.strip() for place, name in enumerate(first[1]) if place not in taken)
+    else:
+        columns, ignored = {part: f"column {place + 1}" for part, place in places.items()}, ()
+        rows = chain([first], rows)
+    read = _Read(
+        columns,
+        ignored,
+        {part: {} for part in parts},
+        {part: array("q") for part in parts},
+        {part: [] for part in optional if part in places},
+    )
+    _take_all(path, read, rows, places, len(first[1]))
+    return read
+
+
+def _take_all(
+    path: Path, read: _Read, rows: Iterable[tuple[int, list[str]]], places: Mapping[str, int], width: int
+) -> None:
+    """Take the rows in. One without a label is a missing answer; one that cannot be read is named by its line."""
+    wanted = [(places[part], part, read.known[part], read.coded[part]) for part in read.known]
+    beside = [(places[part], cells) for part, cells in read.beside.items()]
+    for line, cells in rows:
+        if len(cells) != width:
+            read.broken.append(BrokenRow(line, f"{len(cells)} cells where the first line has {width}"))
+            continue
+        names = [cells[place].strip() for place, *_ in wanted]
+        fault = _fault(names, wanted)
+        if fault == "":
+            read.unlabelled += 1
+            continue
+        if fault is not None:
+            read.broken.append(BrokenRow(line, fault))
+            continue
+        for name, (_, _, known, codes) in zip(names, wanted, strict=True):
+            codes.append(known.setdefault(as_written(name) if name[0] == "'" else name, len(known)))
+        for place, column in beside:
+            column.append(cells[place].strip())
+        read.lines.append(line)
+        if len(read.lines) > MOST_VOTES:
+            raise DataError(
+                f"{path}",
+                f"it has more than {MOST_VOTES:,} rows.",
+                "Give a part of it, such as one question at a time.",
+            )
+
+
+def _fault(names: list[str], wanted: list[tuple[int, str, dict[str, int], array[int]]]) -> str | None:
+    """Why a row cannot be used, empty where only its label is missing, or None."""
+    if all(0 < len(name) <= LONGEST_CELL for name in names):
+        return None
+    for name, (_, part, *_) in zip(names, wanted, strict=True):
+        if len(name) > LONGEST_CELL:
+            return f"its {part} has {len(name):,} characters, and {LONGEST_CELL:,} is the most"
+        if not name and part != "label":
+            return f"it names no {part}"
+    return ""
+
+
+def _places(
+    path: Path, cells: list[str], parts: tuple[str, ...], optional: tuple[str, ...]
+) -> tuple[dict[str, int], bool]:
+    """Where the parts stand, and whether the first line names them.
+
+    Raises:
+        DataError: it names some of them only, or names none and has more or fewer columns.
+    """
+    names = [cell.strip().lower().replace(" ", "_").replace("-", "_") for cell in cells]
+    found: dict[str, int] = {}
+    for part in (*parts, *optional):
+        for word in _NAMES[part]:
+            place = next((names.index(name) for name in (word, f"{word}_id", f"{word}id") if name in names), None)
+            if place is not None and place not in found.values():
+                found[part] = place
+                break
+    missing = [part for part in parts if part not in found]
+    if not missing:
+        return found, True
+    if len(missing) == len(parts) and len(cells) == len(parts):
+        return {part: place for place, part in enumerate(parts)}, False
+    if len(missing) < len(parts):
+        why = f"its first line names no column for {' and '.join(missing)}; it has {', '.join(map(shown, cells[:12]))}."
+    else:
+        why = f"its first line has {len(cells)} columns and names none of {', '.join(parts)}."
+    raise DataError(f"{path}", why, f"Begin it with a line of names: {','.join(parts)}")
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a file that hold anything, as cells, each with the line that it ends on."""
+    lines = _texts(path)
+    begin: list[str] = []
+    for text in lines:
+        begin.append(text)
+        if text.strip():
+            break
+    else:
+        return
+    first = begin[-1]
+    if first.lstrip().startswith("{"):
+        raise DataError(
+            f"{path}", "it looks like JSON, and votes are read from tables.", "Save it as CSV: item,rater,label"
+        )
+    separator = next((mark for mark in ("\t", ",", ";") if mark in first), None)
+    if separator is None:
+        for number, text in enumerate(chain(begin, lines), 1):
+            if cells := text.split():
+                yield number, cells
+        return
+    reader = csv.reader(chain(begin, lines), delimiter=separator, strict=True)
+    try:
+        for cells in reader:
+            if any(cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        why = f"not CSV: {error}."
+        raise DataError(f"{path}, line {reader.line_num}", why, "Close or double its quotation marks.") from None
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """The lines of a file as text.
+
+    Raises:
+        DataError: one is not UTF-8, too long, or the file is damaged.
+    """
+    for line in read_lines(path):
+        if line.fault:
+            raise DataError(
+                f"{path}, line {line.number}", f"{line.fault}.", "Give the whole file, as a table of votes."
+            )
+        try:
+            yield line.data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path} is not UTF-8 text",
+                f"line {line.number} holds byte 0x{line.data[error.start]:02x} at position {error.start + 1}.",
+                "Save it as UTF-8 (in a spreadsheet: as 'CSV UTF-8').",
+            ) from None
+
+
+def _without(path: Path, thing: str, read: _Read) -> DataError:
+    """Why a file that was read holds nothing."""
+    if read.broken:
+        why = f"none of its rows can be read; line {read.broken[0].line}: {read.broken[0].reason}."
+    elif read.unlabelled:
+        why = f"none of its {read.unlabelled:,} rows has a label."
+    else:
+        why = "nothing stands below its first line."
+    return DataError(f"{path} has no {thing}", why, f"Give rows of {', '.join(read.known)}.")
+
+
+def _each_once(path: Path, read: _Read, contradictions: Contradictions) -> tuple[Codes, int, int]:
+    """The rows that count, one for each rater on each item, in their order; how many repeat one and how many are overruled.
+
+    Raises:
+        DataError: two rows of a rater on an item differ, and the last is not to count.
+    """
+    item, rater, label = read.codes()
+    pair = item * len(read.known["rater"]) + rater
+    order = np.argsort(pair, kind="stable")
+    again = np.flatnonzero(pair[order][1:] == pair[order][:-1])
+    if not again.size:
+        return np.arange(pair.size), 0, 0
+    earlier, later = order[again], order[again + 1]
+    differ = label[earlier] != label[later]
+    if differ.any() and contradictions == "error":
+        a, b = earlier[differ][0], later[differ][0]
+        items, raters, labels = (list(names) for names in read.known.values())
+        what = f"{path}, lines {read.lines[a]} and {read.lines[b]}"
+        why = (
+            f"rater {shown(raters[rater[a]])} calls item {shown(items[item[a]])} {shown(labels[label[a]])} and then "
+            f"{shown(labels[label[b]])}; {int(differ.sum()):,} such contradictions in all."
+        )
+        raise DataError(what, why, "Correct the file, or let the last one count: --contradictions last")
+    kept = np.ones(pair.size, np.bool_)
+    kept[earlier] = False
+    return np.flatnonzero(kept), int((~differ).sum()), int(differ.sum())

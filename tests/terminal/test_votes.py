@@ -1,0 +1,204 @@
+"""``heed aggregate`` and ``heed agreement``: what they print and write, in a folder without a project."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crowds import Crowd, camps, coins, crowd
+from heed.cli import app
+from heed.errors import ConfigError, DataError
+from heed.raters.agreement import krippendorff_alpha, undefined
+from heed.raters.choosing import choose
+from heed.raters.kappa import cohen_kappa
+from heed.statistics import Interval
+from heed.terminal.agreement_tables import meaning
+
+
+def heed(*arguments: str) -> int:
+    """The command in this process; its exit code."""
+    return app(arguments, standalone_mode=False) or 0
+
+
+def write(path: Path, made: Crowd, extra: list[str] | None = None) -> None:
+    votes = made.votes
+    rows = zip(votes.item.tolist(), votes.rater.tolist(), votes.label.tolist(), extra or [""] * votes.size, strict=True)
+    lines = [f"{votes.items[i]},{votes.raters[r]},{votes.labels[k]},{more}\n" for i, r, k, more in rows]
+    path.write_text("task,worker,answer,group\n" + "".join(lines), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def made(folder: Path) -> Crowd:
+    """A crowd of eight raters, one of whom turns labels around, in votes.csv."""
+    found = crowd(np.random.default_rng(0), 40, 4, coins(np.array([0.1, *np.linspace(0.7, 0.95, 7)])))
+    write(folder / "votes.csv", found)
+    return found
+
+
+def test_aggregate_names_its_method_and_tells_whom_to_trust(
+    made: Crowd, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert heed("aggregate", "votes.csv", "--out", "found.csv") == 0
+    shown = capsys.readouterr()
+    expected = choose(made.votes)
+    assert "160 votes of 8 raters on 40 items; labels 0, 1" in shown.out
+    assert expected.reason in shown.out
+    assert "raters who can be told apart from chance speak for this order" in shown.out
+    assert "r0000" in next(line for line in shown.out.splitlines() if "worse than chance" in line)
+    assert "and 20 more items: the file" in shown.out
+    assert "read task as item, worker as rater, answer as label" in shown.err
+    with Path("found.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["item"] for row in rows] == list(made.votes.items)
+    found = np.array([[float(row["p(0)"]), float(row["p(1)"])] for row in rows])
+    assert found == pytest.approx(expected.consensus.probabilities, abs=1e-6)
+    assert [row["label"] for row in rows] == [str(label) for label in found.argmax(axis=1)]
+    assert {row["votes"] for row in rows} == {"4"}
+
+
+def test_json_has_all_of_it_and_lines_keep_the_names(made: Crowd, capsys: pytest.CaptureFixture[str]) -> None:
+    assert heed("aggregate", "votes.csv", "--json", "--method", "dawid-skene", "--out", "found.jsonl.gz", "-q") == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    values = json.loads(shown.out)
+    assert (values["method"], values["direction"]["by"]) == ("dawid-skene", "majority")
+    assert len(values["items"]) == 40
+    assert [row["accuracy"] for row in values["raters"]] == sorted(row["accuracy"] for row in values["raters"])
+    assert all(row["low"] < row["accuracy"] < row["high"] for row in values["raters"])
+    lines = gzip.decompress(Path("found.jsonl.gz").read_bytes()).decode().splitlines()
+    assert [json.loads(line) for line in lines] == values["items"]
+
+
+def test_known_labels_are_taken_as_certain_and_show_what_votes_alone_are_worth(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = camps(np.random.default_rng(1), 100, 5, 10, turned=0.6)
+    write(folder / "votes.csv", made)
+    gold = "".join(f"{made.votes.items[k]},{made.truth[k]}\n" for k in range(10)) + "gone,1\n"
+    (folder / "gold.csv").write_text("item,label\n" + gold, encoding="utf-8")
+    assert heed("aggregate", "votes.csv", "--out", "without.csv") == 1
+    shown = capsys.readouterr()
+    assert "which label is which: not known. The raters are in two camps" in shown.out
+    assert "--gold FILE" in shown.out
+    with Path("without.csv").open(encoding="utf-8", newline="") as stream:
+        assert {(row["label"], row["probability"]) for row in csv.DictReader(stream)} == {("", "0.5")}
+    assert heed("aggregate", "votes.csv", "--gold", "gold.csv", "--out", "with.csv") == 0
+    shown = capsys.readouterr()
+    assert "10 known labels decide it" in shown.out
+    assert "Without the known labels this method calls 0 of these 10 items rightly." in shown.out
+    assert "1 known label of items that nobody voted on left out" in shown.err
+    with Path("with.csv").open(encoding="utf-8", newline="") as stream:
+        labels = [int(row["label"]) for row in csv.DictReader(stream)]
+    assert (np.array(labels) == made.truth).mean() > 0.9
+
+
+def test_rows_left_out_are_told_and_the_exit_code_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "votes.csv").write_text(
+        "item,rater,label,x\na,r,1,\na,s,1,\nb,r,,\nb,r\nb,s,2,\na,r,1,\n", encoding="utf-8"
+    )
+    assert heed("aggregate", "votes.csv", "-q") == 1
+    shown = capsys.readouterr()
+    assert "votes.csv, line 5: 2 cells" in shown.err
+    assert "1 row without a label left out" in shown.err
+    assert "1 row that say again" in shown.err
+    assert "3 votes are too few" in shown.out
+    (folder / "twice.csv").write_text("a r 1\na r 2\n", encoding="utf-8")
+    with pytest.raises(DataError, match="contradictions"):
+        heed("agreement", "twice.csv")
+    assert heed("agreement", "twice.csv", "--contradictions", "last") == 0
+
+
+def test_a_file_is_not_written_over_what_is_read(made: Crowd, folder: Path) -> None:
+    (folder / "gold.csv").write_text("item,label\ni0000,1\n", encoding="utf-8")
+    before = (folder / "votes.csv").read_bytes()
+    for out in ("votes.csv", "./gold.csv"):
+        with pytest.raises(ConfigError, match="would be replaced"):
+            heed("aggregate", "votes.csv", "--gold", "gold.csv", "--out", out)
+    assert (folder / "votes.csv").read_bytes() == before
+    (folder / "gold.csv").write_text("item,label\nother,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match="none of its items was voted on"):
+        heed("aggregate", "votes.csv", "--gold", "gold.csv")
+
+
+def test_hostile_names_are_shown_and_written_harmlessly(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "votes.csv").write_text("item,rater,label\n'=cmd(),\x1b[31mred,=2\n'=cmd(),s,=2\n", encoding="utf-8")
+    assert heed("aggregate", "votes.csv", "--out", "found.csv") == 0
+    shown = capsys.readouterr()
+    assert "\x1b" not in shown.out + shown.err
+    assert "␛[31mred" in shown.out
+    written = Path("found.csv").read_text(encoding="utf-8").splitlines()
+    assert written[1].startswith("'=cmd(),'=2,")
+
+
+def test_agreement_tells_it_in_words_and_by_group(
+    made: Crowd, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    groups = ["x" if rater % 2 else "y" for rater in made.votes.rater.tolist()]
+    write(folder / "votes.csv", made, groups)
+    assert heed("agreement", "votes.csv") == 0
+    shown = capsys.readouterr().out
+    votes = made.votes
+    alpha = krippendorff_alpha(votes.item, votes.rater, votes.label, "nominal")
+    assert f"alpha (nominal): {alpha.estimate:.3f} ({alpha.low:.3f} to {alpha.high:.3f})" in shown
+    assert meaning(alpha) in shown
+    assert "within group" in shown
+    assert heed("agreement", "votes.csv", "--json", "--level", "interval", "-q") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["fleiss"] is None
+    assert [one["part"] for one in values["by"]["group"]] == ["x", "y"]
+    pair = values["pairs"][0]
+    codes = [list(votes.raters).index(pair[name]) for name in ("first", "second")]
+    said = [dict(zip(votes.item[votes.rater == code], votes.label[votes.rater == code], strict=True)) for code in codes]
+    both = sorted(set(said[0]) & set(said[1]))
+    expected = cohen_kappa(*([one[item] for item in both] for one in said), weights="quadratic", order=[0, 1], draws=0)
+    assert (pair["items"], pair["kappa"]["estimate"]) == (len(both), pytest.approx(expected.estimate))
+
+
+def test_agreement_over_time_is_by_windows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        f"i{day}-{k},{rater},{k % 2},2026-03-{day:02d}T12:00:00Z\n"
+        for day in (1, 2, 9)
+        for k in range(6)
+        for rater in "ab"
+    ]
+    (folder / "votes.csv").write_text("item,rater,label,created\n" + "".join(rows), encoding="utf-8")
+    assert heed("agreement", "votes.csv", "--window", "7", "--json") == 0
+    windows = json.loads(capsys.readouterr().out)["by"]["time"]
+    assert [(one["part"], one["votes"]) for one in windows] == [("2026-03-01 12:00", 24), ("2026-03-08 12:00", 12)]
+    (folder / "votes.csv").write_text("item,rater,label,created\na,r,1,yesterday\n", encoding="utf-8")
+    with pytest.raises(DataError, match="neither seconds since 1970 nor a date"):
+        heed("agreement", "votes.csv")
+
+
+def test_names_have_no_order(folder: Path) -> None:
+    (folder / "votes.csv").write_text("a r good\na s bad\n", encoding="utf-8")
+    with pytest.raises(DataError, match="the order of names is not known"):
+        heed("agreement", "votes.csv", "--level", "ordinal")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "low", "high", "words"),
+    [
+        (0.9, 0.85, 0.95, "can be relied on"),
+        (0.75, 0.7, 0.8, "cautious conclusions"),
+        (0.7, 0.5, 0.85, "it is open whether"),
+        (0.4, 0.3, 0.5, "too little to rely on"),
+        (0.1, -0.1, 0.3, "may be none at all"),
+        (-0.3, -0.5, -0.1, "less than if they chose by chance"),
+    ],
+)
+def test_alpha_is_explained_by_its_whole_interval(estimate: float, low: float, high: float, words: str) -> None:
+    interval = Interval(estimate=estimate, low=low, high=high, confidence=0.95, prompts=9, n=9, method="m")
+    assert words in meaning(interval)  # type: ignore[arg-type]
+    assert "cannot be said yet" in meaning(undefined("nothing", "no answers", "m"))
