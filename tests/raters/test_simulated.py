@@ -320,7 +320,7 @@ def test_a_weight_of_no_part_is_refused_with_the_parts():
         simulated_raters([entry], support_desk, 0)
     with pytest.raises(ConfigError, match="no named parts"):
         simulated_raters([entry], worth, 0)
-    with pytest.raises(ConfigError, match="share 0.5"):
+    with pytest.raises(ConfigError, match=r"share 0\.5"):
         SimulatedRater("r", "careful", worth, share=0.5)
 
 

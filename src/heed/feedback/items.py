@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, Connection, String, and_, bindparam, func, select, update
+from sqlalchemy import ARRAY, Connection, String, and_, bindparam, case, func, select, update
 
 from heed.errors import DataError, MissingError
 from heed.feedback import asked, forms, intake
@@ -234,6 +234,28 @@ def make_work(connection: Connection, item_id: str) -> None:
 def set_priority(connection: Connection, item_ids: Sequence[str], priority: int) -> int:
     """Ask items of a higher priority before all of a lower one; how many items there are of those named."""
     return _update(connection, item_ids, {"priority": priority})
+
+
+def ask_more(connection: Connection, item_ids: Sequence[str], more: int) -> int:
+    """Ask ``more`` raters about each of these items than have answered it or were to; how many of them are asked as work.
+
+    Nobody gets an item twice, so these are raters who have not judged it yet. Decided and withdrawn items stay as they are.
+
+    Raises:
+        DataError: not one rater more.
+    """
+    if more < 1:
+        raise DataError(f"{more} more answers", "that asks nobody.", "Ask one rater more, or several.")
+    asked_as_work = and_(items.c.state == "active", items.c.purpose == "work", ~items.c.adjudicated)
+    # In the order in which every transaction locks them.
+    pieces = list(batches(sorted(set(item_ids)), _AT_ONCE))
+    wider = {"overlap": case((items.c.level > items.c.overlap, items.c.level), else_=items.c.overlap) + more}
+    count = sum(
+        connection.execute(update(items).where(items.c.id.in_(piece), asked_as_work).values(**wider)).rowcount
+        for piece in pieces
+    )
+    _update(connection, item_ids, {"available": has_place(items.c.level)})
+    return count
 
 
 def withdraw(connection: Connection, item_ids: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from heed.lazily import np
 from heed.raters.columns import Answers, Ints, Mask
-from heed.raters.fellows import Fellows
+from heed.raters.fellows import Fellows, fit_fellows, standing_out
 from heed.raters.judged import Judged, Pairs
 from heed.raters.testing import LEVEL, holm
 from heed.statistics import Array
@@ -25,8 +25,8 @@ from heed.statistics import Array
 FEWEST_SHARED = 10
 """Items that two raters both judged (count): with fewer they are not compared."""
 
-_LEAST_SPREAD = 0.01
-"""Intraclass correlation that pairs have at least: 100 answers of like-minded people tell as much as some 50 others."""
+_LEAST_SPREAD, _UNKNOWN_SPREAD = 0.001, 0.02
+"""Intraclass correlation of pairs, at least, and where there are too few of them to tell: people are like-minded in part."""
 
 _LEAST_TOLD = 3.0
 _SHIFTS = 400
@@ -84,16 +84,17 @@ class _Shared:
     unsure: Array
 
 
-def copying_of(
-    answers: Answers, judged: Judged, pairs: Pairs, fellows: Fellows, group: Ints | None = None, seed: int = 0
-) -> Copying:
+def copying_of(answers: Answers, judged: Judged, pairs: Pairs, seed: int = 0) -> Copying:
     """Pairs of raters who are suspiciously alike.
 
     Args:
-        group: [raters], codes of declared groups, -1 for none; like-mindedness within a group is then no suspicion.
+        pairs: of answers that are compared; where groups of raters part, of raters of one group alone.
         seed: of the shifts of hours.
     """
-    shared = _shared(judged, pairs, fellows, group)
+    if not pairs.one.size:
+        return Copying((), 0, 0)
+    fellows = fit_fellows(judged, pairs, standing_out(judged, pairs))
+    shared = _shared(judged, pairs, fellows)
     known = np.isfinite(shared.chance)
     p = _p_values(shared, known)
     adjusted = holm(p)
@@ -114,13 +115,13 @@ def suspected(judged: Judged, pairs: Pairs, copying: Copying) -> Mask:
     return np.isin(both, [low * size + high for low, high in codes])
 
 
-def _shared(judged: Judged, pairs: Pairs, fellows: Fellows, group: Ints | None) -> _Shared:
+def _shared(judged: Judged, pairs: Pairs, fellows: Fellows) -> _Shared:
     """What each two raters have in common, where it is enough to compare them."""
     raters = len(judged.raters)
     i, j = judged.rater[pairs.one], judged.rater[pairs.other]
     code, cell = np.unique(i * raters + j, return_inverse=True)
     cell = cell.reshape(-1)
-    expected = _same_by_reliability(judged, pairs, fellows, cell, i, j, group)
+    expected = _same_by_reliability(judged, pairs, fellows, cell, i, j)
     # An item of several parts counts once, by the share of them that is the same.
     items, of_item = np.unique(
         cell * (int(judged.item.max(initial=0)) + 1) + judged.item[pairs.one], return_inverse=True
@@ -147,28 +148,22 @@ class _Expected:
     unsure: Array
 
 
-def _same_by_reliability(
-    judged: Judged, pairs: Pairs, fellows: Fellows, cell: Ints, i: Ints, j: Ints, group: Ints | None
-) -> _Expected:
+def _same_by_reliability(judged: Judged, pairs: Pairs, fellows: Fellows, cell: Ints, i: Ints, j: Ints) -> _Expected:
     part = judged.part[pairs.one]
     r_i, r_j = _without_each_other(pairs, fellows, cell, i, j)
     error = np.nan_to_num(fellows.error, nan=1.0)
     a = fellows.clarity[part]
     both = np.clip(a * r_i * r_j, -1.0, 1.0)
     variance = a**2 * ((r_j * error[i]) ** 2 + (r_i * error[j]) ** 2)
-    own = np.zeros(i.size, bool) if group is None else (group[i] == group[j]) & (group[i] >= 0)
     chance, unsure = np.full(i.size, np.nan), np.full(i.size, np.nan)
     for number in range(len(judged.parts)):
         rows = np.flatnonzero((part == number) & np.isfinite(both))
         if not rows.size:
             continue
-        columns = [np.ones(rows.size), fellows.expected[rows]]
-        if own[rows].any() and not own[rows].all():
-            columns.append(own[rows].astype(np.float64))
-        found = np.linalg.lstsq(np.stack(columns, axis=1), pairs.equal[rows], rcond=None)[0]
-        columns[1] = both[rows]
-        chance[rows] = np.clip(np.stack(columns, axis=1) @ found, 0.02, 0.98)
-        unsure[rows] = found[1] ** 2 * variance[rows]
+        columns = np.stack([np.ones(rows.size), fellows.expected[rows]], axis=1)
+        base, slope = np.linalg.lstsq(columns, pairs.equal[rows], rcond=None)[0]
+        chance[rows] = np.clip(base + slope * both[rows], 0.02, 0.98)
+        unsure[rows] = slope**2 * variance[rows]
     return _Expected(chance, unsure)
 
 
@@ -191,32 +186,49 @@ def _without_each_other(pairs: Pairs, fellows: Fellows, cell: Ints, i: Ints, j: 
 
 
 def _p_values(shared: _Shared, known: Mask) -> Array:
-    """[pairs of raters]: how likely so many of their answers are the same by chance, beta-binomial."""
-    from scipy.stats import betabinom
+    """[pairs of raters]: how likely so many of their answers are the same by chance, beta-binomial.
 
+    Those who do not agree more than is expected are not looked at closer: 1 stands for their p-value.
+    """
     p = np.full(shared.i.size, np.nan)
-    chance, n = shared.chance[known], shared.items[known]
-    if not chance.size:
-        return p
-    spread = np.clip(_spread(shared, known) + shared.unsure[known] / (chance * (1 - chance)), _LEAST_SPREAD, 0.9)
-    strength = (1 - spread) / spread
+    p[known] = 1.0
     # A part of an answer that is the same counts as such; the test is of whole answers, rounded against suspicion.
-    whole = np.floor(shared.same[known] + 1e-9)
-    p[known] = betabinom.sf(whole - 1, n, chance * strength, (1 - chance) * strength)
+    same, n = np.floor(shared.same + 1e-9), shared.items
+    more = np.flatnonzero(known & (same > n * np.nan_to_num(shared.chance, nan=1.0)))
+    if not more.size:
+        return p
+    chance = shared.chance[more]
+    spread = np.clip(_spread(shared, known) + shared.unsure[more] / (chance * (1 - chance)), _LEAST_SPREAD, 0.9)
+    strength = (1 - spread) / spread
+    p[more] = _beta_binomial_tail(same[more], n[more], chance * strength, (1 - chance) * strength)
     return p
+
+
+def _beta_binomial_tail(least: Array, n: Array, a: Array, b: Array) -> Array:
+    """Chance that at least ``least`` of ``n`` are the same, their probability being drawn from Beta(a, b)."""
+    from scipy.special import betaln, gammaln
+
+    k = least[:, None] + np.arange(int((n - least).max()) + 1)
+    within = k <= n[:, None]
+    k, n, a, b = np.where(within, k, 0), n[:, None], a[:, None], b[:, None]
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    mass = np.exp(ways + betaln(k + a, n - k + b) - betaln(a, b))
+    return np.minimum((mass * within).sum(axis=1), 1.0)
 
 
 def _spread(shared: _Shared, known: Mask) -> float:
     """Intraclass correlation: how much pairs differ beyond chance, from those who agree less than expected.
 
-    Copying makes pairs agree more, never less; like- and unlike-mindedness go both ways.
+    Copying makes pairs agree more, never less; like- and unlike-mindedness go both ways. One standard error is added: with
+    few pairs it may be larger than it seems.
     """
     n, chance = shared.items[known], shared.chance[known]
     below = shared.same[known] < n * chance
     if below.sum() < FEWEST_SHARED:
-        return _LEAST_SPREAD
+        return _UNKNOWN_SPREAD
     squares = (shared.same[known] - n * chance) ** 2 / (n * chance * (1 - chance))
-    return float(np.clip((squares[below] - 1).sum() / (n[below] - 1).sum(), _LEAST_SPREAD, 0.5))
+    beyond = (squares[below] - 1).sum() + (2 * below.sum()) ** 0.5
+    return float(np.clip(beyond / (n[below] - 1).sum(), _LEAST_SPREAD, 0.5))
 
 
 def _alike(answers: Answers, judged: Judged, pairs: Pairs, shared: _Shared, place: int, p: float, seed: int) -> Alike:

@@ -30,6 +30,7 @@ MOST_DENSE = 1000
 _STEPS, _CLOSE, _DAMPING = 500, 1e-7, 0.5
 _FIRST = 0.7
 _SMALL = 1e-9
+_ROUNDS, _FAR = 8, 2.0
 
 Direction = Literal["gold", "majority", "unidentifiable"]
 
@@ -62,28 +63,29 @@ class Fellows:
     known: Mask
 
 
-def fit_fellows(judged: Judged, pairs: Pairs) -> Fellows:
-    """The reliability of each rater by all ``pairs`` of answers."""
+def fit_fellows(judged: Judged, pairs: Pairs, aside: Mask | None = None) -> Fellows:
+    """The reliability of each rater by all ``pairs`` of answers but those ``aside``, of which only what is expected is told."""
     raters, i, j = len(judged.raters), judged.rater[pairs.one], judged.rater[pairs.other]
     part, item = judged.part[pairs.one], judged.item[pairs.one]
-    camp, told = _camps(raters, i, j)
-    kept = told[i]
+    used = np.ones(i.size, bool) if aside is None else ~aside
+    camp, told = _camps(raters, i[used], j[used])
+    kept = used & told[i]
     cells = _Cells.of(i[kept], j[kept], part[kept], pairs.product[kept], raters, len(judged.parts))
     reliability, clarity = cells.solve()
     reliability = np.where(told, reliability, np.nan)
     r_i, r_j, a = reliability[i], reliability[j], clarity[part]
     expected = a * r_i * r_j
     rest = pairs.product - expected
-    pull = np.nan_to_num(np.stack([rest * a * r_j, rest * a * r_i], axis=1))
-    weight = np.nan_to_num(np.stack([(a * r_j) ** 2, (a * r_i) ** 2], axis=1))
+    pull = np.nan_to_num(np.stack([rest * a * r_j, rest * a * r_i], axis=1)) * used[:, None]
+    weight = np.nan_to_num(np.stack([(a * r_j) ** 2, (a * r_i) ** 2], axis=1)) * used[:, None]
     ends = np.stack([i, j], axis=1)
     error = _errors(cells, reliability, clarity, ends, pull, item, told)
     return Fellows(
         reliability=reliability,
         error=error,
         clarity=clarity,
-        items=_distinct(np.tile(item, 2), np.concatenate([i, j]), raters),
-        others=_distinct(np.concatenate([j, i]), np.concatenate([i, j]), raters),
+        items=_distinct(np.tile(item[used], 2), np.concatenate([i[used], j[used]]), raters),
+        others=_distinct(np.concatenate([j[used], i[used]]), np.concatenate([i[used], j[used]]), raters),
         camp=camp,
         expected=np.nan_to_num(expected),
         pull=pull,
@@ -116,6 +118,29 @@ def _camps(raters: int, i: Ints, j: Ints) -> tuple[Ints, Mask]:
     _, copies = connected_components(doubled, directed=False)
     linked = np.bincount(np.concatenate([i, j]), minlength=raters) > 0
     return camp, linked & (copies[:raters] == copies[raters:])
+
+
+def standing_out(judged: Judged, pairs: Pairs) -> Mask:
+    """Which ``pairs`` are of two raters who agree far more than all the others make expect, two standard errors and beyond.
+
+    Raters who copy from one another would otherwise lend each other the reliability by which they are to be judged.
+    """
+    raters, i, j = len(judged.raters), judged.rater[pairs.one], judged.rater[pairs.other]
+    part = judged.part[pairs.one]
+    both, cell = np.unique(i * raters + j, return_inverse=True)
+    cell, count = cell.reshape(-1), np.bincount(cell.reshape(-1), minlength=both.size)
+    out = np.zeros(both.size, bool)
+    for _ in range(_ROUNDS):
+        used = ~out[cell]
+        cells = _Cells.of(i[used], j[used], part[used], pairs.product[used], raters, len(judged.parts))
+        r, a = cells.solve()
+        rest = pairs.product - a[part] * r[i] * r[j]
+        noise = float(rest[used].std()) or 1.0
+        now = np.bincount(cell, rest, both.size) > _FAR * noise * np.sqrt(count)
+        if (now == out).all():
+            break
+        out = now
+    return out[cell]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Judged:
     """Columns [rows] of units of answers to work, of all raters.
 
     Attributes:
-        item, rater, part: codes; ``parts`` says what the parts are.
+        item, rater, part, place: codes; ``parts`` says what the parts are, the answers' ``places`` what the places.
         unit: code of what rows can be compared: a part of an item, at one place of it.
         answer: row of the answers that it is from.
         value: on its scale; the code of a name on a scale of labels.
@@ -56,6 +56,7 @@ class Judged:
     item: Ints
     rater: Ints
     part: Ints
+    place: Ints
     unit: Ints
     answer: Ints
     value: Array
@@ -121,6 +122,7 @@ def judged_of(answers: Answers) -> Judged:
         item=item,
         rater=rater,
         part=part,
+        place=units.place,
         unit=_codes(item, units.field, units.place),
         answer=units.answer,
         value=value,

@@ -12,15 +12,16 @@ What could not be checked has no estimate, says why, and counts for nothing agai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
 
 from heed.lazily import np
 from heed.raters.agreement import Measured, measured, undefined
 from heed.raters.columns import Answers, Ints, Mask
+from heed.raters.duels import Duels, shared_sides
 from heed.raters.fellows import Direction, Fellows, camps_of, direction_of
-from heed.raters.judged import FIRST, Judged
+from heed.raters.judged import Judged
 from heed.statistics import Array, wilson_interval
 
 FEWEST_ITEMS = 5
@@ -34,7 +35,6 @@ _FEWEST_FOR_USUAL = 5
 _LEAST_SPREAD = 0.1
 _COIN = 0.5
 
-Basis = Literal["gold", "agreement", "joint"]
 NOT_THE_WAY = "The raters fall into camps that answer against each other, and no gold item says which camp is right."
 
 
@@ -171,93 +171,54 @@ def _interval(estimate: float, half: float, n: int, method: str) -> Measured:
 
 # The joint model
 
-_SCORE_PRIOR = 0.5
-"""Precision of a score's prior in the joint model: two things differ by some 2 log-odds, as where people mostly agree."""
+_MANY = 20
+"""Comparisons of each thing (count) from which on its score is known well enough to be fitted rather than summed out."""
 
 
-def joint_reliability(answers: Answers, judged: Judged) -> list[Measured]:
-    """[raters]: reliability learned with the scores of what was compared and ranked, gold items among it."""
-    from heed.raters.crowd_bt import crowd_bradley_terry
+def joint_reliability(
+    answers: Answers, judged: Judged, agreement: list[Measured], directions: list[Direction | None], camp: Ints
+) -> list[Measured]:
+    """[raters]: reliability learned with what was compared and ranked, gold items among it.
 
-    method = "comparisons and rankings, learned with the scores of what was compared"
-    raters = len(answers.raters)
-    rows = _shared_sides(judged)
-    items = np.bincount(judged.rater[rows], minlength=raters)
+    Args:
+        camp: [raters], code of who shares an opinion; only those are compared.
+    """
+    method = "comparisons and rankings, learned together with what was compared"
+    raters, rows = len(answers.raters), shared_sides(judged, camp)
     if not rows.size:
         reason = "No comparison and no ranking has answers of two raters: ratings and labels are judged by agreement."
         return [undefined("no_comparisons", reason, method)] * raters
-    duels = _duels(answers, judged, rows)
-    found = crowd_bradley_terry(*duels[:4], gold=duels[4], raters=raters, prior=_SCORE_PRIOR)
-    if found.direction == "unidentifiable":
-        return [undefined("no_direction", found.reason, method, n=int(n)) for n in items]
+    reliability, error = _joint(Duels.of(answers, judged, rows, camp), agreement, raters)
+    items = np.bincount(judged.rater[rows], minlength=raters)
     return [
-        _interval(float(r), float(_SIDED * error), int(n), method)
-        if n >= FEWEST_ITEMS
-        else undefined("few", f"{n} comparisons shared with others are too few; {FEWEST_ITEMS} are needed.", method)
-        for r, error, n in zip(found.reliability, found.reliability_errors, items, strict=True)
+        _joint_interval(float(reliability[rater]), float(error[rater]), int(items[rater]), directions[rater], method)
+        for rater in range(raters)
     ]
 
 
-def _shared_sides(judged: Judged) -> Ints:
-    """Rows that say which of two is better, of units that several raters judged."""
-    sides = np.array([part.scale == "side" for part in judged.parts], bool)
-    if not judged.size:
-        return np.zeros(0, np.int64)
-    rows = np.flatnonzero(sides[judged.part])
-    counts = np.bincount(judged.unit[rows], minlength=int(judged.unit.max()) + 1)
-    return rows[counts[judged.unit[rows]] >= 2]
+def _joint(duels: Duels, agreement: list[Measured], raters: int) -> tuple[Array, Array]:
+    """[raters]: reliability and its standard error."""
+    from heed.raters.crowd_bt import crowd_bradley_terry
+    from heed.raters.joint import joint_model
+
+    things = np.unique(np.concatenate([duels.left, duels.right])).size
+    if duels.left.size >= _MANY / 2 * things:
+        columns = (duels.left, duels.right, duels.outcome, duels.rater)
+        found = crowd_bradley_terry(*columns, gold=duels.gold, raters=raters)
+        return found.reliability, found.reliability_errors
+    start = np.array([1.0 if one.estimate is None else one.estimate for one in agreement])
+    columns = (duels.pair, duels.first_left, duels.outcome, duels.rater, duels.gold)
+    learned = joint_model(*columns, start, raters)
+    return learned.reliability, learned.error
 
 
-def _duels(answers: Answers, judged: Judged, rows: Ints) -> tuple[Ints, Ints, Array, Ints, Array]:
-    """Columns for the joint model: what stood left and right, the outcome, the rater, and what is known."""
-    first, second = _compared_things(answers, judged, rows)
-    chose_left = answers.left[judged.answer[rows]]
-    value = judged.value[rows]
-    # Where neither won, and in rankings, the order on the screen is not told: any order will do.
-    turned = (chose_left >= 0) & ((value == FIRST) != (chose_left == 1))
-    left, right = np.where(turned, second, first), np.where(turned, first, second)
-    outcome = np.where(turned, -value, value) / 2 + 0.5
-    gold_rater, gold_said, gold_truth = _gold_duels(answers)
-    # Things of gold items are apart from all others: such answers tell of the rater alone.
-    beyond = int(max(left.max(), right.max())) + 1
-    size = gold_rater.size
-    return (
-        np.concatenate([left, np.full(size, beyond)]),
-        np.concatenate([right, np.full(size, beyond + 1)]),
-        np.concatenate([outcome, gold_said]),
-        np.concatenate([judged.rater[rows], gold_rater]),
-        np.concatenate([np.full(rows.size, np.nan), gold_truth]),
-    )
-
-
-def _compared_things(answers: Answers, judged: Judged, rows: Ints) -> tuple[Ints, Ints]:
-    """Codes of the two things that each row compares: the two of an item, or those of a ranking by their places."""
-    unit_place = _places_of_units(answers, judged, rows)
-    pairs = [_place_pair(word) for word in answers.places]
-    table = np.array(pairs, np.int64).reshape(-1, 2)
-    both = judged.item[rows][:, None] * (int(table.max(initial=1)) + 1) + table[unit_place]
-    _, codes = np.unique(both, return_inverse=True)
-    codes = codes.reshape(both.shape)
-    return codes[:, 0], codes[:, 1]
-
-
-def _places_of_units(answers: Answers, judged: Judged, rows: Ints) -> Ints:
-    work = answers.is_of("work")
-    return answers.units.place[np.flatnonzero(work[answers.units.answer])][rows]
-
-
-def _place_pair(word: str) -> tuple[int, int]:
-    """The two places that a unit of a ranking compares, from words like "0-2@"; those of a comparison are 0 and 1."""
-    first, _, second = word.partition("@")[0].partition("-")
-    return (int(first), int(second)) if first.isdigit() and second.isdigit() else (0, 1)
-
-
-def _gold_duels(answers: Answers) -> tuple[Ints, Array, Array]:
-    """Answers to gold comparisons that chose a side: the rater, 1 where left was said, and 1 where left is known to be better."""
-    gold = answers.is_of("gold") & (answers.left >= 0) & np.isin(answers.correct, (0.0, 1.0))
-    said = answers.left[gold].astype(np.float64)
-    right = answers.correct[gold] == 1
-    return answers.rater[gold], said, np.where(right, said, 1 - said)
+def _joint_interval(r: float, error: float, n: int, direction: Direction | None, method: str) -> Measured:
+    if n < FEWEST_ITEMS:
+        reason = f"{n} comparisons shared with others are too few; {FEWEST_ITEMS} are needed."
+        return undefined("few" if n else "no_overlap", reason, method, CONFIDENCE, n, n)
+    if direction in (None, "unidentifiable"):
+        return undefined("no_direction", NOT_THE_WAY, method, CONFIDENCE, n, n)
+    return _interval(r, _SIDED * error, n, method)
 
 
 # What they come to
@@ -277,7 +238,7 @@ class Combined:
     usual: float | None
 
 
-def combined(gold: list[Measured], agreement: list[Measured]) -> Combined:
+def combined(gold: Sequence[Measured], agreement: Sequence[Measured]) -> Combined:
     """Gold and agreement as one, which rest on different answers, drawn towards what is usual in the team.
 
     The reliability is the mean of both and of the usual one, each by its precision; an answer counts r squared, what it
@@ -315,13 +276,14 @@ def _usual(reliabilities: Array) -> tuple[float, float]:
     return middle, min(max(spread, _LEAST_SPREAD), _USUAL_SPREAD)
 
 
-def estimates_of(answers: Answers, judged: Judged, fellows: Fellows, with_joint: bool = True) -> Estimates:
-    """All three estimates of every rater."""
+def estimates_of(answers: Answers, judged: Judged, fellows: Fellows, camp: Ints | None = None) -> Estimates:
+    """All three estimates of every rater.
+
+    Args:
+        camp: [raters], code of who shares an opinion; None takes all as one camp. ``fellows`` compares only those.
+    """
     gold = gold_reliability(answers, judged)
     agreement, direction = agreement_reliability(judged, fellows, gold)
-    joint = joint_reliability(answers, judged) if with_joint else [_not_asked()] * len(gold)
+    together = np.zeros(len(gold), np.int64) if camp is None else camp
+    joint = joint_reliability(answers, judged, agreement, direction, together)
     return Estimates(tuple(gold), tuple(agreement), tuple(joint), tuple(direction))
-
-
-def _not_asked() -> Measured:
-    return undefined("not_asked", "The joint model was not asked for.", "joint model")

@@ -8,6 +8,7 @@ what each of its sentences adds to its worth, so that with gamma 1 a text counts
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
@@ -108,7 +109,7 @@ def steps_of_text(worth: Callable[[str], float], text: str) -> list[float]:
     ends = [match.start() for match in _SENTENCE_END.finditer(text)]
     parts = [text[:end] for end in [*ends, len(text)]]
     worths = [worth(part) for part in parts]
-    return [worths[0], *(after - before for before, after in zip(worths, worths[1:], strict=False))]
+    return [worths[0], *(after - before for before, after in itertools.pairwise(worths))]
 
 
 def _sigmoid(x: float) -> float:

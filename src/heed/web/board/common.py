@@ -80,6 +80,7 @@ Done = Annotated[
         "restored",
         "priority",
         "granted",
+        "round",
     ]
     | None,
     BeforeValidator(_none_if_empty),

@@ -30,6 +30,8 @@ from heed.texts import shown
 from heed.web.board import charts
 from heed.web.board.common import Before, Choice, Done, board_page, numbers
 from heed.web.board.history import DAYS
+from heed.web.board.trust_words import TrustWords
+from heed.web.board.trusting import trust_watch_of
 from heed.web.board.watch import Numbers
 from heed.web.board.words import Words
 from heed.web.call import Call, Called
@@ -195,6 +197,7 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
     did = await call.read(lambda connection: _did(connection, name, before))
     tests = await call.read(lambda connection: _tests(connection, name))
     say = Words(call, await call.read(asked.questions_asked))
+    trusted = (await trust_watch_of(call.desk).found(call.now)).trust
     return await board_page(
         call,
         "person",
@@ -213,6 +216,9 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
         before=before,
         say=say,
         graph=_by_day(say, counted, name, call.now),
+        trusted=trusted.raters.get(name),
+        parting=trusted.parting,
+        trust_words=TrustWords(say),
         done=done,
     )
 

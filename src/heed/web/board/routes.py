@@ -14,6 +14,7 @@ from heed.web.board import (
     people,
     people_acts,
     questions,
+    trust,
 )
 from heed.web.permissions import administers, leads
 from heed.web.routing import Route
@@ -26,6 +27,7 @@ _PAGES = (
     Route("GET", "/board", overview.board, leads, "page"),
     Route("GET", "/board/people", people.people_page, leads, "page"),
     Route("GET", "/board/people/{name:path}", people.person_page, leads, "page"),
+    Route("GET", "/board/trust", trust.trust_page, leads, "page"),
     Route("GET", "/board/disagreements", disagreements.disagreements_page, leads, "page"),
     Route("GET", "/board/gold", gold.gold_page, leads, "page"),
     Route("GET", "/board/items", items.items_page, leads, "page"),
@@ -55,6 +57,7 @@ _FORMS = (
     Route("POST", f"/board{_ONE}", decisions.change_by_form, leads, "page"),
     Route("POST", f"/board{_QUESTION}", questions.edit, leads, "page"),
     Route("POST", f"/board{_QUESTION}/state", questions.state_by_form, leads, "page"),
+    Route("POST", "/board/trust/round", trust.ask_others_by_form, leads, "page"),
     Route("POST", "/board/guidelines", guidelines.edit, leads, "page"),
     Route("POST", "/board/flags/{flag_id}", flags.resolve_by_form, leads, "page"),
 )
@@ -69,6 +72,7 @@ _READING = (
     Route("GET", f"{_API}/events", overview.events, leads, "stream", "The overview as it changes", "read"),
     _read("/people", people.people, "Everybody with statistics", people.People),
     _read("/people/{name:path}", people.person, "One person with statistics", people.Person),
+    _read("/trust", trust.trust, "How far to trust whom", trust.TeamTrust),
     _read("/disagreements", disagreements.disagreements, "Disputed items", disagreements.Disagreements),
     _read("/gold", gold.gold_items, "Items with a known answer", gold.GoldItems),
     _read("/items", items.find_items, "Find items", items.ItemList),
@@ -89,6 +93,7 @@ def _change(method: str, path: str, handler: object, summary: str, model: object
 
 _CHANGING = (
     _change("POST", "/exclusions", people_acts.decide, "Leave somebody out of training", people_acts.ExclusionState),
+    _change("POST", "/trust/round", trust.another_round, "Ask others about contested items", trust.Asked),
     _change("POST", f"{_ONE}/decision", items.decide_item, "Decide a disputed item", items.Changed),
     _change("PUT", f"{_ONE}/gold", items.make_item_gold, "Make an item gold", items.Changed),
     _change("DELETE", f"{_ONE}/gold", gold.retire, "Hand a gold item out no more", items.Changed),

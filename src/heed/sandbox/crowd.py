@@ -1,0 +1,125 @@
+"""A crowd of simulated raters at work on invented pairs: their answers in columns, to see what is found out about them.
+
+A completion is its worth in figures and some words; every fault of ``raters.behaviours`` has something to go wrong by.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from heed.feedback.kinds import PromptContent
+from heed.raters.columns import AnswerColumns, AnswerRow, Answers, Unit
+from heed.raters.simulated import SimulatedRater
+
+QUESTION = "q"
+_BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
+_SESSION = 40
+_PAUSE = 3.0
+_PLEASING = "Great question, you are right!"
+
+
+def worth(prompt: PromptContent, completion: str) -> float:
+    """The number with which a completion begins, in clear differences."""
+    return float(completion.partition(" ")[0])
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a crowd works.
+
+    Attributes:
+        items: pairs to compare (count). overlap: raters who judge each (count).
+        gold: pairs whose better one is known (count); everybody judges them all.
+        spread: standard deviation of the difference of a pair (clear differences).
+        seconds: typical time of an answer.
+        accounts: second accounts, and whose they are: both work in turns, never at once.
+    """
+
+    items: int = 300
+    overlap: int = 3
+    gold: int = 0
+    spread: float = 1.5
+    seconds: float = 20.0
+    accounts: Mapping[str, str] | None = None
+
+
+def crowd_answers(raters: Sequence[SimulatedRater], work: Work, seed: int = 0) -> Answers:
+    """What ``raters`` answer, each in an order of their own, at hours of their own."""
+    rng = random.Random(seed)
+    pairs = [_pair(rng, work.spread, known=number >= work.items) for number in range(work.items + work.gold)]
+    todo: list[list[int]] = [[] for _ in raters]
+    for item in range(len(pairs)):
+        known = item >= work.items
+        for rater in range(len(raters)) if known else rng.sample(range(len(raters)), min(work.overlap, len(raters))):
+            todo[rater].append(item)
+    rows: list[AnswerRow] = []
+    clocks = _clocks(raters, work)
+    for rater, items in zip(raters, todo, strict=True):
+        rng.shuffle(items)
+        for place, item in enumerate(items):
+            seconds = rng.lognormvariate(0, 0.4) * work.seconds
+            then = clocks[rater.name].after(place, seconds, rng)
+            row = _row(rater, item, pairs[item], place / len(items), item >= work.items, rng)
+            rows.append(row._replace(number=len(rows) + 1, created=then, active_seconds=seconds))
+    return AnswerColumns(rows).answers()
+
+
+def _pair(rng: random.Random, spread: float, known: bool) -> tuple[str, str]:
+    """Two completions; of a known pair one is better beyond doubt."""
+    difference = rng.choice([-3.0, 3.0]) if known else rng.gauss(0, spread)
+    base = rng.gauss(0, 1)
+    texts = []
+    for value in (base + difference, base):
+        pleasing = f" {_PLEASING}" if rng.random() < 0.3 else ""
+        texts.append(f"{value:.3f}{pleasing}{' word' * rng.randint(5, 30)}")
+    return texts[0], texts[1]
+
+
+def _row(
+    rater: SimulatedRater, item: int, pair: tuple[str, str], worn: float, known: bool, rng: random.Random
+) -> AnswerRow:
+    left_is_a = rng.random() < 0.5
+    choice, _ = rater.compare("p", *pair, left_is_a, str(item), worn)
+    better = "a" if worth("p", pair[0]) > worth("p", pair[1]) else "b"
+    return AnswerRow(
+        number=0,
+        item=f"i{item}",
+        question=QUESTION,
+        rater=rater.name,
+        purpose="gold" if known else "work",
+        created=_BEGIN,
+        active_seconds=0.0,
+        units=(Unit("better", "@", "nominal", choice),),
+        correct=float(choice == better) if known else None,
+        chose_left=None if choice not in ("a", "b") else (choice == "a") == left_is_a,
+        tied=choice == "tie",
+    )
+
+
+class _Clock:
+    """When somebody works: a stretch of answers a day, begun at an hour of their own. Accounts of one person share one."""
+
+    def __init__(self, accounts: int) -> None:
+        self._accounts, self._free = accounts, _BEGIN
+        self._sessions: dict[int, datetime] = {}
+
+    def after(self, place: int, seconds: float, rng: random.Random) -> datetime:
+        """When the next answer is given, which takes so many ``seconds``."""
+        session, within = divmod(place, _SESSION)
+        if within == 0:
+            morning = _BEGIN + timedelta(days=session)
+            begin = morning + timedelta(seconds=rng.uniform(0, 3 * 3600))
+            # Whoever has several accounts goes from one to the other, within the same hours.
+            self._free = max(begin, self._sessions.get(session, begin)) if self._accounts > 1 else begin
+        self._free += timedelta(seconds=seconds + _PAUSE)
+        self._sessions[session] = self._free
+        return self._free
+
+
+def _clocks(raters: Sequence[SimulatedRater], work: Work) -> dict[str, _Clock]:
+    owners = {rater.name: (work.accounts or {}).get(rater.name, rater.name) for rater in raters}
+    clocks = {owner: _Clock(list(owners.values()).count(owner)) for owner in set(owners.values())}
+    return {name: clocks[owner] for name, owner in owners.items()}

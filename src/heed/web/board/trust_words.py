@@ -1,0 +1,138 @@
+"""How far to trust whom, in sentences for a lead who is no statistician."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from heed.raters.agreement import Measured
+from heed.raters.concerns import Concern
+from heed.raters.copying import Alike
+from heed.raters.groups import Parting
+from heed.raters.trust import Flag, RaterTrust
+from heed.web.board import charts
+from heed.web.board.words import Words
+
+CARELESS = ("left", "right", "tie", "skip", "repeat", "speed")
+"""Concerns that tell of care; the others are told by the estimates already."""
+
+_BADGES = {
+    "high": "good",
+    "good": "good",
+    "low": "warn",
+    "chance": "bad",
+    "against": "bad",
+    "unsure": "",
+    "unchecked": "",
+}
+
+
+class TrustWords:
+    """Says how far to trust somebody. Templates have it as ``trust_words``."""
+
+    def __init__(self, say: Words) -> None:
+        self._say = say
+
+    def _text(self, key: str, **values: object) -> str:
+        return self._say.text(f"trust.{key}", **values)
+
+    @staticmethod
+    def right(reliability: float) -> str:
+        """Of a hundred choices between two, how many are on the right side."""
+        return f"{50 * (1 + reliability):.0f}"
+
+    @staticmethod
+    def badge(one: RaterTrust) -> str:
+        """The class of the badge of a verdict."""
+        return _BADGES[one.verdict]
+
+    def sentence(self, one: RaterTrust) -> str:
+        """How far to trust them, and what that rests on."""
+        found = one.reliability
+        if found.estimate is None or found.low is None or found.high is None:
+            return self._text("sentence.unchecked", why=self.why(one.agreement, "agreement"))
+        figures = {
+            "right": self.right(found.estimate),
+            "low": self.right(found.low),
+            "high": self.right(found.high),
+            "basis": self.basis(one),
+        }
+        return self._text(f"sentence.{one.verdict}", **figures)
+
+    def basis(self, one: RaterTrust) -> str:
+        """What the estimate rests on."""
+        parts = []
+        if one.gold.estimate is not None:
+            parts.append(self._text("by_gold", n=self._say.number(one.gold.n)))
+        if one.agreement.estimate is not None:
+            parts.append(self._text("by_others", n=self._say.number(one.agreement.n)))
+        return self._text("and").join(parts)
+
+    def reasons(self, one: RaterTrust, concerns: Sequence[Concern]) -> list[tuple[str, str]]:
+        """(short, sentence) of everything that speaks against them, the least likely by chance first."""
+        flags = [
+            (self._text(f"flag_short.{flag.kind}"), self.flag(flag))
+            for flag in sorted(one.flags, key=lambda flag: flag.p)
+        ]
+        careless = [concern for concern in concerns if concern.concern in CARELESS]
+        return flags + [(self._say.text(f"concern_short.{one.concern}"), self._say.concern(one)) for one in careless]
+
+    def flag(self, flag: Flag) -> str:
+        """A flag with its figures."""
+        number = self._say.number
+        if flag.kind == "drift":
+            values = {"before": self.right(flag.expected), "after": self.right(flag.value), "day": _day(flag.since)}
+        else:
+            values = {"value": number(flag.value), "expected": number(flag.expected), "partner": flag.partner or ""}
+        return self._text(f"flag.{flag.kind}", n=number(flag.n), **values)
+
+    def alike(self, pair: Alike) -> str:
+        """What two raters have in common."""
+        number = self._say.number
+        told = self._text("alike_told", same=number(pair.same), n=number(pair.items), expected=number(pair.expected))
+        if pair.later is not None and pair.later >= 0.9:
+            told += self._text("alike_later", second=pair.second, share=self._say.percent(pair.later))
+        if pair.clashes is not None and pair.usual_clashes is not None:
+            told += self._text("alike_clashes", n=number(pair.clashes), usual=number(pair.usual_clashes))
+        return told
+
+    def parting(self, found: Parting) -> str:
+        """Whether the groups part, in a sentence."""
+        if found.p is None:
+            return self._text("parting.unknown")
+        figures = {"inside": self._say.percent(found.inside.estimate or 0.0)}
+        figures["across"] = self._say.percent(found.across.estimate or 0.0)
+        return self._text("parting.yes" if found.parted else "parting.no", **figures)
+
+    def why(self, found: Measured, name: str) -> str:
+        """Why an estimate is missing."""
+        return self._say.why(found, name)
+
+    def estimate(self, found: Measured, name: str) -> str:
+        """An estimate with its interval, as of a hundred choices; or why there is none."""
+        if found.estimate is None:
+            return self.why(found, name)
+        if found.low is None or found.high is None:
+            return self.right(found.estimate)
+        return self._text(
+            "estimate", right=self.right(found.estimate), low=self.right(found.low), high=self.right(found.high)
+        )
+
+    def picture(self, found: Measured, name: str) -> Markup:
+        """An estimate as a mark with its interval, a line where a coin lies; the words beside it say the same."""
+        told = f"{self._text('basis.' + name)}: {self.estimate(found, name)}"
+        doubtful = found.high is not None and found.high < 0.25
+        return charts.whisker(_as_share(found), 0.5, told, doubtful)
+
+
+def _as_share(found: Measured) -> Measured:
+    """A reliability, -1 to 1, as the share of right choices that it comes to, 0 to 1."""
+    ends = {name: getattr(found, name) for name in ("estimate", "low", "high")}
+    shares = {name: None if value is None else (1 + value) / 2 for name, value in ends.items()}
+    return found.model_copy(update=shares)
+
+
+def _day(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).date().isoformat()
