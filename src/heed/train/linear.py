@@ -32,6 +32,7 @@ _ENOUGH = 10_000
 # The column of ones for single texts: so large that the penalty on its weight is next to nothing.
 _UNPENALISED = 30.0
 _STEPS = 50
+_FEW_COLUMNS = 64
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,21 @@ class Fitted(NamedTuple):
     left_out_leads: Array
 
 
+class Block(NamedTuple):
+    """Weights [F] of one block, its penalty, and its leads [N] of rows left out: 0 where none were."""
+
+    weights: Array
+    penalty: float
+    leads: Array
+
+
+class BlockFits(NamedTuple):
+    """Blocks fitted each by itself, and the rows that each was measured on when left out."""
+
+    each: dict[str, Block]
+    told: Rows
+
+
 def check_judged(judged: Judged) -> None:
     """Refuse what no reward can be learned from.
 
@@ -132,11 +148,24 @@ def fit_linear(blocks: Mapping[str, Any], judged: Judged, learner: Learner = "lo
     Raises:
         DataError: see ``check_judged``.
     """
+    return combined(fit_blocks(blocks, judged, learner, parts), judged)
+
+
+def fit_blocks(
+    blocks: Mapping[str, Any], judged: Judged, learner: Learner = "logistic", parts: int = _FOLDS
+) -> BlockFits:
+    """Fit weights of every block by itself. Arguments and errors: see ``fit_linear``."""
     check_judged(judged)
     chosen = _some(judged)
     splits = [(chosen[to_fit], chosen[to_measure]) for to_fit, to_measure in folds(judged.take(chosen), parts)]
     told = np.unique(np.concatenate([np.zeros(0, np.intp), *(to_measure for _, to_measure in splits)]))
-    each = {name: _fit_block(features, judged, learner, splits) for name, features in blocks.items()}
+    return BlockFits({name: _fit_block(features, judged, learner, splits) for name, features in blocks.items()}, told)
+
+
+def combined(fits: BlockFits, judged: Judged, names: Sequence[str] | None = None) -> Fitted:
+    """The stack of the blocks of these names, or of all."""
+    each = {name: fits.each[name] for name in (fits.each if names is None else names)}
+    told = fits.told
     leads = np.stack([found.leads for found in each.values()], axis=1)
     if len(told):
         shares = stack(leads[told], judged.better[told], judged.weight[told])
@@ -144,10 +173,9 @@ def fit_linear(blocks: Mapping[str, Any], judged: Judged, learner: Learner = "lo
         shares = np.full(len(each), 1 / len(each))
     weights = {name: share * found.weights for (name, found), share in zip(each.items(), shares, strict=True)}
     penalties = {name: found.penalty for name, found in each.items()}
-    counted = dict(zip(each, map(float, shares), strict=True))
     left_out = np.full(len(leads), np.nan)
     left_out[told] = leads[told] @ shares
-    return Fitted(weights, penalties, counted, left_out)
+    return Fitted(weights, penalties, dict(zip(each, map(float, shares), strict=True)), left_out)
 
 
 def refit(blocks: Mapping[str, Any], judged: Judged, fitted: Fitted, learner: Learner, seed: int) -> dict[str, Array]:
@@ -211,13 +239,7 @@ def folds(judged: Judged, parts: int = _FOLDS) -> list[tuple[Rows, Rows]]:
     return [(to_fit, to_measure) for to_fit, to_measure in splits if len(to_fit) and len(to_measure)]
 
 
-class _Block(NamedTuple):
-    weights: Array
-    penalty: float
-    leads: Array
-
-
-def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence[tuple[Rows, Rows]]) -> _Block:
+def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence[tuple[Rows, Rows]]) -> Block:
     """Weights of one block, with the penalty of the smallest loss on what was left out; its leads there."""
     scaled, scale = _scaled(features)
     rows = _rows(scaled, judged)
@@ -245,7 +267,7 @@ def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence
         if loss(penalty) < tried[best][0]:
             best = penalty
     leads = tried[best][1] if splits else np.zeros(len(judged.better))
-    return _Block(_solve(rows, judged, learner, best * unit) / scale, best * unit, leads)
+    return Block(_solve(rows, judged, learner, best * unit) / scale, best * unit, leads)
 
 
 def _decided(judged: Judged) -> bool:
@@ -312,8 +334,9 @@ def _classified(rows: Any, judged: Judged, learner: Learner, strength: float) ->
     if learner == "svm":
         model = LinearSVC(C=1 / strength, fit_intercept=False, dual="auto", tol=1e-3, max_iter=5_000, random_state=0)
     else:
-        solver = "lbfgs" if issparse(rows) or rows.shape[1] > len(y) else "newton-cholesky"
-        model = LogisticRegression(C=1 / strength, fit_intercept=False, solver=solver, max_iter=500, tol=1e-4)
+        # Newton's steps cost the square of the columns each.
+        solver = "lbfgs" if issparse(rows) or rows.shape[1] > _FEW_COLUMNS else "newton-cholesky"
+        model = LogisticRegression(C=1 / strength, fit_intercept=False, solver=solver, max_iter=500, tol=1e-5)
     # What is asked of so many small fits is right: checking it costs as much as fitting.
     quick = config_context(assume_finite=True, skip_parameter_validation=True)
     with warnings.catch_warnings(), quick:
