@@ -97,7 +97,7 @@ class PolicySettings(Settings):
         0.0,
         ge=0.0,
         le=100.0,
-        description="standard deviations of the reward's members that are taken off their mean score (count); 0 is off",
+        description="taken off each score for a standard deviation of the reward's members (standard deviations); 0 is off",
     )
     missing_end_penalty: float = Field(
         1.0, ge=0.0, description="constraint: taken off where a completion has no end (reward units)"
