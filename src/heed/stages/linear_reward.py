@@ -14,7 +14,7 @@ from heed.feedback.kinds import PromptContent, prompt_id
 from heed.sandbox.world import cache_folder
 from heed.stages.data import ComparisonRow
 from heed.stages.identity import model_identity
-from heed.stages.judgments import Judgment, compared, kinds_of
+from heed.stages.judgments import Judgment, Known, compared, kinds_of
 from heed.stages.measured import (
     Split,
     account,
@@ -59,6 +59,7 @@ def train_linear(
     reference_texts: Sequence[Text] | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
+    gold: Sequence[Known] = (),
     skipped: Mapping[str, int] | None = None,
 ) -> StageResult:
     """Fit a linear reward and write it to ``out``; the same call goes on where it was stopped.
@@ -68,6 +69,7 @@ def train_linear(
         judgments: comparisons, and what implies some, by their differences; thumbs, ratings and critiques of one text as
             they are. Split by prompt: ``test`` or ``test_fraction`` of the prompts is only measured on.
         reference_texts: samples of the reference policy that scores are centred and scaled to, or else the training texts.
+        gold: answers to gold items, which tell of who gave them alone.
         skipped: judgments left out before, by reason (counts), which the card tells.
 
     Raises:
@@ -79,7 +81,8 @@ def train_linear(
     settings, watcher = settings or RewardSettings(backbone="linear"), watcher or Watcher()
     frozen_from = model if FROZEN in settings.features and str(model) else None
     folder = output_folder(out, [] if frozen_from is None else [frozen_from])
-    data = content_hash([list(map(keyed, as_judgments(part))) for part in (judgments, test or ())])
+    known = [[keyed(answer.given), keyed(answer.expected)] for answer in gold]
+    data = content_hash([*(list(map(keyed, as_judgments(part))) for part in (judgments, test or ())), known])
     source = None if frozen_from is None else model_identity(frozen_from)
     identity = {"model": source, "data": data, "settings": settings.model_dump(), "seed": seed}
     output = Output(folder, "reward", identity)
@@ -96,7 +99,8 @@ def train_linear(
         training = [*texts_of(rows), *((prompt, text) for prompt, text, _, _ in single)]
         blocks = TextBlocks.fit(settings.features, [text for _, text in training], frozen)
         with _stopping(watcher) as progress:
-            reward, left_out, weighed = _fit(blocks, rows, single, settings, seed, cache, progress)
+            weighed = weigh(rows, settings, gold)
+            reward, left_out = _fit(blocks, rows, single, weighed, settings, seed, cache, progress)
             reference = list(dict.fromkeys(reference_texts or training))
             asked, texts = [prompt for prompt, _ in reference], [text for _, text in reference]
             reward.calibrate_scale(blocks.of(asked, texts, cache, progress))
@@ -167,17 +171,17 @@ def _fit(
     blocks: TextBlocks,
     rows: Sequence[ComparisonRow],
     single: Sequence[Single],
+    weighed: Weighed,
     settings: RewardSettings,
     seed: int,
     cache: FeatureCache | None,
     progress: Callable[[int, int], None],
-) -> tuple[LinearReward, list[tuple[float, float]], Weighed]:
-    """The reward, not yet scaled; (log-odds by weights that have not seen its prompt, outcome) of comparisons; the raters."""
+) -> tuple[LinearReward, list[tuple[float, float]]]:
+    """The reward, not yet scaled, and (log-odds by weights that have not seen its prompt, outcome) of comparisons."""
     from heed.models.linear_reward import LinearReward
     from heed.models.surroundings import Surroundings
     from heed.train.linear import Judged, fit_linear, refit
 
-    weighed = weigh(rows, settings)
     texts, judged = judged_of(rows, weighed.better.tolist(), weighed.weight.tolist())
     if single:
         own = [(prompt, text) for prompt, text, _, _ in single]
@@ -200,7 +204,7 @@ def _fit(
         blocks.around(made, completions), [prompt_id(prompt) for prompt in prompts]
     )
     leads = zip(fitted.left_out_leads[: len(rows)].tolist(), weighed.better.tolist(), strict=True)
-    return reward, [(lead, said) for lead, said in leads if np.isfinite(lead)], weighed
+    return reward, [(lead, said) for lead, said in leads if np.isfinite(lead)]
 
 
 def _differences(reward: LinearReward, rows: Sequence[ComparisonRow], cache: FeatureCache | None) -> list[float]:

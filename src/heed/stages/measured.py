@@ -25,6 +25,7 @@ LINEAR = "A linear reward on words, characters, length and style"
 _BASELINE = ("words", "characters", "length", "style")
 # Comparisons that a baseline is fitted to (count): more change little, and it is to take seconds.
 _ENOUGH = 4_000
+_PARTS = 3  # for its penalties
 
 
 class Split(NamedTuple):
@@ -172,7 +173,7 @@ def fit_baseline(rows: Sequence[ComparisonRow]) -> Baseline:
     texts, judged = judged_of(chosen)
     blocks = TextBlocks.fit(_BASELINE, [text for _, text in texts])
     made = blocks.of([p for p, _ in texts], [c for _, c in texts])
-    return Baseline(blocks, fit_linear(made, judged))
+    return Baseline(blocks, fit_linear(made, judged, parts=_PARTS))
 
 
 def beside_baseline(

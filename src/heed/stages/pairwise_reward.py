@@ -15,7 +15,7 @@ from heed.feedback.kinds import PromptContent, prompt_id
 from heed.sandbox.world import cache_folder
 from heed.stages.data import ComparisonRow
 from heed.stages.identity import model_identity
-from heed.stages.judgments import Judgment, compared, kinds_of
+from heed.stages.judgments import Judgment, Known, compared, kinds_of
 from heed.stages.measured import (
     LINEAR,
     account,
@@ -63,6 +63,7 @@ def train_pairwise(
     reference_texts: Sequence[tuple[PromptContent, str]] | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
+    gold: Sequence[Known] = (),
     skipped: Mapping[str, int] | None = None,
 ) -> StageResult:
     """Fit a pairwise preference on the backbone ``model`` and write it to ``out``; it goes on where it was stopped.
@@ -72,7 +73,8 @@ def train_pairwise(
     Args:
         judgments: comparisons, and what implies some; each counts by what its rater's answers tell.
         reference_texts: samples of the reference policy that completions of these prompts are later scored against, or else
-            the training texts.
+            all texts that were judged.
+        gold: answers to gold items, which tell of who gave them alone.
         skipped: judgments left out before, by reason (counts), which the card tells.
 
     Raises:
@@ -80,7 +82,8 @@ def train_pairwise(
     """
     settings, watcher = settings or RewardSettings(backbone="pairwise"), watcher or Watcher()
     folder = output_folder(out, [model])
-    data = content_hash([list(map(keyed, as_judgments(part))) for part in (judgments, test or ())])
+    known = [[keyed(answer.given), keyed(answer.expected)] for answer in gold]
+    data = content_hash([*(list(map(keyed, as_judgments(part))) for part in (judgments, test or ())), known])
     identity = {"model": model_identity(model), "data": data, "settings": settings.model_dump(), "seed": seed}
     output = Output(folder, "reward", identity)
     with output.claimed() as finished:
@@ -89,7 +92,7 @@ def train_pairwise(
             return finished
         split = split_rows(judgments, test, settings, validation=True)
         sides = _Sides(*(compared(part) for part in split[:3]))
-        work = _Work(str(model), prepare_machine(device), settings, seed, str(identity["model"]))
+        work = _Work(str(model), prepare_machine(device), settings, seed, str(identity["model"]), gold)
         reward, fits, raters = work.fit(sides, output, watcher)
         metrics = {**account(len(judgments) + len(test or ()), split), **_assess(reward, sides)}
         metrics |= {
@@ -100,10 +103,10 @@ def train_pairwise(
             "history": fits[0].history,
         }
         reward.card |= {name: metrics[name] for name in ("accuracy", "kinds", "skipped", "raters")}
-        known: dict[PromptContent, list[str]] = {}
-        for prompt, text in reference_texts or texts_of(sides.train):
-            known.setdefault(prompt, []).append(text)
-        reward.against(list(known), list(known.values()))
+        references: dict[PromptContent, list[str]] = {}
+        for prompt, text in reference_texts or texts_of([row for side in sides for row in side]):
+            references.setdefault(prompt, []).append(text)
+        reward.against(list(references), list(references.values()))
         with output.writing():
             reward.save(output.folder)
         return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
@@ -126,6 +129,7 @@ class _Work:
     settings: RewardSettings
     seed: int
     identity: str
+    gold: Sequence[Known]
 
     @property
     def ties(self) -> Ties:
@@ -140,7 +144,7 @@ class _Work:
         from heed.models.surroundings import Surroundings
         from heed.train.pairwise import fit_member
 
-        weighed = weigh(sides.train, self.settings)
+        weighed = weigh(sides.train, self.settings, self.gold)
         made: tuple[Any, list[Any], Any] = (
             self._heads(sides, weighed, watcher)
             if self.settings.backbone == "pairwise"

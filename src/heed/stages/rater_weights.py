@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.feedback.kinds import prompt_id
-from heed.stages.data import FIRST, SECOND, ComparisonRow
+from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
+from heed.stages.judgments import Known, compared
+
+if TYPE_CHECKING:
+    from heed.raters.crowd_bt import CrowdRanking
 
 # Standard errors that a reliability must lie below 0 for somebody's answers to be turned round.
 _SURELY = 2.0
@@ -33,39 +37,37 @@ class Weighed(NamedTuple):
     weights: dict[str, float]
 
 
-def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings) -> Weighed:
+def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings, gold: Sequence[Known] = ()) -> Weighed:
     """Weigh comparisons by the reliability of their raters, learned from these comparisons with the worth of each text.
 
     By ``heed.raters.crowd_bt``. All count alike where fewer than two raters are known, or ``settings.raters`` says so.
+
+    Args:
+        gold: answers to comparisons whose answer is known; they tell of who gave them alone.
 
     Raises:
         DataError: raters contradict each other, and nothing says who is right.
     """
     better = np.array([{FIRST: 1.0, SECOND: 0.0}.get(row.outcome, 0.5) for row in rows])
     ones = np.ones(len(rows))
-    known = np.flatnonzero(np.array([bool(row.rater) for row in rows], dtype=bool))
-    names = sorted({rows[place].rater for place in known.tolist()})
+    known = [place for place, row in enumerate(rows) if row.rater]
+    names = sorted({rows[place].rater for place in known})
     if settings.raters == "equal" or len(names) < 2:
         return Weighed(better, ones, {}, {})
-    from heed.raters.crowd_bt import crowd_bradley_terry
-
-    asked = [rows[place] for place in known.tolist()]
-    texts: dict[tuple[str, str], int] = {}
-    sides = [[texts.setdefault((prompt_id(row.prompt), text), len(texts)) for text in (row.a, row.b)] for row in asked]
-    pairs = np.array(sides, dtype=np.intp)
-    # Where it is not known which stood left, the first is taken for it: a lean to one side is then not told.
-    turned = np.array([row.left == 1 for row in asked])
-    left, right = np.where(turned, pairs[:, 1], pairs[:, 0]), np.where(turned, pairs[:, 0], pairs[:, 1])
-    code = {name: number for number, name in enumerate(names)}
-    who = np.array([code[row.rater] for row in asked], dtype=np.intp)
-    said = np.where(turned, 1 - better[known], better[known])
-    found = crowd_bradley_terry(left, right, said, who)
+    asked = [rows[place] for place in known]
+    sure = [answer for answer in gold if answer.given.kind == "comparison" and answer.expected.said[0] != TIE]
+    told = [answer for answer in sure if answer.given.rater in names]
+    given = compared([answer.given for answer in told])
+    right = [float(answer.expected.said[0] == FIRST) for answer in told]
+    found, who = _learned([*asked, *given], [float("nan")] * len(asked) + right, names)
     if found.direction == "unidentifiable":
         raise DataError(
             "which way the reward points cannot be told",
             found.reason,
-            "Leave out the raters of one camp, or set raters to equal to go by the larger number.",
+            "Ask raters of both camps about gold items, whose answers are known; or set raters to equal to go by the larger "
+            "number.",
         )
+    who = who[: len(asked)]
     inverts = found.reliability + _SURELY * found.reliability_errors < 0
     trusted = np.where(inverts | (found.reliability > 0), found.weight, 0.0)
     weight = ones.copy()
@@ -73,3 +75,22 @@ def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings) -> Weighed:
     better[known] = np.where(inverts[who], 1 - better[known], better[known])
     reliability = dict(zip(names, map(float, found.reliability), strict=True))
     return Weighed(better, weight, reliability, dict(zip(names, map(float, trusted), strict=True)))
+
+
+def _learned(
+    rows: Sequence[ComparisonRow], gold: Sequence[float], names: Sequence[str]
+) -> tuple[CrowdRanking, NDArray[np.intp]]:
+    """Worths and raters of these comparisons, and the number of the rater of each [N]."""
+    from heed.raters.crowd_bt import crowd_bradley_terry
+
+    texts: dict[tuple[str, str], int] = {}
+    sides = [[texts.setdefault((prompt_id(row.prompt), text), len(texts)) for text in (row.a, row.b)] for row in rows]
+    pairs = np.array(sides, dtype=np.intp)
+    said = np.array([{FIRST: 1.0, SECOND: 0.0}.get(row.outcome, 0.5) for row in rows])
+    # Where it is not known which stood left, the first is taken for it: a lean to one side is then not told.
+    turned, known = np.array([row.left == 1 for row in rows]), np.array(gold)
+    left, right = np.where(turned, pairs[:, 1], pairs[:, 0]), np.where(turned, pairs[:, 0], pairs[:, 1])
+    said, known = (np.where(turned, 1 - column, column) for column in (said, known))
+    code = {name: number for number, name in enumerate(names)}
+    who = np.array([code[row.rater] for row in rows], dtype=np.intp)
+    return crowd_bradley_terry(left, right, said, who, gold=known, raters=len(names)), who

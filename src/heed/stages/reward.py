@@ -84,7 +84,7 @@ def train_reward(
     settings, watcher = settings or RewardSettings(), watcher or Watcher()
     if settings.backbone != "network":
         fit = train_linear if settings.backbone == "linear" else train_pairwise
-        return fit(model, judgments, out, settings, seed, test, reference_texts, device, watcher, skipped)
+        return fit(model, judgments, out, settings, seed, test, reference_texts, device, watcher, gold, skipped)
     folder = output_folder(out, [model])
     given, tested = as_judgments(judgments), None if test is None else as_judgments(test)
     known = [[keyed(answer.given), keyed(answer.expected)] for answer in gold]

@@ -20,16 +20,19 @@ Learner = Literal["logistic", "ridge", "svm"]
 Array: TypeAlias = NDArray[np.float64]
 Rows: TypeAlias = NDArray[np.intp]
 
-# Penalties a row of deviation 1, from one that leaves little of the weights to one that leaves nearly all.
+# Penalties a row, from one that leaves little of the weights to one that leaves nearly all.
 _PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 # Where there is nothing to measure on.
 _UNTRIED = 1e-2
 # Then those beside the best of them are tried.
 _BETWEEN = 10**0.5
 _FOLDS = 5
+# Rows that penalties and shares are chosen on (count), of whole groups: more say the same.
+_ENOUGH = 10_000
 # The column of ones for single texts: so large that the penalty on its weight is next to nothing.
 _UNPENALISED = 30.0
 _STEPS = 50
+_FEW_COLUMNS = 64
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,21 @@ class Fitted(NamedTuple):
     left_out_leads: Array
 
 
+class Block(NamedTuple):
+    """Weights [F] of one block, its penalty, and its leads [N] of rows left out: 0 where none were."""
+
+    weights: Array
+    penalty: float
+    leads: Array
+
+
+class BlockFits(NamedTuple):
+    """Blocks fitted each by itself, and the rows that each was measured on when left out."""
+
+    each: dict[str, Block]
+    told: Rows
+
+
 def check_judged(judged: Judged) -> None:
     """Refuse what no reward can be learned from.
 
@@ -114,7 +132,7 @@ def check_judged(judged: Judged) -> None:
         )
 
 
-def fit_linear(blocks: Mapping[str, Any], judged: Judged, learner: Learner = "logistic") -> Fitted:
+def fit_linear(blocks: Mapping[str, Any], judged: Judged, learner: Learner = "logistic", parts: int = _FOLDS) -> Fitted:
     """Fit weights of every block.
 
     The sum over blocks is a stack of linear models (Breiman 1996, "Stacked Regressions", section 2): the blocks' leads on
@@ -125,14 +143,29 @@ def fit_linear(blocks: Mapping[str, Any], judged: Judged, learner: Learner = "lo
         judged: N rows about these texts.
         learner: logistic regression, where a share between 0 and 1 counts to either side (Papke and Wooldridge 1996); ridge
             regression of the leads; or a linear support vector machine with squared hinge loss.
+        parts: into how many the groups are dealt to choose on those left out (count).
 
     Raises:
         DataError: see ``check_judged``.
     """
+    return combined(fit_blocks(blocks, judged, learner, parts), judged)
+
+
+def fit_blocks(
+    blocks: Mapping[str, Any], judged: Judged, learner: Learner = "logistic", parts: int = _FOLDS
+) -> BlockFits:
+    """Fit weights of every block by itself. Arguments and errors: see ``fit_linear``."""
     check_judged(judged)
-    splits = folds(judged)
+    chosen = _some(judged)
+    splits = [(chosen[to_fit], chosen[to_measure]) for to_fit, to_measure in folds(judged.take(chosen), parts)]
     told = np.unique(np.concatenate([np.zeros(0, np.intp), *(to_measure for _, to_measure in splits)]))
-    each = {name: _fit_block(features, judged, learner, splits) for name, features in blocks.items()}
+    return BlockFits({name: _fit_block(features, judged, learner, splits) for name, features in blocks.items()}, told)
+
+
+def combined(fits: BlockFits, judged: Judged, names: Sequence[str] | None = None) -> Fitted:
+    """The stack of the blocks of these names, or of all."""
+    each = {name: fits.each[name] for name in (fits.each if names is None else names)}
+    told = fits.told
     leads = np.stack([found.leads for found in each.values()], axis=1)
     if len(told):
         shares = stack(leads[told], judged.better[told], judged.weight[told])
@@ -140,10 +173,9 @@ def fit_linear(blocks: Mapping[str, Any], judged: Judged, learner: Learner = "lo
         shares = np.full(len(each), 1 / len(each))
     weights = {name: share * found.weights for (name, found), share in zip(each.items(), shares, strict=True)}
     penalties = {name: found.penalty for name, found in each.items()}
-    counted = dict(zip(each, map(float, shares), strict=True))
     left_out = np.full(len(leads), np.nan)
     left_out[told] = leads[told] @ shares
-    return Fitted(weights, penalties, counted, left_out)
+    return Fitted(weights, penalties, dict(zip(each, map(float, shares), strict=True)), left_out)
 
 
 def refit(blocks: Mapping[str, Any], judged: Judged, fitted: Fitted, learner: Learner, seed: int) -> dict[str, Array]:
@@ -169,7 +201,27 @@ def refit(blocks: Mapping[str, Any], judged: Judged, fitted: Fitted, learner: Le
     return made
 
 
-def folds(judged: Judged) -> list[tuple[Rows, Rows]]:
+def _some(judged: Judged) -> Rows:
+    """Rows of some whole groups, about ``_ENOUGH`` of them; of one group, those about some of its texts."""
+    count = len(judged.better)
+    if count <= _ENOUGH:
+        return np.arange(count)
+    rng = np.random.default_rng(0)
+    names, codes = np.unique(judged.group, return_inverse=True)
+    if len(names) > 1:
+        order = rng.permutation(len(names))
+        rank = np.empty(len(names), np.intp)
+        rank[order] = np.arange(len(names))
+        sizes = np.bincount(codes)[order].cumsum()
+        kept = max(2, int(np.searchsorted(sizes, _ENOUGH, side="right")))
+        return np.flatnonzero(rank[codes] < kept)
+    second = np.where(judged.second < 0, judged.first, judged.second)
+    # A row stays where both its texts do, so of the texts the root of the share.
+    stays = rng.random(int(max(judged.first.max(), second.max())) + 1) < (_ENOUGH / count) ** 0.5
+    return np.flatnonzero(stays[judged.first] & stays[second])
+
+
+def folds(judged: Judged, parts: int = _FOLDS) -> list[tuple[Rows, Rows]]:
     """Splits into (rows to fit, rows to measure on) that know nothing of each other.
 
     Groups are kept whole. Where all rows are of one group, texts are dealt out instead: measured on are rows all of whose
@@ -177,27 +229,23 @@ def folds(judged: Judged) -> list[tuple[Rows, Rows]]:
     """
     from sklearn.model_selection import GroupKFold
 
-    count = min(_FOLDS, len(np.unique(judged.group)))
+    count = min(parts, len(np.unique(judged.group)))
     if count > 1:
         return list(GroupKFold(count).split(judged.group, groups=judged.group))
     second = np.where(judged.second < 0, judged.first, judged.second)
     texts, codes = np.unique(np.concatenate([judged.first, second]), return_inverse=True)
-    fold = np.random.default_rng(0).permutation(len(texts))[codes].reshape(2, -1) % _FOLDS
-    splits = [(np.flatnonzero((fold != f).all(0)), np.flatnonzero((fold == f).all(0))) for f in range(_FOLDS)]
+    fold = np.random.default_rng(0).permutation(len(texts))[codes].reshape(2, -1) % parts
+    splits = [(np.flatnonzero((fold != f).all(0)), np.flatnonzero((fold == f).all(0))) for f in range(parts)]
     return [(to_fit, to_measure) for to_fit, to_measure in splits if len(to_fit) and len(to_measure)]
 
 
-class _Block(NamedTuple):
-    weights: Array
-    penalty: float
-    leads: Array
-
-
-def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence[tuple[Rows, Rows]]) -> _Block:
+def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence[tuple[Rows, Rows]]) -> Block:
     """Weights of one block, with the penalty of the smallest loss on what was left out; its leads there."""
     scaled, scale = _scaled(features)
     rows = _rows(scaled, judged)
     told = np.concatenate([np.zeros(0, np.intp), *(to_measure for _, to_measure in splits)])
+    # Penalties are those of a prior, the same for however many rows: those for the rows told stand for all.
+    unit = float(judged.weight[told].sum()) if len(told) else float(judged.weight.sum())
     tried: dict[float, tuple[float, Array]] = {}
 
     def loss(penalty: float) -> float:
@@ -205,7 +253,7 @@ def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence
         for to_fit, to_measure in splits:
             part = judged.take(to_fit)
             if _decided(part):
-                weights = _solve(rows[to_fit], part, learner, penalty, whole=True)
+                weights = _solve(rows[to_fit], part, learner, penalty * unit, whole=True)
                 leads[to_measure] = rows[to_measure] @ weights
         tried[penalty] = log_loss(leads[told], judged.better[told], judged.weight[told]), leads
         return tried[penalty][0]
@@ -219,7 +267,7 @@ def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence
         if loss(penalty) < tried[best][0]:
             best = penalty
     leads = tried[best][1] if splits else np.zeros(len(judged.better))
-    return _Block(_solve(rows, judged, learner, best) / scale, best, leads)
+    return Block(_solve(rows, judged, learner, best * unit) / scale, best * unit, leads)
 
 
 def _decided(judged: Judged) -> bool:
@@ -252,14 +300,13 @@ def _rows(features: Any, judged: Judged) -> Any:
     return np.concatenate([features[judged.first] - second, one], axis=1)
 
 
-def _solve(rows: Any, judged: Judged, learner: Learner, penalty: float, whole: bool = False) -> Array:
+def _solve(rows: Any, judged: Judged, learner: Learner, strength: float, whole: bool = False) -> Array:
     """Weights [F] of rows [N, F + 1], or with ``whole`` [F + 1] with that of the threshold.
 
-    Minimises the weighted sum of losses + penalty * sum of weights / 2 * |w|^2.
+    Minimises the weighted sum of losses + strength / 2 * |w|^2.
     """
     from sklearn.linear_model import Ridge
 
-    strength = penalty * float(judged.weight.sum())
     if learner == "ridge":
         target = (2 * judged.better - 1) * judged.lead
         model = Ridge(alpha=strength, fit_intercept=False, solver="auto").fit(rows, target, judged.weight)
@@ -272,6 +319,7 @@ def _solve(rows: Any, judged: Judged, learner: Learner, penalty: float, whole: b
 def _classified(rows: Any, judged: Judged, learner: Learner, strength: float) -> Array:
     """Weights by a classifier: each row counts as won for its share, and as lost for the rest."""
     from scipy.sparse import issparse, vstack
+    from sklearn import config_context
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
@@ -286,9 +334,12 @@ def _classified(rows: Any, judged: Judged, learner: Learner, strength: float) ->
     if learner == "svm":
         model = LinearSVC(C=1 / strength, fit_intercept=False, dual="auto", tol=1e-3, max_iter=5_000, random_state=0)
     else:
-        solver = "lbfgs" if issparse(rows) or rows.shape[1] > len(y) else "newton-cholesky"
-        model = LogisticRegression(C=1 / strength, fit_intercept=False, solver=solver, max_iter=500, tol=1e-4)
-    with warnings.catch_warnings():
+        # Newton's steps cost the square of the columns each.
+        solver = "lbfgs" if issparse(rows) or rows.shape[1] > _FEW_COLUMNS else "newton-cholesky"
+        model = LogisticRegression(C=1 / strength, fit_intercept=False, solver=solver, max_iter=500, tol=1e-5)
+    # What is asked of so many small fits is right: checking it costs as much as fitting.
+    quick = config_context(assume_finite=True, skip_parameter_validation=True)
+    with warnings.catch_warnings(), quick:
         # Weak penalties on few rows converge slowly; such a fit is measured on what was left out like every other.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y, weight)
