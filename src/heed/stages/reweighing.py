@@ -9,7 +9,9 @@ from heed.stages.identity import model_identity
 from heed.stages.results import Output, StageResult, output_folder, prepare_machine
 
 
-def reweigh_reward(reward: str | Path, weights: Mapping[str, float], out: str | Path, device: str = "cpu") -> StageResult:
+def reweigh_reward(
+    reward: str | Path, weights: Mapping[str, float], out: str | Path, device: str = "cpu"
+) -> StageResult:
     """Write to ``out`` the reward model in the folder ``reward`` with other weights of what it knows.
 
     Raises:
