@@ -236,7 +236,7 @@ def kinds(rows: Report, bench: Bench, seeds: Sequence[int]) -> None:
 
 def speed(rows: Report, bench: Bench) -> None:
     """Texts a second of rankings of eight, and of their 28 pairs one by one."""
-    ranked = 64
+    ranked = 24
     model = RewardModel.new(bench.base, "mean", 1, 0)
     texts = list(_replies(8 * ranked))
     encoded = [model.reader.encode(prompt, text) for prompt, text in texts]

@@ -119,6 +119,7 @@ class Part(nn.Module):
 
 
 def entries_of(judged: Sequence[tuple[int, Judged]], texts: Any, unread: Any, **values: Any) -> Entries:
+    """Entries of numbered judgments, one each, from lists."""
     numbers, rows = [number for number, _ in judged], [row for _, row in judged]
     return Entries(
         torch.tensor(numbers),
