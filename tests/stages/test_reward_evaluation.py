@@ -25,6 +25,7 @@ from heed.rounds import Rounds
 from heed.stages.data import FIRST, SECOND, ComparisonRow, share_of
 from heed.stages.reward import train_reward
 from heed.stages.reward_evaluation import (
+    _Leads,
     evaluate_project_reward,
     evaluate_reward,
     judged_in_file,
@@ -126,6 +127,20 @@ def test_conversations_and_thumbs_are_read_as_imports_read_them(reward: Path, tm
     found = evaluate_reward(reward, judged[1:], device="cpu")
     (thumbs,) = found.graded
     assert (thumbs.name, thumbs.accuracy.estimate) == ("thumb", 1.0)
+
+
+def test_a_model_that_reads_pairs_is_asked_for_leads_and_what_it_refuses_is_left_out() -> None:
+    class Longer:
+        """Prefers the longer text; refuses calls in which one has over 9 characters, as a model with a small context does."""
+
+        def leads(self, prompts: list[Any], first: list[str], second: list[str]) -> list[float]:
+            if any(len(text) > 9 for text in (*first, *second)):
+                raise DataError("a text", "it is too long.", "Shorten it.")
+            return [float(len(a) - len(b)) for a, b in zip(first, second, strict=True)]
+
+    first = ["aaa", "a" * 20, "aa", "a", "a" * 9, "b"]
+    found = _Leads(Longer(), Watcher()).leads(["p"] * 6, first, ["b"] * 5 + ["b" * 10])
+    assert found == [2.0, None, 1.0, 0.0, 8.0, None]
 
 
 def test_files_without_a_judgment_are_refused(tmp_path: Path, reward: Path) -> None:
