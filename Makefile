@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/installed-$(STATE)
 INSTALLED_DEV := $(VENV)/installed-dev-$(STATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs screenshots bench-loop bench-speed bench-server clean
+.PHONY: help demo test test-all lint docs screenshots bench-loop bench-speed bench-server bench-trust clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-speed: $(INSTALLED_DEV) ## measure how fast it is, as JSON lines
 
 bench-server: $(INSTALLED_DEV) ## measure the studio under load, as JSON lines
 	$(BIN)/python benchmarks/server.py
+
+bench-trust: $(INSTALLED_DEV) ## measure whom it trusts and what it learns from them, as JSON lines
+	$(BIN)/python benchmarks/trust.py
 
 clean: ## remove the environment; projects and reports stay
 	rm -rf $(VENV)

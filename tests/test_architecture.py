@@ -14,7 +14,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "heed"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS = (
-    ("errors", "texts", "files", "safe_yaml", "settings", "constraint_settings", "config", "lazily", "statistics"),
+    (
+        "errors",
+        "texts",
+        "files",
+        "safe_yaml",
+        "settings",
+        "constraint_settings",
+        "training_settings",
+        "config",
+        "lazily",
+        "statistics",
+    ),
     ("losses",),
     ("feedback",),
     ("raters",),

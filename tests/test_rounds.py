@@ -219,8 +219,17 @@ def test_every_kind_is_used_where_it_can_be_and_the_rest_is_said(project: Projec
     assert tuned.metrics["demonstrations"] == TRAIN + 1
     rounds.sample()
     rounds.collect()
-    reward = rounds.train_reward()
     judged = len(project.store.feedback(kinds=["comparison"]))
+    joint = rounds.train_reward()
+    assert joint.metrics["judgments"] == judged + 3, "each is one, whatever its kind"
+    unused = [text for text in listener.heard if "not learned from" in text]
+    assert unused == [
+        "1 demonstrations without a sample of the same prompt are kept but not learned from: they have nothing to be better "
+        "than"
+    ]
+    assert len(project.feedback_of(joint.id)) == judged + 3
+    project.settings.reward.kind = "comparison"
+    reward = rounds.train_reward()
     assert reward.metrics["comparisons"] == judged + 3 + 1, "a ranking of three is three, an edit one"
     assert any("1 judgments of kind 'thumb' are kept but not learned from" in text for text in listener.heard)
     assert len(project.feedback_of(reward.id)) == judged + 2

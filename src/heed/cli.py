@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from heed.errors import HeedError, ProjectError
-from heed.terminal import evaluate_reward, feedback, serve, stages
+from heed.terminal import evaluate_reward, feedback, rank, serve, stages
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
@@ -20,6 +20,7 @@ from heed.terminal.text import safe
 EXIT_PROBLEM, EXIT_ERROR = 1, 2
 
 _START, _LOOP, _STUDIO, _LOOK = "Start", "The loop, all of it or stage by stage", "The studio", "Look"
+_FILES = "On plain files, without a project"
 
 app = typer.Typer(
     help="The whole human-feedback loop: sample, judge, learn the reward, improve, prove it.",
@@ -228,6 +229,8 @@ def report(
     for path in paths:
         console().print(safe(str(path)), soft_wrap=True)
 
+
+app.command(rich_help_panel=_FILES)(rank.rank)
 
 app.command(rich_help_panel=_STUDIO)(serve.serve)
 app.command(rich_help_panel=_STUDIO)(serve.invite)

@@ -1,4 +1,4 @@
-"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it.
+"""``heed.yaml`` as pydantic models. Ground floor: every other file may import it, it imports only from this floor.
 
 Every field carries its unit and meaning in ``description``; ``heed init`` writes them as comments, and the reference in
 ``docs/`` is made from them. Unknown keys are refused with the nearest known one.
@@ -21,6 +21,8 @@ from heed.settings import LARGEST_SEED as LARGEST_SEED
 from heed.settings import Fraction, Name, Temperature
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
+from heed.training_settings import RewardSettings as RewardSettings
+from heed.training_settings import SFTSettings as SFTSettings
 
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
@@ -39,57 +41,6 @@ class SamplingSettings(Settings):
         default_factory=list, description="strings that end a completion; they are cut off"
     )
     rows_per_batch: int = Field(128, ge=1, description="completions decoded at once (count); lower it to save memory")
-
-
-class _TrainSettings(Settings):
-    prompts_per_step: int = Field(32, ge=1, description="demonstrations or comparisons an optimiser step (count)")
-    tokens_per_microbatch: int = Field(8192, ge=16, description="tokens in one forward and backward pass (count)")
-    epochs: float = Field(2.0, gt=0.0, description="passes over the training data (count, may be a fraction)")
-    learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of AdamW")
-    warmup_fraction: Fraction = Field(0.05, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(0.0, ge=0.0, description="AdamW's decoupled weight decay")
-    max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are scaled down to this L2 norm")
-    checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints (count)")
-
-
-class SFTSettings(_TrainSettings):
-    """Supervised tuning on demonstrations; the loss is on completions only."""
-
-
-class RewardSettings(_TrainSettings):
-    """The reward model: a backbone, a pooling of its hidden states and a scalar head, fitted by Bradley-Terry."""
-
-    learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of AdamW")
-    pooling: Literal["mean", "last"] = Field(
-        "mean", description="what the head sees: mean of the completion's hidden states, or the last"
-    )
-    ties: Literal["graded", "davidson", "rao_kupper", "half"] = Field(
-        "graded",
-        description="model of ties: Rao-Kupper with thresholds for how strong a preference was, plain Rao-Kupper, "
-        "Davidson, or half a win to each side",
-    )
-    members: int = Field(1, ge=1, le=64, description="reward models fitted from different seeds and averaged (count)")
-    cross_fit: bool = Field(
-        False,
-        description="each member leaves out a share of the prompts of its own, and the accuracy is taken on what each "
-        "has not seen: no comparison is lost to testing; needs at least 2 members",
-    )
-    words: bool = Field(
-        False, description="add a sparse linear model of the completion's words; helps where comparisons are few"
-    )
-    test_fraction: Fraction = Field(
-        0.15,
-        description="share of the prompts whose comparisons are held out for the accuracy reported, without cross_fit",
-    )
-    validation_fraction: Fraction = Field(0.1, description="share of the training prompts that decides when to stop")
-    patience: int = Field(3, ge=1, description="validations without a better loss before training stops (count)")
-    validations_per_epoch: int = Field(2, ge=1, description="how often an epoch the validation loss is taken (count)")
-
-    @model_validator(mode="after")
-    def _members_to_leave_something_out(self) -> RewardSettings:
-        if self.cross_fit and self.members < 2:
-            raise ValueError("cross_fit with one member would leave out everything; set members to 2 or more first")
-        return self
 
 
 class PolicySettings(Settings):
@@ -141,6 +92,12 @@ class PolicySettings(Settings):
     whiten_rewards: bool = Field(False, description="token rewards to variance 1 over the whole rollout")
     reward_clip: float = Field(
         10.0, gt=0.0, description="scores are clipped to plus and minus this (standard deviations of the reference's)"
+    )
+    pessimism: float = Field(
+        0.0,
+        ge=0.0,
+        le=100.0,
+        description="taken off each score for a standard deviation of the reward's members (deviations); 0 is off",
     )
     missing_end_penalty: float = Field(
         1.0, ge=0.0, description="constraint: taken off where a completion has no end (reward units)"

@@ -62,10 +62,15 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content``; a reader, or a crash, sees the old file or the new one and nothing between."""
+    with _replacing(path) as stream:
+        stream.write(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8; a reader, or a crash, sees the old file or the new one and nothing between."""
-    with _replacing(path) as stream:
-        stream.write(text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"))
 
 
 def copy_file(source: Path, path: Path) -> None:

@@ -6,16 +6,25 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from heed.errors import ProjectError
+from sqlalchemy import select
+
+from heed.errors import DataError, ProjectError
 from heed.feedback.adjudication import overruled_judgments
+from heed.feedback.answers import KNOWN, texts_of
+from heed.feedback.asked import form_of
+from heed.feedback.excluded import names_excluded
+from heed.feedback.forms import feedback_of
 from heed.feedback.kinds import AnyFeedback, Comparison, Demonstration, PromptContent
 from heed.feedback.store import CompletionRecord, PromptRecord, Store, StoredFeedback
+from heed.feedback.studio_schema import answers, items, one_of, showings
 from heed.people.exclusions import excluded
 from heed.project import Project
 from heed.raters.simulated import simulated_raters, utility_by_name
 from heed.runs import Run
 from heed.stages.data import ComparisonRow, comparisons_of
+from heed.stages.judgments import WITHOUT_SAMPLES, Judgment, Known, Learned, judgment_of, learned_from, with_samples
 from heed.train.progress import Watcher
 
 HELD_OUT = "about test prompts"
@@ -134,6 +143,88 @@ def comparisons_in(store: Store) -> tuple[list[ComparisonRow], list[str], dict[s
         elif entry.feedback.kind != "demonstration":
             unused[entry.feedback.kind] += 1
     return rows, ids, dict(unused)
+
+
+def judgments_in(store: Store, kind: str) -> tuple[Learned, list[str]]:
+    """All judgments in a store that a reward model of ``kind`` may learn from, with answers to gold items, and the ids of the
+    judgments. Left out are those that :func:`_chosen` leaves out, those of other kinds, and demonstrations for whose prompt
+    nothing has been sampled."""
+    kept, prompts, unused = _chosen(store)
+    completions = {
+        c.id: c.text for c in store.completions(ids=unique(i for s in kept for i in s.feedback.completion_ids))
+    }
+    samples = _samples(store, unique(s.feedback.prompt_id for s in kept if s.feedback.kind == "demonstration"))
+    rows: list[Judgment] = []
+    ids: list[str] = []
+    for entry in kept:
+        texts = [completions[i] for i in entry.feedback.completion_ids]
+        found = learned_from(entry.feedback, prompts[entry.feedback.prompt_id], texts, kind)
+        if not found and not (kind == "comparison" and entry.feedback.kind == "demonstration"):
+            unused[entry.feedback.kind] += 1
+        found, alone = with_samples(found, samples)
+        unused[WITHOUT_SAMPLES] += alone
+        rows += found
+        ids += [entry.id] * bool(found)
+    return Learned(rows, {why: count for why, count in unused.items() if count}, known_answers_in(store)), ids
+
+
+def _samples(store: Store, prompts: Sequence[str]) -> dict[str, list[str]]:
+    """What was sampled for prompts, by their ids; of texts from elsewhere nobody knows whether a model wrote them."""
+    wanted, found = set(prompts), dict[str, list[str]]()
+    for completion in store.completions() if wanted else ():
+        if completion.run_id is not None and completion.prompt_id in wanted:
+            found.setdefault(completion.prompt_id, []).append(completion.text)
+    return found
+
+
+_KNOWN = (
+    select(
+        answers.c.answer,
+        answers.c.rater,
+        answers.c.question_id,
+        answers.c.form_version,
+        answers.c.created,
+        showings.c.shown_order,
+        items.c.prompt_id,
+        items.c.completion_ids,
+        items.c.expected,
+    )
+    .join(showings, showings.c.id == answers.c.showing_id)
+    .join(items, items.c.id == answers.c.item_id)
+    .where(one_of(answers.c.purpose, *KNOWN), items.c.expected.is_not(None))
+    .where(answers.c.rater.not_in(names_excluded()))
+    .order_by(answers.c.number)
+)
+_CORRECTED = answers.alias("corrected")
+
+
+def known_answers_in(store: Store) -> list[Known]:
+    """What raters who are not excluded answered to items whose answer is known, as they stand, beside what is known."""
+    query = _KNOWN.where(~select(_CORRECTED.c.number).where(_CORRECTED.c.supersedes == answers.c.id).exists())
+    found: list[Known] = []
+    with store.reading() as connection:
+        for row in connection.execute(query):
+            texts = texts_of(connection, row.completion_ids)
+            common = {"rater": row.rater, "prompt_id": row.prompt_id, "completion_ids": row.completion_ids}
+            common |= {"texts": texts, "shown_order": row.shown_order, "created": row.created}
+            common |= {"seconds": None, "confidence": None, "source": row.question_id}
+            try:
+                form = form_of(connection, row.question_id, row.form_version)
+                given, right = (feedback_of(form, said, **common) for said in (row.answer, row.expected))
+            except DataError:
+                continue  # the question has changed since the answer became known, or is of another version of heed
+            # The prompt decides nothing here: nothing is learned from what the item is about.
+            by_item = {(f.kind, f.completion_ids): judgment_of(f, row.prompt_id, _of(f, row, texts)) for f in right}
+            for feedback in given:
+                if (expected := by_item.get((feedback.kind, feedback.completion_ids))) is not None:
+                    found.append(Known(judgment_of(feedback, row.prompt_id, _of(feedback, row, texts)), expected))
+    return [known for known in found if known.given.kind not in ("edit", "demonstration")]
+
+
+def _of(feedback: AnyFeedback, row: Any, texts: Sequence[str]) -> list[str]:
+    """The texts of a judgment of an item."""
+    place = {key: number for number, key in enumerate(row.completion_ids)}
+    return [texts[place[key]] for key in feedback.completion_ids]
 
 
 def demonstrations_in(store: Store) -> tuple[list[tuple[PromptContent, str]], list[str], dict[str, int]]:

@@ -37,7 +37,8 @@ def report_data(project: Project, evaluation: RunRecord) -> ReportData:
         kl=found.kl,
         reference_texts=found.reference_texts,
         policy_texts=found.policy_texts,
-        labels=0 if reward is None else reward.metrics["comparisons"],
+        # Runs of before there were other kinds know comparisons only.
+        labels=0 if reward is None else reward.metrics.get("judgments", reward.metrics["comparisons"]),
         tokens=sum(run.cost.tokens for run in lineage),
         seconds=seconds,
         peak_memory_mib=peak_memory_mib(),

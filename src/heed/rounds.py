@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,8 @@ from heed.questions import (
     OVERRULED,
     Item,
     choices_of_people,
-    comparisons_in,
     demonstrations_in,
+    judgments_in,
     open_items,
     pairs_of,
     simulate,
@@ -30,6 +30,7 @@ from heed.raters.simulated import simulated_raters
 from heed.round_sources import Sources
 from heed.runs import Cost, Run, RunRecord
 from heed.stages.data import read_demonstrations, report_broken
+from heed.stages.judgments import WITHOUT_SAMPLES
 from heed.stages.results import StageResult, content_hash
 
 
@@ -218,39 +219,59 @@ class Rounds(Sources):
             )
 
     def train_reward(self, round_: int = 0) -> RunRecord:
-        """Fit the reward model on all comparisons of the project, on the backbone of the reference policy.
+        """Fit the reward model on what was judged in the project, on the backbone of the reference policy.
 
         Raises:
-            DataError: there are none, or only ties.
+            DataError: there is nothing to learn from, only ties, or raters contradict each other and nothing says who is
+                right.
         """
         if (before := self._done("reward", round_)) is not None:
             return before
         from heed.stages.reward import train_reward
 
-        rows, ids, unused = comparisons_in(self.project.store)
+        settings = self.settings.reward
+        learned, ids = judgments_in(self.project.store, settings.kind)
+        unused = dict(learned.unused)
         left_out = self._tell_left_out(unused)
-        if not rows:
+        if not learned.rows:
             raise DataError(
-                "no comparison to learn from", "the project has none.", "Run 'heed ask' or 'heed feedback import FILE'."
+                "no comparison to learn from"
+                if settings.kind in ("joint", "comparison")
+                else f"no {settings.kind} to learn from",
+                "the project has none.",
+                "Run 'heed ask' or 'heed feedback import FILE'.",
             )
-        for kind, count in unused.items():
-            self.watcher.say(f"{count} judgments of kind '{kind}' are kept but not learned from: they compare nothing")
+        self._tell_unused(unused)
+        config = settings.model_dump()
+        if learned.known:
+            config["gold"] = content_hash(learned.known)
         backbone, maker = self.reference_policy()
         sampled = [run.id for run in self.project.runs() if run.stage in ("sample", "ask") and run.state == "done"]
-        with self._run("reward", self.settings.reward.model_dump(), round_, [maker, *sampled], ids) as run:
+        with self._run("reward", config, round_, [maker, *sampled], ids) as run:
             if run.state == "running":
                 done = train_reward(
                     backbone,
-                    rows,
+                    learned.rows,
                     run.folder / "model",
-                    self.settings.reward,
+                    settings,
                     self.settings.seed,
                     reference_texts=self._reference_texts(maker),
                     device=self._device(),
                     watcher=self.watcher,
+                    gold=learned.known,
+                    skipped=learned.unused,
                 )
                 self._keep(run, done, left_out=left_out)
         return self._record(run)
+
+    def _tell_unused(self, unused: Mapping[str, int]) -> None:
+        """Tell how many judgments a reward of this kind does not learn from."""
+        kind = self.settings.reward.kind
+        why = "they compare nothing" if kind == "comparison" else f"the reward is of kind '{kind}'"
+        for name, count in unused.items():
+            what = name if name == WITHOUT_SAMPLES else f"judgments of kind '{name}'"
+            ending = "they have nothing to be better than" if name == WITHOUT_SAMPLES else why
+            self.watcher.say(f"{count} {what} are kept but not learned from: {ending}")
 
     def _tell_left_out(self, unused: dict[str, int]) -> dict[str, int]:
         """Tell how many judgments are kept and not learned from; takes them out of ``unused`` and returns them."""

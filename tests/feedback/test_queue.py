@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from time import sleep
 
 import pytest
 from judged_studio import NOON, Studio, form, row
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, event
 
 from heed.errors import ConflictError, MissingError
 from heed.feedback import asked, items, leases, queue
@@ -351,6 +354,29 @@ def test_counts_of_large_buckets_are_kept_and_still_right(sqlite_url) -> None:
             studio.later(seconds=0.1)
         eligible = [s.eligible for s in studio.rows(showings)]
         assert eligible == list(range(700, 450, -1))
+
+
+def test_a_large_bucket_is_counted_once_for_all_who_ask_at_a_time(sqlite_url) -> None:
+    with Store.open(sqlite_url()) as store:
+        studio = Studio(store)
+        question = studio.ask(overlap=1)
+        studio.add(question, [row(n) for n in range(600)])
+        counts, census, together = [], Census(), Barrier(6)
+
+        def ask(name: str) -> int:
+            with store.reading() as connection:
+                event.listen(connection, "before_cursor_execute", count)
+                together.wait()
+                return census.eligible(connection, name, question, (0, 0), None, studio.now)
+
+        def count(connection, cursor, statement, *rest) -> None:
+            if "count(*)" in statement and "showings" not in statement:
+                counts.append(statement)
+                sleep(0.2)  # as with very many items: the others arrive meanwhile
+
+        with ThreadPoolExecutor(6) as threads:
+            assert set(threads.map(ask, [f"rater {n}" for n in range(6)])) == {600}
+        assert len(counts) == 1
 
 
 def test_whoever_asks_ends_leases_that_ran_out_but_not_more_than_once_a_second(studio: Studio) -> None:

@@ -1,4 +1,4 @@
-"""Likelihoods of comparisons: Bradley-Terry, and with ties Davidson and Rao-Kupper.
+"""Likelihoods of comparisons: Bradley-Terry, and with ties Davidson and Rao-Kupper, and with strengths beside.
 
 Shapes: N comparisons. ``difference`` is r(a) - r(b) in the reward's own unit, the log-odds of an answer a over b between
 equals in all else. All are finite, gradients included, for differences of either sign up to 1e4 in float32.
@@ -118,15 +118,54 @@ def graded_loss(
     Returns:
         Scalar, nats a comparison.
     """
-    thresholds = log_gaps.exp().cumsum(0)
-    beyond = thresholds.new_tensor([math.inf])
-    tie = outcomes == TIE
-    lead = torch.where(outcomes == B_PREFERRED, -difference, difference)
-    lower = torch.where(tie, -thresholds[0], thresholds[(strengths - 1).clamp_min(0)])
-    upper = torch.cat([beyond, thresholds[1:], beyond])[strengths]
-    upper = torch.where(tie, thresholds[0], upper)
-    # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)): no difference of two numbers close to 1.
-    logprobs = F.logsigmoid(upper - lead) + F.logsigmoid(lead - lower) + torch.log1p(-(lower - upper).exp())
+    return likelihood_loss(_graded_logprobs(difference, outcomes, strengths, log_gaps), count, weights)
+
+
+def comparison_logprobs(
+    difference: Tensor,
+    outcomes: Tensor,
+    strengths: Tensor,
+    ties: TieModel | Literal["graded"],
+    parameter: float | Tensor,
+) -> Tensor:
+    """Log-probability of what was said of each comparison, under any of the models above.
+
+    Args:
+        difference, outcomes: as in :func:`bradley_terry_loss`.
+        strengths: [N], as in :func:`graded_loss`; read by "graded" alone.
+        ties: the model.
+        parameter: as in :func:`preference_probabilities`; for "graded" the ``log_gaps`` of :func:`graded_loss`.
+
+    Returns:
+        [N], nats. A tie under "half" is the mean of both wins, as it has no probability of its own there.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    if ties == "graded":
+        return _graded_logprobs(difference, outcomes, strengths, torch.as_tensor(parameter))
+    if ties == "half":
+        by_outcome = -_half_losses(difference)
+    elif ties == "davidson":
+        by_outcome = _davidson_logprobs(difference, parameter)
+    elif ties == "rao_kupper":
+        by_outcome = _rao_kupper_logprobs(difference, parameter)
+    else:
+        raise _unknown(ties)
+    return by_outcome.gather(1, outcomes.long().unsqueeze(1)).squeeze(1)
+
+
+def likelihood_loss(logprobs: Tensor, count: float | Tensor, weights: Tensor | None = None) -> Tensor:
+    """Negative log-likelihood of judgments of any kind.
+
+    Args:
+        logprobs: [N], nats; what each judgment's own model gives to what was said.
+        count: judgments (or sum of weights) in the whole batch, so that micro-batches add up to it; positive.
+        weights: [N], at least 0; 1 each when left out.
+
+    Returns:
+        Scalar, nats a judgment.
+    """
     return -(logprobs if weights is None else logprobs * weights).sum() / count
 
 
@@ -203,6 +242,19 @@ def _less_margin(difference: Tensor, outcomes: Tensor, margin: Tensor | None) ->
     if margin is None:
         return difference
     return difference + difference.new_tensor([-1.0, 1.0, 0.0])[outcomes.long()] * margin
+
+
+def _graded_logprobs(difference: Tensor, outcomes: Tensor, strengths: Tensor, log_gaps: Tensor) -> Tensor:
+    """[N]: log-probability of what was said, its strength included."""
+    thresholds = log_gaps.exp().cumsum(0)
+    beyond = thresholds.new_tensor([math.inf])
+    tie = outcomes == TIE
+    lead = torch.where(outcomes == B_PREFERRED, -difference, difference)
+    lower = torch.where(tie, -thresholds[0], thresholds[(strengths - 1).clamp_min(0)])
+    upper = torch.cat([beyond, thresholds[1:], beyond])[strengths]
+    upper = torch.where(tie, thresholds[0], upper)
+    # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)): no difference of two numbers close to 1.
+    return F.logsigmoid(upper - lead) + F.logsigmoid(lead - lower) + torch.log1p(-(lower - upper).exp())
 
 
 def _weighted_loss(losses: Tensor, outcomes: Tensor, count: float | Tensor, weights: Tensor | None) -> Tensor:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -17,12 +19,11 @@ from torch import Tensor, nn
 from heed.errors import DataError, ModelError, TrainingError
 from heed.feedback.kinds import PromptContent
 from heed.models.batch import TokenBatch, microbatches
+from heed.models.cards import CARD, NETWORK, damaged, read_card
+from heed.models.components import Components
 from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_pretrained
+from heed.models.surroundings import Surroundings
 from heed.models.words import WordScorer
-from heed.texts import cut
-
-_CARD = "reward.json"
-_REASON_SHOWN = 300
 
 
 class Encoded(NamedTuple):
@@ -42,9 +43,39 @@ class ScalarModel(nn.Module):
         self.body = Body(backbone)
         width = backbone.config.hidden_size
         self.head = scalar_head(width, seed).to(next(backbone.parameters()).device)
+        self.components: Components | None = None
 
     def pooled(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
-        """Scores [B] of encoded texts: the head on the mean, or the last, hidden state of each completion."""
+        """Scores [B] of encoded texts: the head on the mean, or the last, hidden state of each completion.
+
+        Where there are components, the score is their weighted sum.
+        """
+        if self.components is not None:
+            return self.components.reward(self.outputs(encoded, pooling))
+        hidden, rows, counts = self._hidden(encoded, pooling)
+        # The head is linear, so its mean over tokens is the head of the mean; one number a token is cheaper to sum.
+        scores = self.head(hidden)[:, 0].float()
+        return scores.new_zeros(len(encoded)).index_add(0, rows, scores) / counts
+
+    def outputs(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
+        """The reward and the outputs of components [B, C] of encoded texts."""
+        if self.components is None:
+            return self.pooled(encoded, pooling).unsqueeze(1)
+        return self.outputs_of(self.states(encoded, pooling))
+
+    def outputs_of(self, states: Tensor) -> Tensor:
+        """The same [B, C] from what the heads see of each text [B, D]."""
+        own = self.head(states).float()
+        more = None if self.components is None else self.components.linear
+        return own if more is None else torch.cat([own, more(states).float()], 1)
+
+    def states(self, encoded: Sequence[Encoded], pooling: str) -> Tensor:
+        """What the head sees of each text [B, D]."""
+        hidden, rows, counts = self._hidden(encoded, pooling)
+        return hidden.new_zeros(len(encoded), hidden.shape[1]).index_add(0, rows, hidden).float() / counts[:, None]
+
+    def _hidden(self, encoded: Sequence[Encoded], pooling: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The hidden states [K, D] that are pooled, the text of each [K], and how many each text has [B]."""
         device = self.head.weight.device
         batch = TokenBatch.of([e.ids for e in encoded], device)
         spans = [(e.end - 1, e.end) if pooling == "last" else (e.start, e.end) for e in encoded]
@@ -52,9 +83,7 @@ class ScalarModel(nn.Module):
         hidden = self.body.hidden(batch, torch.tensor(keep, device=device))
         counts = torch.tensor([end - start for start, end in spans], device=device)
         rows = torch.repeat_interleave(torch.arange(len(spans), device=device), counts)
-        # The head is linear, so its mean over tokens is the head of the mean; one number a token is cheaper to sum.
-        scores = self.head(hidden)[:, 0].float()
-        return scores.new_zeros(len(spans)).index_add(0, rows, scores) / counts
+        return hidden, rows, counts
 
 
 def scalar_head(width: int, seed: int) -> nn.Linear:
@@ -82,6 +111,8 @@ class RewardModel:
         words: scores the completion's words, beside the members.
         word_scale: multiplies ``words``' scores, so that they spread as the members' mean does.
         card: what else belongs to the model (tie model, accuracy, where it comes from), JSON-able.
+        centres: of each member's scores with the words, as ``mean`` is of their mean; empty where it was never measured.
+        surroundings: of the training texts.
     """
 
     members: list[ScalarModel]
@@ -93,6 +124,8 @@ class RewardModel:
     words: WordScorer | None = None
     word_scale: float = 0.0
     card: dict[str, Any] = field(default_factory=dict)
+    centres: list[float] = field(default_factory=list)
+    surroundings: Surroundings | None = None
 
     @classmethod
     def new(
@@ -103,7 +136,7 @@ class RewardModel:
         Raises:
             ModelError: it cannot be loaded, or its tokenizer does not fit.
         """
-        networks = [ScalarModel(_backbone(source).to(device), seed * 1_000 + number) for number in range(members)]
+        networks = [ScalarModel(load_backbone(source).to(device), seed * 1_000 + number) for number in range(members)]
         return cls(networks, Reader.load(source, networks[0].backbone), pooling)
 
     @classmethod
@@ -114,22 +147,11 @@ class RewardModel:
             ModelError: the folder is no reward model, or a damaged one.
         """
         folder = Path(folder)
-        try:
-            card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{folder} is no reward model",
-                f"{_CARD} cannot be read ({error}).",
-                "Make one with 'heed train reward'.",
-            ) from None
+        card = read_card(folder, NETWORK)
         try:
             return cls._of_card(card, folder, device)
         except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise ModelError(
-                f"the reward model {folder} is damaged",
-                f"{type(error).__name__}: {cut(' '.join(str(error).split()), _REASON_SHOWN)}.",
-                "Put it back from a copy, or make it again with 'heed train reward'.",
-            ) from error
+            raise damaged(folder, error) from error
 
     @classmethod
     def _of_card(cls, card: dict[str, Any], folder: Path, device: str) -> RewardModel:
@@ -137,17 +159,20 @@ class RewardModel:
         for number in range(card["members"]):
             place = folder / f"member-{number}"
             head = load_file(place / "head.safetensors")  # first: a folder that is missing would be taken for a hub id
-            member = ScalarModel(_backbone(place).to(device), 0)
+            member = ScalarModel(load_backbone(place).to(device), 0)
             member.head.load_state_dict(head)
+            if card.get("components"):
+                width = member.head.weight.shape[1]
+                member.components = Components.load(place, card["components"], width).to(device)
             networks.append(member)
         reader = Reader.load(folder / "member-0", networks[0].backbone)
         words = WordScorer.load(folder) if card.get("words") else None
         numbers = (card["mean"], card["std"], card["temperature"])
         if not (all(map(math.isfinite, numbers)) and min(numbers[1:]) > 0 and card["pooling"] in ("mean", "last")):
             raise ValueError(f"pooling {card['pooling']!r}, mean, std and temperature {numbers} cannot be worked with")
-        return cls(
-            networks, reader, card["pooling"], *numbers, words, card.get("word_scale", 0.0), card.get("card", {})
-        )
+        scale, more = card.get("word_scale", 0.0), card.get("card", {})
+        around = Surroundings.load(folder)
+        return cls(networks, reader, card["pooling"], *numbers, words, scale, more, card.get("centres", []), around)
 
     def save(self, folder: Path) -> None:
         """Write the members (Hugging Face folders with a head beside them), the words and ``reward.json``."""
@@ -156,12 +181,18 @@ class RewardModel:
             member.backbone.save_pretrained(place)
             self.reader.tokenizer.save_pretrained(place)
             save_file({k: v.contiguous() for k, v in member.head.state_dict().items()}, place / "head.safetensors")
+            if member.components is not None:
+                member.components.save(place)
         if self.words is not None:
             self.words.save(folder)
         numbers = {"mean": self.mean, "std": self.std, "temperature": self.temperature, "word_scale": self.word_scale}
-        parts = {"pooling": self.pooling, "members": len(self.members), "words": self.words is not None}
-        card = {**parts, **numbers, "card": self.card}
-        (folder / _CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        parts: dict[str, Any] = {"pooling": self.pooling, "members": len(self.members), "words": self.words is not None}
+        if (known := self.members[0].components) is not None:
+            parts["components"] = [list(part) for part in known.parts]
+        if self.surroundings is not None:
+            self.surroundings.save(folder)
+        card = {**parts, **numbers, "centres": self.centres, "card": self.card}
+        (folder / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def raw(self, encoded: Sequence[Encoded]) -> Tensor:
         """Scores [B] by the members alone, before centring and scaling: their mean."""
@@ -170,10 +201,39 @@ class RewardModel:
     @torch.no_grad()
     def score_encoded(self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> Tensor:
         """Centred and scaled scores [N], in standard deviations of the reference policy's samples."""
-        raw = self._by_members(encoded, tokens_per_microbatch)
+        raw = self._each(encoded, tokens_per_microbatch).mean(0)
         if self.words is not None and self.word_scale:
             raw = (raw + self.word_scale * self._by_words(encoded)) / 2
         return (raw - self.mean) / self.std
+
+    @torch.no_grad()
+    def member_scores_encoded(self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> Tensor:
+        """Scores [M, N] by each member, with the words; their mean is ``score_encoded``.
+
+        Each is centred by itself: comparisons say nothing about a constant that a member adds to all its scores.
+        """
+        each = self._each(encoded, tokens_per_microbatch)
+        if self.words is not None and self.word_scale:
+            each = (each + self.word_scale * self._by_words(encoded)) / 2
+        centres = each.new_tensor(self.centres or [self.mean] * len(self.members))
+        return (each - centres[:, None]) / self.std
+
+    @torch.no_grad()
+    def outside_encoded(
+        self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384
+    ) -> NDArray[np.bool_] | None:
+        """Which texts [N] are unlike what it was trained on, by the first member's states; None where it does not know."""
+        if self.surroundings is None or not encoded:
+            return None
+        return self.surroundings.outside(self.states(encoded, tokens_per_microbatch))
+
+    @torch.no_grad()
+    def states(self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> NDArray[np.float32]:
+        """What the first member's head sees of each text [N, D]."""
+        pieces = microbatches([len(e.ids) for e in encoded], tokens_per_microbatch)
+        made = [self.members[0].states([encoded[row] for row in rows], self.pooling) for rows in pieces]
+        found: NDArray[np.float32] = torch.cat(made).cpu().numpy()
+        return found
 
     @torch.no_grad()
     def calibrate_scale(self, encoded: Sequence[Encoded], tokens_per_microbatch: int = 16384) -> None:
@@ -185,13 +245,15 @@ class RewardModel:
             TrainingError: all texts score the same.
         """
         self.mean, self.std = 0.0, 1.0
-        raw = self._by_members(encoded, tokens_per_microbatch)
+        each = self._each(encoded, tokens_per_microbatch)
+        raw = each.mean(0)
         if self.words is not None:
             told = self._by_words(encoded)
             spread = float(told.std(correction=0))
             self.word_scale = float(raw.std(correction=0)) / spread if spread > 0 else 0.0
             if self.word_scale:
-                raw = (raw + self.word_scale * told) / 2
+                each, raw = (each + self.word_scale * told) / 2, (raw + self.word_scale * told) / 2
+        self.centres = each.mean(1).tolist()
         self.mean, self.std = float(raw.mean()), float(raw.std(correction=0))
         if not self.std > 1e-6:
             raise TrainingError(
@@ -200,10 +262,15 @@ class RewardModel:
                 "Train it longer or with a higher learning rate, on comparisons that differ.",
             )
 
-    def _by_members(self, encoded: Sequence[Encoded], tokens_per_microbatch: int) -> Tensor:
+    def _each(self, encoded: Sequence[Encoded], tokens_per_microbatch: int) -> Tensor:
+        """Scores [M, N] by each member alone."""
         pieces = microbatches([len(e.ids) for e in encoded], tokens_per_microbatch)
-        nothing = self.members[0].head.weight.new_zeros(0)
-        return torch.cat([nothing, *(self.raw([encoded[row] for row in rows]) for rows in pieces)])
+        nothing = self.members[0].head.weight.new_zeros(len(self.members), 0)
+        made = [
+            torch.stack([member.pooled([encoded[row] for row in rows], self.pooling) for member in self.members])
+            for rows in pieces
+        ]
+        return torch.cat([nothing, *made], dim=1)
 
     def _by_words(self, encoded: Sequence[Encoded]) -> Tensor:
         assert self.words is not None
@@ -217,7 +284,18 @@ class RewardModel:
         Raises:
             DataError: a prompt with its completion is longer than the backbone's context.
         """
-        return self.score_encoded([self.reader.encode(p, c) for p, c in zip(prompts, completions, strict=True)])
+        return self.score_encoded(self._encode(prompts, completions))
+
+    def member_scores(self, prompts: Sequence[PromptContent], completions: Sequence[str]) -> Tensor:
+        """Scores [M, N] by each member; their mean is ``score``."""
+        return self.member_scores_encoded(self._encode(prompts, completions))
+
+    def outside(self, prompts: Sequence[PromptContent], completions: Sequence[str]) -> NDArray[np.bool_] | None:
+        """Which completions [N] are unlike what it was trained on; None where it does not know."""
+        return self.outside_encoded(self._encode(prompts, completions))
+
+    def _encode(self, prompts: Sequence[PromptContent], completions: Sequence[str]) -> list[Encoded]:
+        return [self.reader.encode(p, c) for p, c in zip(prompts, completions, strict=True)]
 
     def parameters(self) -> list[nn.Parameter]:
         return [p for member in self.members for p in member.parameters()]
@@ -259,14 +337,14 @@ class Reader:
         pair = self.tokenizer(text, completion)
         ids, owner = pair["input_ids"], pair.sequence_ids(0)
         mine = [place for place, sequence in enumerate(owner) if sequence == 1]
-        return self._checked(Encoded(tuple(ids), min(mine, default=0), max(mine, default=0) + 1))
+        return self.checked(Encoded(tuple(ids), min(mine, default=0), max(mine, default=0) + 1))
 
     def join(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> Encoded:
         """The same from token ids, for a decoder that shares the policy's tokenizer."""
         ids = (*prompt_ids, *completion_ids)
-        return self._checked(Encoded(ids, len(prompt_ids), len(ids)))
+        return self.checked(Encoded(ids, len(prompt_ids), len(ids)))
 
-    def _checked(self, encoded: Encoded) -> Encoded:
+    def checked(self, encoded: Encoded) -> Encoded:
         if len(encoded.ids) > self.context:
             raise DataError(
                 f"a text of {len(encoded.ids)} tokens cannot be scored",
@@ -290,7 +368,12 @@ def is_encoder(config: Any) -> bool:
     return causal not in architectures
 
 
-def _backbone(source: str | Path) -> Any:
+def load_backbone(source: str | Path) -> Any:
+    """A backbone without its head, of a model folder or hub id.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
     from transformers import AutoModel
 
     return load_pretrained(AutoModel, source, torch.float32)

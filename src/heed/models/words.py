@@ -22,7 +22,8 @@ FILE = "words.json"
 
 # Letters and digits in a row. Scripts written without spaces would make one word of a clause: there, each sign is one.
 _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = rf"(?u)[{_UNSPACED}]|[^\W{_UNSPACED}]+"
+WORD = rf"(?u)[{_UNSPACED}]|[^\W{_UNSPACED}]+"
+"""One word, as a regular expression."""
 _LARGEST_VOCABULARY = 50_000
 _FEWEST_TEXTS = 2  # a word of one text alone says which text it is
 _FOLDS = 20
@@ -124,4 +125,4 @@ class WordScorer:
 def _vectorizer(**settings: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(sublinear_tf=True, use_idf=False, token_pattern=_WORD, **settings)
+    return TfidfVectorizer(sublinear_tf=True, use_idf=False, token_pattern=WORD, **settings)

@@ -29,13 +29,15 @@ class PromptLine(NamedTuple):
 
 class ComparisonRow(NamedTuple):
     """Two completions of a prompt; 0 = the first preferred, 1 = the second, 2 = neither; how strongly, 1 to 3 (0: not
-    said)."""
+    said); by whom ("": not known); which of the two stood left, 0 or 1 (None: not known)."""
 
     prompt: PromptContent
     a: str
     b: str
     outcome: int
     strength: int = 0
+    rater: str = ""
+    left: int | None = None
 
 
 def read_prompts(path: str | Path) -> tuple[list[PromptLine], list[BrokenRow]]:
@@ -103,12 +105,12 @@ def read_demonstrations(
     Raises:
         DataError: the file is missing, or holds no demonstration.
     """
-    rows, broken = _read(path, format)
+    rows, broken = read_feedback(path, format)
     found = [(row.prompt, row.feedback.text) for row in rows if isinstance(row.feedback, Demonstration)]
     if not found:
         raise DataError(
             f"{path} has no demonstration",
-            f"its {len(rows)} readable rows are of other kinds." if rows else _first(broken),
+            f"its {len(rows)} readable rows are of other kinds." if rows else told_first(broken),
             'Each line is JSON with "prompt" and "completion".',
         )
     return found, broken
@@ -122,18 +124,23 @@ def read_comparisons(
     Raises:
         DataError: the file is missing, or nothing in it compares completions.
     """
-    rows, broken = _read(path, format)
+    rows, broken = read_feedback(path, format)
     found = [pair for row in rows for pair in comparisons_of(row.feedback, row.prompt, row.completions)]
     if not found:
         raise DataError(
             f"{path} has no comparison",
-            f"its {len(rows)} readable rows are of other kinds." if rows else _first(broken),
+            f"its {len(rows)} readable rows are of other kinds." if rows else told_first(broken),
             'Each line is JSON with "prompt", "chosen" and "rejected", or another format that heed imports.',
         )
     return found, broken
 
 
-def _read(path: str | Path, format: FileFormat | str) -> tuple[list[Row], list[BrokenRow]]:
+def read_feedback(path: str | Path, format: FileFormat | str = "auto") -> tuple[list[Row], list[BrokenRow]]:
+    """All rows of a file of any feedback format, the good and the broken ones.
+
+    Raises:
+        DataError: the file is missing, or of no format that heed knows.
+    """
     rows: list[Row] = []
     broken: list[BrokenRow] = []
     for row in read_rows(path, format, rater="import"):  # type: ignore[arg-type]
@@ -144,7 +151,8 @@ def _read(path: str | Path, format: FileFormat | str) -> tuple[list[Row], list[B
     return rows, broken
 
 
-def _first(broken: Sequence[BrokenRow]) -> str:
+def told_first(broken: Sequence[BrokenRow]) -> str:
+    """The first fault of a file that has no good row."""
     return f"line {broken[0].line}: {broken[0].reason}." if broken else "it is empty."
 
 
@@ -153,21 +161,25 @@ def comparisons_of(feedback: AnyFeedback, prompt: PromptContent, completions: Se
 
     "Both bad" says no more about which is better than a tie.
     """
+    rater = feedback.rater
     if isinstance(feedback, Comparison):
         outcome = {"a": FIRST, "b": SECOND}.get(feedback.choice, TIE)
-        return [ComparisonRow(prompt, completions[0], completions[1], outcome, feedback.strength or 0)]
+        left = None if feedback.shown_order is None else feedback.shown_order[0]
+        first, second = completions
+        return [ComparisonRow(prompt, first, second, outcome, feedback.strength or 0, rater, left)]
     if isinstance(feedback, Ranking):
         place = {position: rank for rank, group in enumerate(feedback.groups) for position in group}
         return [
-            ComparisonRow(prompt, completions[i], completions[j], _order(place[i], place[j]))
+            ComparisonRow(prompt, completions[i], completions[j], order_of(place[i], place[j]), rater=rater)
             for i, j in combinations(sorted(place), 2)
         ]
     if isinstance(feedback, Edit):
-        return [ComparisonRow(prompt, feedback.edited, completions[0], FIRST)]
+        return [ComparisonRow(prompt, feedback.edited, completions[0], FIRST, rater=rater)]
     return []
 
 
-def _order(first: int, second: int) -> int:
+def order_of(first: int, second: int) -> int:
+    """The outcome of a comparison by the places of both in a ranking."""
     return TIE if first == second else FIRST if first < second else SECOND
 
 

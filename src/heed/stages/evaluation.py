@@ -158,9 +158,12 @@ def _score(
     truth: Callable[[PromptContent, str], float] | None,
     device: str,
 ) -> None:
-    from heed.models.reward import RewardModel
+    from heed.models.pairwise import PairwiseReward
+    from heed.models.rewards import load_reward
 
-    network = None if reward is None else RewardModel.load(reward, device)
+    network = None if reward is None else load_reward(reward, device)
+    if isinstance(network, PairwiseReward):
+        network.against(prompts, [[text] for text in sides[1].samples.texts])
     for side in sides:
         texts = side.samples.texts
         if network is not None:

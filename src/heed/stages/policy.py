@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heed.config import PolicySettings, SamplingSettings
-from heed.errors import DataError
+from heed.errors import ConfigError, DataError
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.files import write_text
 from heed.stages.identity import model_identity
@@ -20,8 +20,9 @@ from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
     from heed.models.policy import Policy
-    from heed.models.reward import RewardModel, ScalarModel
+    from heed.models.reward import ScalarModel
     from heed.train.online import OnlineResult, Prompt
+    from heed.train.rollout import ModelScorer, Scorer, TextScorer
 
 _AUDIT_PROMPTS = 64
 # Prompts whose samples by the reference a function's scores are scaled to (count).
@@ -55,9 +56,8 @@ def train_policy(
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
     from heed.models.policy import Policy
-    from heed.models.reward import RewardModel
     from heed.train.online import OnlineTrainer, verdict
-    from heed.train.rollout import ModelScorer, Scorer, TextScorer
+    from heed.train.rollout import TextScorer
 
     settings, watcher = settings or PolicySettings(), watcher or Watcher()
     folder = output_folder(out, [model] if callable(reward) else [model, reward])
@@ -71,20 +71,13 @@ def train_policy(
             return finished
         where = prepare_machine(device)
         policy, reference = Policy.load(model, where), Policy.load(model, where)
-        network: RewardModel | None = None
-        scorer: Scorer
         rolled, audited = _encode(policy, prompts, settings, truth is not None)
-        if callable(reward):
-            scorer = TextScorer(reward)
-            scorer.standardise(reference, rolled[:_SCALED_ON], settings, seed)
-        else:
-            network = RewardModel.load(reward, where)
-            scorer = ModelScorer(network, policy)
+        scorer = _scorer(reward, policy, reference, (rolled, audited), settings, seed)
         lengths = sum(len(p.ids) for p in rolled) / len(rolled)
         watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings))
         audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed)
         trainer = OnlineTrainer(
-            policy, reference, scorer, rolled, settings, seed, _value_model(policy, network, settings, seed), audit
+            policy, reference, scorer, rolled, settings, seed, _value_model(policy, scorer, settings, seed), audit
         )
         result = trainer.run(output.checkpoints(), watcher)
         metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
@@ -94,6 +87,34 @@ def train_policy(
             policy.save(output.folder)
             write_text(folder / TRAINED_ON, json.dumps(sorted({prompt_id(prompt.content) for prompt in rolled})) + "\n")
         return output.finish(metrics, verdict(result), result.tokens)
+
+
+def _scorer(
+    reward: str | Path | Callable[[PromptContent, str], float],
+    policy: Policy,
+    reference: Policy,
+    prompts: tuple[list[Prompt], list[Prompt]],
+    settings: PolicySettings,
+    seed: int,
+) -> TextScorer | ModelScorer:
+    """The reward as a scorer; ``prompts`` are those to roll out and those set aside for audits."""
+    from heed.models.rewards import load_reward
+    from heed.stages.pairwise_reward import against_reference
+    from heed.train.rollout import ModelScorer, TextScorer
+
+    if not callable(reward):
+        fitted = load_reward(reward, str(policy.device))
+        against_reference(fitted, reference, [*prompts[0], *prompts[1]], settings, seed)
+        return ModelScorer(fitted, policy, settings.pessimism)
+    if settings.pessimism:
+        raise ConfigError(
+            f"pessimism {settings.pessimism:g} with a function as reward",
+            "a function has no members whose differences could tell how sure it is.",
+            "Set policy.pessimism to 0, or give a reward model of several members.",
+        )
+    scorer = TextScorer(reward)
+    scorer.standardise(reference, prompts[0][:_SCALED_ON], settings, seed)
+    return scorer
 
 
 def _name_of(function: Callable[..., float]) -> str:
@@ -116,9 +137,7 @@ def _encode(
     return encoded[aside:], encoded[:aside]
 
 
-def _value_model(
-    policy: Policy, network: RewardModel | None, settings: PolicySettings, seed: int
-) -> ScalarModel | None:
+def _value_model(policy: Policy, scorer: Scorer, settings: PolicySettings, seed: int) -> ScalarModel | None:
     """A separate value model starts from the reward model's trunk where that reads the same tokens, else the policy's.
 
     As in Stiennon et al. 2020, appendix B.1, and Huang et al. 2024.
@@ -130,8 +149,8 @@ def _value_model(
 
     if settings.value_model == "shared":
         return None
-    fits = network is not None and ModelScorer(network, policy).by_ids
-    backbone = network.members[0].backbone if network is not None and fits else policy.model.base_model
+    network = scorer.network if isinstance(scorer, ModelScorer) else None
+    backbone = policy.model.base_model if network is None else network.members[0].backbone
     value_model = ScalarModel(copy.deepcopy(backbone), seed)
     # A head of zeros starts from "no expectation"; a random one adds noise of its own to the first advantages.
     torch.nn.init.zeros_(value_model.head.weight)

@@ -21,7 +21,7 @@ from heed.feedback.kinds import PromptContent, prompt_id
 from heed.people.exclusions import excluded
 from heed.project import Project
 from heed.runs import Cost, RunRecord
-from heed.stages.data import _read, share_of
+from heed.stages.data import read_feedback, share_of
 from heed.stages.results import content_hash, prepare_machine
 from heed.stages.reward import TRAINED_ON
 from heed.train.optimise import memory_errors
@@ -134,7 +134,7 @@ def judged_in_file(
     Raises:
         DataError: the file is missing, or no row of it is a judgment.
     """
-    rows, broken = _read(path, format)
+    rows, broken = read_feedback(path, format)
     if not rows:
         first = f"line {broken[0].line}: {broken[0].reason}." if broken else "it is empty."
         raise DataError(f"{path} has no judgment", first, "Give judgments in a format that heed imports.")

@@ -15,9 +15,9 @@ from heed.errors import ConfigError
 from heed.texts import cut
 
 if TYPE_CHECKING:
-    from heed.config import Settings
     from heed.project import Project
     from heed.rounds import Rounds
+    from heed.settings import Settings
     from heed.terminal.watcher import QuietWatcher
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, alarms and errors.")]
@@ -135,6 +135,24 @@ def only_with(command: str, leader: str, options: Mapping[str, object]) -> None:
             "inside a project heed.yaml and the runs decide it.",
             f"Leave it out, or work on files with {leader}.",
         )
+
+
+def result_of(read: Path, out: Path | None) -> Path | None:
+    """The file to write a result to, None for none; never the one that is read.
+
+    Raises:
+        ConfigError: it is that one. DataError: it cannot be written there.
+    """
+    from heed.folder import result_file
+
+    if out is None:
+        return None
+    target = result_file(out)
+    if target == read.resolve():
+        raise ConfigError(
+            f"--out {out}", "it is the file that is read, and would be replaced.", "Name another file for the result."
+        )
+    return target
 
 
 def apply(project: Project, choices: Choices) -> None:

@@ -24,6 +24,7 @@ from heed.terminal.options import (
     only_with,
     refuse_before,
     refuse_some,
+    result_of,
     rounds,
 )
 from heed.terminal.show import print_evaluation, print_run
@@ -102,10 +103,29 @@ def train_sft(
 def train_reward(
     model: Model = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Comparisons, in any format that heed imports.")
+        Path | None, typer.Option(metavar="FILE", help="Judgments, in any format that heed imports.")
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Comparisons for the accuracy; else a share of --data.")
+        Path | None, typer.Option(metavar="FILE", help="Judgments for the accuracy; else a share of --data.")
+    ] = None,
+    gold: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Known answers: what raters said of the same texts tells of them alone."),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What it learns from: joint (all kinds), comparison, rating, ranking, thumb, edit, demonstration, critique.",
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What scores: network; linear (features of the text, --model only for frozen ones); pairwise or cross (both "
+            "texts seen).",
+        ),
     ] = None,
     out: Out = None,
     round: Round = 0,
@@ -116,34 +136,50 @@ def train_reward(
     fresh: Fresh = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn a reward model from comparisons.
+    """Learn a reward model from what people said, and how far to trust whom.
 
     In a project: from all its feedback. On files: give --model, --data and --out.
     """
-    choices = Choices("reward", config, sets or (), seed, device)
+    chosen = {"kind": kind, "backbone": backbone}
+    sets = [*(sets or ()), *(f"{name}={value}" for name, value in chosen.items() if value is not None)]
+    if backbone == "linear" and data is not None and out is not None:
+        model = model or ""
+    choices = Choices("reward", config, sets, seed, device)
     if model is None or data is None or out is None:
         refuse_some("heed train reward", {"--model": model, "--data": data, "--out": out})
-        only_with("heed train reward", "--model, --data and --out", {"--test": test})
+        only_with("heed train reward", "--model, --data and --out", {"--test": test, "--gold": gold})
         with rounds(choices, quiet, fresh) as (stages, _):
             run = stages.train_reward(round)
         print_run(run)
         return
     from heed.config import RewardSettings
-    from heed.stages.data import read_comparisons
+    from heed.stages.judgments import read_judgments
     from heed.terminal.watcher import watching
 
     settings = choices.settings(RewardSettings())
-    comparisons, broken = read_comparisons(data)
+    learned, broken = read_judgments(data, settings.kind, gold)
     report_broken(data, broken)
+    for name, count in learned.unused.items():
+        note(f"{data}: {counted(count, 'row')} not learned from: {name}")
     tested = None
     if test is not None:
-        tested, broken = read_comparisons(test)
+        found, broken = read_judgments(test, settings.kind)
         report_broken(test, broken)
+        tested = found.rows
     from heed.stages.reward import train_reward as stage
 
     with watching(quiet) as watcher:
         result = stage(
-            model, comparisons, out, settings, seed or 0, test=tested, device=device or "auto", watcher=watcher
+            model,
+            learned.rows,
+            out,
+            settings,
+            seed or 0,
+            test=tested,
+            device=device or "auto",
+            watcher=watcher,
+            gold=learned.known,
+            skipped=learned.unused,
         )
     print_result(result)
 
@@ -209,32 +245,38 @@ def score(
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """Score completions with a reward model; writes JSON lines with prompt, completion and score."""
+    """Score completions with a reward model; writes JSON lines with prompt, completion and score.
+
+    Where the reward has several members, "deviation" tells how far they differ; "outside", where it is known, whether the
+    text is unlike all that the reward was trained on.
+    """
     from heed.feedback.formats.rows import plain_prompt
-    from heed.folder import result_file
     from heed.stages.data import read_demonstrations
-    from heed.stages.reward import score as stage
+    from heed.stages.scoring import score_all as stage
     from heed.terminal.models import reward_folder
 
-    target = None if out is None else result_file(out)
-    if target is not None and target == data.resolve():
-        raise ConfigError(
-            f"--out {out}", "it is the file that is read, and would be replaced.", "Name another file for the scores."
-        )
+    target = result_of(data, out)
     rows, broken = read_demonstrations(data)
     report_broken(data, broken)
-    scores = stage(reward_folder(reward), rows, device or "auto")
+    found = stage(reward_folder(reward), rows, device or "auto")
+    told: dict[str, list[Any] | None] = {"score": found.scores, "deviation": found.deviations, "outside": found.outside}
     lines = (
-        json.dumps({"prompt": plain_prompt(prompt), "completion": completion, "score": value}, ensure_ascii=False)
+        json.dumps(
+            {"prompt": plain_prompt(prompt), "completion": completion}
+            | {name: values[row] for name, values in told.items() if values is not None},
+            ensure_ascii=False,
+        )
         + "\n"
-        for (prompt, completion), value in zip(rows, scores, strict=True)
+        for row, (prompt, completion) in enumerate(rows)
     )
     if target is None:
         sys.stdout.writelines(lines)
     else:
         _write_lines(target, lines)
         if not quiet:
-            note(f"{counted(len(rows), 'score')} in {out}, mean {sum(scores) / len(scores):.3f}")
+            note(f"{counted(len(rows), 'score')} in {out}, mean {sum(found.scores) / len(found.scores):.3f}")
+    if found.warning and not quiet:
+        note(found.warning)
     if broken:
         raise typer.Exit(1)
 

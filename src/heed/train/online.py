@@ -34,6 +34,8 @@ from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of
 _OVER_BUDGET = 3
 # Characters of a sample text that are shown now and then while training.
 _EXCERPT = 160
+# Share of a rollout unlike what the reward was trained on that is worth an alarm: chance gives a tenth of that.
+_MUCH_OUTSIDE = 0.1
 
 
 class Prompt(NamedTuple):
@@ -328,6 +330,7 @@ class OnlineTrainer:
     def _rollout_figures(self, rollout: Rollout) -> dict[str, float]:
         """Figures of the policy as it was when it wrote the rollout. KL in nats a completion, entropy in nats a token."""
         rows = len(rollout.lengths)
+        outside = getattr(self.scorer, "outside", None)
         pair = (rollout.logprobs, rollout.reference_logprobs)
         kl = {
             name: float((estimator(*pair) * rollout.mask).sum() / rows)
@@ -344,6 +347,7 @@ class OnlineTrainer:
             "length": sum(rollout.lengths) / rows,
             "ended": sum(rollout.samples.finished) / rows,
             "explained_variance": float(explained_variance(rollout.values, rollout.returns, rollout.mask)),
+            **({} if outside is None else {"outside": outside}),
         }
 
     def _judge(self, figures: dict[str, float], watcher: Watcher) -> None:
@@ -365,6 +369,11 @@ class OnlineTrainer:
         if figures["length"] > settings.length_drift * first["length"]:
             found.append(
                 ("length", f"completions have grown from {first['length']:.0f} to {figures['length']:.0f} tokens")
+            )
+        if figures.get("outside", 0.0) > _MUCH_OUTSIDE:
+            unlike = f"{100 * figures['outside']:.0f} % of the samples are unlike what the reward was trained on"
+            found.append(
+                ("outside", f"{unlike}; there its scores are guesses, and samples of this policy should be judged")
             )
         audits = [row for row in history if "true" in row]
         if "true" in figures and len(audits) >= 3:

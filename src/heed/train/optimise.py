@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -109,25 +109,47 @@ def fit(
     checkpoints: Checkpoints | None = None,
     watcher: Watcher | None = None,
     name: str = "loss",
+    rates: Mapping[str, float] | None = None,
+    stepped: Callable[[int], None] | None = None,
 ) -> Fit:
     """Run the loop; resume from ``checkpoints`` where there are any. At the end the networks hold the best weights.
+
+    Args:
+        task: what is fitted.
+        settings: how long and how fast.
+        seed: of the order of the examples.
+        checkpoints: where states are kept; None keeps none.
+        watcher: hears of each step.
+        name: of the loss.
+        rates: learning rates of single networks beside that of the settings, which is 1.
+        stepped: called with the number of steps done after each, before its validation and its checkpoint: what it sets
+            without gradients must be parameters of the task's networks, or a resumed run would lose it.
 
     Raises:
         Stopped: on Ctrl-C, after a checkpoint.
         TrainingError: a loss that is not a number, or no memory left; the last good checkpoint stays.
     """
-    loop = _Loop(task, settings, seed, checkpoints, watcher or Watcher(), name)
+    loop = _Loop(task, settings, seed, checkpoints, watcher or Watcher(), name, rates or {})
+    loop.stepped = stepped
     return loop.run()
 
 
 class _Loop:
     def __init__(
-        self, task: Task, settings: FitSettings, seed: int, checkpoints: Checkpoints | None, watcher: Watcher, name: str
+        self,
+        task: Task,
+        settings: FitSettings,
+        seed: int,
+        checkpoints: Checkpoints | None,
+        watcher: Watcher,
+        name: str,
+        rates: Mapping[str, float],
     ) -> None:
         self.task, self.settings, self.seed = task, settings, seed
         self.checkpoints, self.watcher, self.name = checkpoints, watcher, name
         self.parameters = named_parameters(task.networks)
-        self.optimizer = adamw([{"params": list(self.parameters.values())}], settings.weight_decay)
+        self.optimizer = adamw(_groups(self.parameters, rates), settings.weight_decay)
+        self.stepped: Callable[[int], None] | None = None
         self.warmup = max(1, round(settings.warmup_fraction * settings.steps))
         self.done = Fit()
         self.best: dict[str, Tensor] | None = None
@@ -138,6 +160,8 @@ class _Loop:
         with stop_on_interrupt() as flag:
             for step in range(start, self.settings.steps):
                 self._step(step)
+                if self.stepped is not None:
+                    self.stepped(step + 1)
                 finished = self._validated_enough(step)
                 last = finished or step == self.settings.steps - 1
                 # Read once: asked for between two readings, the stop would come without its checkpoint.
@@ -161,7 +185,7 @@ class _Loop:
         rows.sort(key=lambda row: (self.task.lengths[row], row))
         count, total = self.task.count(rows), 0.0
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate_at(step, settings.steps, self.warmup)
+            group["lr"] = settings.learning_rate * group["rate"] * rate_at(step, settings.steps, self.warmup)
         for batch in microbatches([self.task.lengths[row] for row in rows], settings.tokens_per_microbatch):
             total += backward(partial(self.task.loss, [rows[i] for i in batch], count))
         norm = update(self.optimizer, list(self.parameters.values()), settings.max_grad_norm, total, step, rows)
@@ -207,6 +231,14 @@ class _Loop:
             self.best = {name: saved.tensors[f"best/{name}"].to(device) for name in self.parameters}
         self.watcher.say(f"going on after step {saved.step} of {self.settings.steps}")
         return saved.step
+
+
+def _groups(parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameters by their learning rate beside that of the settings, those of the network that has none named first."""
+    by_rate: dict[float, list[nn.Parameter]] = {1.0: []}
+    for name, parameter in parameters.items():
+        by_rate.setdefault(rates.get(name.partition(".")[0], 1.0), []).append(parameter)
+    return [{"params": group, "rate": rate} for rate, group in by_rate.items() if group]
 
 
 def backward(loss: Callable[[], Tensor]) -> float:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import fields
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from heed.config import RewardSettings
 from heed.errors import DataError
-from heed.losses.reward import TIE, graded_loss, preference_loss
-from heed.models.batch import microbatches
+from heed.losses.reward import TIE
 from heed.models.reward import Encoded, RewardModel, ScalarModel
 from heed.train.checkpoint import Checkpoints
-from heed.train.optimise import Fit, FitSettings, fit
+from heed.train.judgments import JudgmentTask, fit_judgments, task_of
+from heed.train.likelihoods import ComparisonPart, Judged
+from heed.train.optimise import Fit
+from heed.train.parts import plan_of
 from heed.train.progress import Watcher
+from heed.train.raters import Gold, Raters
 
 
 class Pair(NamedTuple):
@@ -30,62 +33,43 @@ class Pair(NamedTuple):
     strength: int = 0
 
 
-class _TieParameters(nn.Module):
-    """What the model of ties learns beside the scores: log nu of Davidson, log(theta - 1) of Rao and Kupper, or the logs
-    of the gaps between the thresholds of a graded answer (tie, slightly, clearly, by far)."""
+def judged_of(pairs: Sequence[Pair], texts: dict[Encoded, int]) -> list[Judged]:
+    """Pairs as judgments; ``texts`` numbers each text once, and new ones are added."""
 
-    def __init__(self, ties: str) -> None:
-        super().__init__()
-        self.values = nn.Parameter(torch.tensor([0.2, 1.0, 2.0]).log() if ties == "graded" else torch.zeros(()))
+    def number(text: Encoded) -> int:
+        return texts.setdefault(text, len(texts))
 
-
-@dataclass
-class ComparisonTask:
-    """Bradley-Terry with ties on the difference of two scores, a mean over comparisons."""
-
-    member: ScalarModel
-    pooling: str
-    ties: str
-    train: Sequence[Pair]
-    held_out: Sequence[Pair]
-    tokens_per_microbatch: int
-    networks: dict[str, nn.Module] = field(init=False)
-    lengths: list[int] = field(init=False)
-    parameters: _TieParameters = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.parameters = _TieParameters(self.ties).to(self.member.head.weight.device)
-        self.networks = {"member": self.member, "ties": self.parameters}
-        self.lengths = [_length(pair) for pair in self.train]
-
-    def count(self, rows: Sequence[int]) -> int:
-        return len(rows)
-
-    def loss(self, rows: Sequence[int], count: int) -> Tensor:
-        return self._loss([self.train[row] for row in rows], count)
-
-    def _loss(self, pairs: Sequence[Pair], count: int) -> Tensor:
-        encoded = [text for pair in pairs for text in (pair.first, pair.second)]
-        scores = self.member.pooled(encoded, self.pooling).view(-1, 2)
-        device = scores.device
-        outcomes = torch.tensor([pair.outcome for pair in pairs], device=device)
-        weights = torch.tensor([pair.weight for pair in pairs], device=device)
-        difference = scores[:, 0] - scores[:, 1]
-        if self.ties == "graded":
-            strengths = torch.tensor([pair.strength for pair in pairs], device=device)
-            return graded_loss(difference, outcomes, strengths, self.parameters.values, count, weights)
-        return preference_loss(difference, outcomes, self.ties, self.parameters.values, count, weights)  # type: ignore[arg-type]
-
-    def validate(self) -> float | None:
-        if not self.held_out:
-            return None
-        lengths = [_length(pair) for pair in self.held_out]
-        pieces = microbatches(lengths, self.tokens_per_microbatch)
-        return sum(float(self._loss([self.held_out[row] for row in rows], len(lengths))) for rows in pieces)
+    return [
+        Judged("comparison", (number(p.first), number(p.second)), (p.outcome, p.strength), weight=p.weight)
+        for p in pairs
+    ]
 
 
-def _length(pair: Pair) -> int:
-    return len(pair.first.ids) + len(pair.second.ids)
+class ComparisonTask(JudgmentTask):
+    """Comparisons alone and of nobody in particular, a mean over comparisons."""
+
+    def __init__(
+        self,
+        member: ScalarModel,
+        pooling: Literal["mean", "last"],
+        ties: Literal["graded", "davidson", "rao_kupper", "half"],
+        train: Sequence[Pair],
+        held_out: Sequence[Pair],
+        tokens_per_microbatch: int,
+    ) -> None:
+        texts: dict[Encoded, int] = {}
+        rows, others = judged_of(train, texts), judged_of(held_out, texts)
+        settings = RewardSettings(pooling=pooling, ties=ties, tokens_per_microbatch=tokens_per_microbatch)
+        plan, nobody = plan_of(rows, settings, 0), Raters(0, False, Gold.of(()))
+        made = task_of(member, plan, list(texts), rows, others, settings, nobody, None)
+        super().__init__(**{entry.name: getattr(made, entry.name) for entry in fields(JudgmentTask) if entry.init})
+
+    @property
+    def parameters(self) -> ComparisonPart:
+        """What the model of ties learns beside the scores."""
+        (part,) = self.likelihood.parts
+        assert isinstance(part, ComparisonPart)
+        return part
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:
@@ -124,21 +108,14 @@ def fit_reward(
         DataError: see ``check_pairs``. Stopped, TrainingError: see ``optimise.fit``.
     """
     check_pairs(train)
-    fits = []
-    for number, member in enumerate(model.members):
-        seen = [pair for pair, out in zip(train, left_out, strict=True) if out != number] if left_out else train
-        check_pairs(seen)
-        fitted = FitSettings.of(settings, len(seen))
-        if validation:
-            per_epoch = fitted.steps / settings.epochs
-            fitted.validate_every = max(1, round(per_epoch / settings.validations_per_epoch))
-            fitted.patience = settings.patience
-        task = ComparisonTask(member, model.pooling, settings.ties, seen, validation, settings.tokens_per_microbatch)
-        saved = checkpoints[number] if checkpoints else None
-        fits.append(fit(task, fitted, seed * 1_000 + number, saved, watcher))
-        model.card.setdefault("tie_parameters", []).append(task.parameters.values.detach().tolist())
-    model.card["ties"] = settings.ties
-    return fits
+    for number in range(len(model.members)) if left_out else ():
+        check_pairs([pair for pair, out in zip(train, left_out, strict=True) if out != number])
+    texts: dict[Encoded, int] = {}
+    rows, others = judged_of(train, texts), judged_of(validation, texts)
+    equal = settings.model_copy(update={"kind": "comparison", "raters": "equal"})
+    return fit_judgments(
+        model, list(texts), rows, others, equal, seed, checkpoints=checkpoints, watcher=watcher, left_out=left_out
+    ).fits
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from heed.feedback.kinds import PromptContent
 from heed.models.batch import microbatches
 from heed.models.decode import Samples, sample
 from heed.models.policy import Continuations, Policy, token_scores
-from heed.models.reward import RewardModel
+from heed.models.reward import Encoded, RewardModel
+from heed.models.rewards import Reward, pessimistic
 from heed.train.constraints import Stated
 
 
@@ -57,25 +58,46 @@ class Scorer(Protocol):
 
 
 class ModelScorer:
-    """A reward model as a scorer. Where it shares the policy's tokenizer, token ids are scored as they were drawn."""
+    """A reward as a scorer: its members' mean less ``pessimism`` of their deviations.
 
-    def __init__(self, model: RewardModel, policy: Policy) -> None:
-        self.model, self.policy = model, policy
-        mine = model.reader.tokenizer
-        self.by_ids = not model.reader.encoder and mine.get_vocab() == policy.tokenizer.get_vocab()
+    Where a network shares the policy's tokenizer, token ids are scored as they were drawn.
+
+    Attributes:
+        outside: share of the texts scored last that are unlike what the reward was trained on; None where it does not know.
+    """
+
+    def __init__(self, model: Reward, policy: Policy, pessimism: float = 0.0) -> None:
+        self.model, self.policy, self.pessimism = model, policy, pessimism
+        self.outside: float | None = None
+        self.network = model if isinstance(model, RewardModel) and not model.reader.encoder else None
+        if self.network is not None and self.network.reader.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+            self.network = None
+
+    @property
+    def by_ids(self) -> bool:
+        return self.network is not None
 
     def __call__(self, prompts: list[PromptContent], prompt_ids: list[list[int]], samples: Samples) -> Tensor:
-        if not self.by_ids:
-            return self.model.score(prompts, samples.texts)
+        if self.network is None:
+            members = self.model.member_scores(prompts, samples.texts)
+            outside = self.model.outside(prompts, samples.texts)
+        else:
+            encoded = self._encoded(self.network, prompt_ids, samples)
+            members = self.network.member_scores_encoded(encoded)
+            outside = self.network.outside_encoded(encoded)
+        self.outside = None if outside is None else float(outside.mean())
+        return pessimistic(members, self.pessimism)
+
+    def _encoded(self, network: RewardModel, prompt_ids: list[list[int]], samples: Samples) -> list[Encoded]:
         end = self.policy.end_id
         encoded = []
         for ids, tokens in zip(prompt_ids, samples.tokens, strict=True):
             # Every text it was fitted on ends; whether this one did is the missing-end penalty's business. Where its
             # context is full, there is no place for an end.
             body = tokens[:-1] if tokens and tokens[-1] in self.policy.end_ids else tokens
-            ending = [end] if len(ids) + len(body) < self.model.reader.context else []
-            encoded.append(self.model.reader.join(ids, [*body, *ending]))
-        return self.model.score_encoded(encoded)
+            ending = [end] if len(ids) + len(body) < network.reader.context else []
+            encoded.append(network.reader.join(ids, [*body, *ending]))
+        return encoded
 
 
 class TextScorer:

@@ -1,0 +1,229 @@
+"""Fitting a linear reward as a stage: weights on what can be seen of a text, or on a frozen backbone's features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heed.config import RewardSettings
+from heed.feedback.kinds import PromptContent, prompt_id
+from heed.sandbox.world import cache_folder
+from heed.stages.data import ComparisonRow
+from heed.stages.identity import model_identity
+from heed.stages.judgments import Judgment, compared, kinds_of
+from heed.stages.measured import (
+    Split,
+    account,
+    difference_of,
+    judged_of,
+    longer_wins,
+    outcomes_of,
+    prompts_of,
+    split_rows,
+    tell_accuracy,
+    temperature_of,
+    texts_of,
+    told_accuracy,
+    told_beside,
+)
+from heed.stages.rater_weights import Weighed, weigh
+from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
+from heed.stages.reward_rows import as_judgments, keyed
+from heed.train.optimise import memory_errors
+from heed.train.progress import Stopped, Watcher, stop_on_interrupt
+
+if TYPE_CHECKING:
+    from heed.models.features import FeatureCache
+    from heed.models.linear_reward import LinearReward, TextBlocks
+
+# Features of the largest weights that are named in the metrics (count).
+_TELLING = 20
+# Kinds of judgments of one text: what they say of it counts as a thumb, or a share of one.
+_SINGLE = ("thumb", "rating", "critique")
+
+Text = tuple[PromptContent, str]
+
+
+@memory_errors()
+def train_linear(
+    model: str | Path,
+    judgments: Sequence[ComparisonRow | Judgment],
+    out: str | Path,
+    settings: RewardSettings | None = None,
+    seed: int = 0,
+    test: Sequence[ComparisonRow | Judgment] | None = None,
+    reference_texts: Sequence[Text] | None = None,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    skipped: Mapping[str, int] | None = None,
+) -> StageResult:
+    """Fit a linear reward and write it to ``out``; the same call goes on where it was stopped.
+
+    Args:
+        model: the backbone of the frozen features; not looked at where ``settings.features`` names none.
+        judgments: comparisons, and what implies some, by their differences; thumbs, ratings and critiques of one text as
+            they are. Split by prompt: ``test`` or ``test_fraction`` of the prompts is only measured on.
+        reference_texts: samples of the reference policy that scores are centred and scaled to, or else the training texts.
+        skipped: judgments left out before, by reason (counts), which the card tells.
+
+    Raises:
+        ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C.
+    """
+    from heed.models.features import FrozenFeatures
+    from heed.models.linear_reward import FROZEN, TextBlocks
+
+    settings, watcher = settings or RewardSettings(backbone="linear"), watcher or Watcher()
+    frozen_from = model if FROZEN in settings.features and str(model) else None
+    folder = output_folder(out, [] if frozen_from is None else [frozen_from])
+    data = content_hash([list(map(keyed, as_judgments(part))) for part in (judgments, test or ())])
+    source = None if frozen_from is None else model_identity(frozen_from)
+    identity = {"model": source, "data": data, "settings": settings.model_dump(), "seed": seed}
+    output = Output(folder, "reward", identity)
+    with output.claimed() as finished:
+        if finished is not None:
+            watcher.say(f"already done: {folder}")
+            return finished
+        split = split_rows(judgments, test, settings, validation=False)
+        rows, single, held_out = _parts(split)
+        watcher.plan("linear reward", _plan(rows, single, held_out, settings))
+        where = prepare_machine(device)
+        frozen = None if frozen_from is None else FrozenFeatures.load(frozen_from, where)
+        cache = None if frozen is None else frozen.cache(cache_folder() / "features", str(source))
+        training = [*texts_of(rows), *((prompt, text) for prompt, text, _, _ in single)]
+        blocks = TextBlocks.fit(settings.features, [text for _, text in training], frozen)
+        with _stopping(watcher) as progress:
+            reward, left_out, weighed = _fit(blocks, rows, single, settings, seed, cache, progress)
+            reference = list(dict.fromkeys(reference_texts or training))
+            asked, texts = [prompt for prompt, _ in reference], [text for _, text in reference]
+            reward.calibrate_scale(blocks.of(asked, texts, cache, progress))
+            differences = _differences(reward, held_out, cache)
+        tuned = [(lead / reward.std, said) for lead, said in left_out]
+        reward.temperature, note = temperature_of([lead for lead, _ in tuned], [said for _, said in tuned])
+        metrics = {
+            **account(len(judgments) + len(test or ()), split),
+            **tell_accuracy(differences, held_out, reward.temperature),
+            "temperature": reward.temperature,
+            "temperature_note": f"{note} that were left out" if note.startswith("fitted") else note,
+            "kinds": kinds_of(split.train),
+            "skipped": dict(skipped or {}),
+            "raters": weighed.reliability,
+            "texts_cut": blocks.cut,
+            "telling": reward.telling(_TELLING),
+            "baseline": _beside(differences, held_out),
+        }
+        metrics |= {name: reward.card[name] for name in ("penalties", "shares")}
+        reward.card |= {name: metrics[name] for name in ("accuracy", "kinds", "skipped", "raters")}
+        with output.writing():
+            reward.save(output.folder)
+        return output.finish(metrics, _verdict(metrics), 0)
+
+
+Single = tuple[PromptContent, str, float, str]
+
+
+def _parts(split: Split) -> tuple[list[ComparisonRow], list[Single], list[ComparisonRow]]:
+    """Comparisons to fit, judgments of one text with how good they call it (0 to 1) and by whom, and held-out comparisons."""
+    pairs = compared([row for row in split.train if row.kind not in _SINGLE])
+    single = [(row.prompt, row.texts[0], _good(row), row.rater) for row in split.train if row.kind in _SINGLE]
+    return pairs, single, compared(split.held_out)
+
+
+def _good(row: Judgment) -> float:
+    if row.kind == "rating":
+        shares = [(score - low) / (high - low) for score, low, high, _ in row.said.values()]
+        return sum(shares) / len(shares)
+    return float(row.said) if row.kind == "thumb" else float(not row.said)
+
+
+def _plan(
+    rows: Sequence[ComparisonRow], single: Sequence[Single], held_out: Sequence[ComparisonRow], settings: RewardSettings
+) -> dict[str, str]:
+    return {
+        "data": f"{len(rows):,} comparisons, {len(single):,} judgments of one text, {len(texts_of(rows)) + len(single):,} texts",
+        "features": ", ".join(settings.features),
+        "fit": f"{settings.learner}, {settings.members} times",
+        "held out": f"{len(held_out)} comparisons of {len(set(prompts_of(held_out)))} prompts",
+    }
+
+
+@contextmanager
+def _stopping(watcher: Watcher) -> Iterator[Callable[[int, int], None]]:
+    """Progress of the features, after each piece that is on the disk; the place where Ctrl-C is heard."""
+    with stop_on_interrupt() as flag:
+
+        def progress(done: int, total: int) -> None:
+            watcher.advance(done, total, "texts read by the frozen backbone")
+            if flag.asked:
+                raise Stopped
+
+        yield progress
+
+
+def _fit(
+    blocks: TextBlocks,
+    rows: Sequence[ComparisonRow],
+    single: Sequence[Single],
+    settings: RewardSettings,
+    seed: int,
+    cache: FeatureCache | None,
+    progress: Callable[[int, int], None],
+) -> tuple[LinearReward, list[tuple[float, float]], Weighed]:
+    """The reward, not yet scaled; (log-odds by weights that have not seen its prompt, outcome) of comparisons; the raters."""
+    from heed.models.linear_reward import LinearReward
+    from heed.models.surroundings import Surroundings
+    from heed.train.linear import Judged, fit_linear, refit
+
+    weighed = weigh(rows, settings)
+    texts, judged = judged_of(rows, weighed.better.tolist(), weighed.weight.tolist())
+    if single:
+        own = [(prompt, text) for prompt, text, _, _ in single]
+        places = range(len(texts), len(texts) + len(own))
+        groups = [prompt_id(prompt) for prompt, _ in own]
+        weights = [weighed.weights.get(rater, 1.0) for *_, rater in single]
+        good = [share for _, _, share, _ in single]
+        texts, judged = [*texts, *own], judged.joined(Judged.of(places, [-1] * len(own), good, groups, weights))
+    prompts, completions = [prompt for prompt, _ in texts], [text for _, text in texts]
+    made = blocks.of(prompts, completions, cache, progress)
+    fitted = fit_linear(made, judged, settings.learner)
+    drawn = [fitted.weights]
+    if settings.members > 1:
+        draws = range(settings.members)
+        drawn = [refit(made, judged, fitted, settings.learner, seed * 1_000 + number) for number in draws]
+    stacked = {name: np.stack([member[name] for member in drawn], axis=1) for name in made}
+    reward = LinearReward(blocks, stacked, np.zeros(len(drawn)))
+    reward.card = {"learner": settings.learner, "penalties": fitted.penalties, "shares": fitted.shares}
+    reward.surroundings = Surroundings.known(
+        blocks.around(made, completions), [prompt_id(prompt) for prompt in prompts]
+    )
+    leads = zip(fitted.left_out_leads[: len(rows)].tolist(), weighed.better.tolist(), strict=True)
+    return reward, [(lead, said) for lead, said in leads if np.isfinite(lead)], weighed
+
+
+def _differences(reward: LinearReward, rows: Sequence[ComparisonRow], cache: FeatureCache | None) -> list[float]:
+    if not rows:
+        return []
+    texts = texts_of(rows)
+    made = reward.blocks.of([prompt for prompt, _ in texts], [text for _, text in texts], cache)
+    score = dict(zip(texts, reward.scores_of(made).mean(0).tolist(), strict=True))
+    return [score[row.prompt, row.a] - score[row.prompt, row.b] for row in rows]
+
+
+def _beside(differences: list[float], held_out: Sequence[ComparisonRow]) -> dict[str, Any]:
+    """The longer text as the baseline of a linear reward: what a reward must beat that has learned more than length."""
+    from heed.evaluate.metrics import accuracy
+
+    longer = longer_wins(held_out)
+    found = accuracy(longer, outcomes_of(held_out), prompts_of(held_out)).model_dump(mode="json")
+    gap = difference_of(differences, longer, held_out).model_dump(mode="json")
+    return {"features": ["number of characters"], "accuracy": found, "difference": gap}
+
+
+def _verdict(metrics: dict[str, Any]) -> str:
+    text = told_accuracy(metrics)
+    if metrics["texts_cut"]:
+        text += f" Texts of which the backbone read only the beginning: {metrics['texts_cut']}."
+    return f"{text} {told_beside(metrics['baseline'], 'Taking the longer text')}".rstrip()

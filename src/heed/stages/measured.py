@@ -1,0 +1,253 @@
+"""How rewards that are not networks are split, measured and told about: as networks are, and beside the simplest ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from heed.config import RewardSettings
+from heed.errors import DataError
+from heed.feedback.kinds import PromptContent, prompt_id
+from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow, share_of
+from heed.stages.judgments import Judgment
+from heed.stages.reward_rows import as_judgments, check_telling, named
+from heed.statistics import Interval, Undefined, mean_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from heed.models.linear_reward import TextBlocks
+    from heed.train.linear import Fitted, Judged
+
+LINEAR = "A linear reward on words, characters, length and style"
+_BASELINE = ("words", "characters", "length", "style")
+# Comparisons that a baseline is fitted to (count): more change little, and it is to take seconds.
+_ENOUGH = 4_000
+
+
+class Split(NamedTuple):
+    """Judgments to fit, to tell when to stop, and to measure on; how many are about prompts of the given test ones."""
+
+    train: list[Judgment]
+    validation: list[Judgment]
+    held_out: list[Judgment]
+    on_test_prompts: int
+
+
+def split_rows(
+    given: Sequence[ComparisonRow | Judgment],
+    test: Sequence[ComparisonRow | Judgment] | None,
+    settings: RewardSettings,
+    validation: bool,
+) -> Split:
+    """By prompt, as judgments for a network are split.
+
+    Raises:
+        DataError: none is left to train on.
+    """
+    rows, held_out = as_judgments(given), as_judgments(test or ())
+    tested = {prompt_id(row.prompt) for row in held_out}
+    rest = [row for row in rows if prompt_id(row.prompt) not in tested]
+    on_test = len(rows) - len(rest)
+    if test is None:
+        held_out = [row for row in rest if share_of(row.prompt, "test") < settings.test_fraction]
+        rest = [row for row in rest if share_of(row.prompt, "test") >= settings.test_fraction]
+    share = settings.validation_fraction if validation else 0.0
+    kept = [row for row in rest if share_of(row.prompt, "validation") >= share]
+    stopping = [row for row in rest if share_of(row.prompt, "validation") < share]
+    if rows and not kept:
+        what = named(rows)
+        raise DataError(
+            f"all {len(rows)} {what} are held out",
+            f"test_fraction {settings.test_fraction:g} and validation_fraction {share:g} of the prompts, and every prompt "
+            "of --test, leave none to train on.",
+            f"Lower the fractions, or collect {what} of more prompts.",
+        )
+    check_telling(kept)
+    return Split(kept, stopping, held_out, on_test)
+
+
+def outcomes_of(rows: Sequence[ComparisonRow]) -> list[float]:
+    """1 where the first was preferred, 0 the second, 0.5 a tie."""
+    return [{FIRST: 1.0, SECOND: 0.0}.get(row.outcome, 0.5) for row in rows]
+
+
+def prompts_of(rows: Sequence[ComparisonRow]) -> list[str]:
+    return [prompt_id(row.prompt) for row in rows]
+
+
+def texts_of(rows: Sequence[ComparisonRow]) -> list[tuple[PromptContent, str]]:
+    """Each (prompt, completion) of comparisons once, in the order of their first appearance."""
+    return list(dict.fromkeys((row.prompt, text) for row in rows for text in (row.a, row.b)))
+
+
+def judged_of(
+    rows: Sequence[ComparisonRow], better: Sequence[float] | None = None, weight: Sequence[float] | None = None
+) -> tuple[list[tuple[PromptContent, str]], Judged]:
+    """The texts of comparisons, and the comparisons about them as a linear reward is fitted to."""
+    from heed.train.linear import Judged
+
+    texts = texts_of(rows)
+    place = {text: number for number, text in enumerate(texts)}
+    first, second = [place[row.prompt, row.a] for row in rows], [place[row.prompt, row.b] for row in rows]
+    # Without a strength a preference counts as a clear one, the middle of 1 to 3.
+    leads = [(row.strength or 2) / 2 for row in rows]
+    said = outcomes_of(rows) if better is None else better
+    return texts, Judged.of(first, second, said, prompts_of(rows), weight, leads)
+
+
+def tell_accuracy(differences: Sequence[float], rows: Sequence[ComparisonRow], temperature: float) -> dict[str, Any]:
+    """Accuracy and calibration of score differences on comparisons."""
+    from heed.evaluate.metrics import accuracy, calibration
+
+    outcomes, prompts = outcomes_of(rows), prompts_of(rows)
+    scaled = [difference / temperature for difference in differences]
+    return {
+        "accuracy": accuracy(differences, outcomes, prompts).model_dump(mode="json"),
+        "calibration": calibration(scaled, outcomes, prompts).model_dump(mode="json"),
+    }
+
+
+def temperature_of(differences: Sequence[float], outcomes: Sequence[float]) -> tuple[float, str]:
+    """What differences are divided by to be log-odds, and where that comes from; 1 where it is undefined, and why."""
+    from heed.evaluate.metrics import fit_temperature
+
+    tuned = fit_temperature(differences, outcomes)
+    if isinstance(tuned, Undefined):
+        return 1.0, tuned.reason
+    return tuned, f"fitted on {len(outcomes)} comparisons"
+
+
+def right_or_wrong(differences: Sequence[float], rows: Sequence[ComparisonRow]) -> NDArray[np.float64]:
+    """1 for each decided comparison that the scores order rightly, 0 wrongly, 0.5 where they are equal; NaN at ties."""
+    y = np.array(outcomes_of(rows))
+    right = 0.5 + 0.5 * np.sign(np.asarray(differences, dtype=np.float64)) * np.sign(y - 0.5)
+    return np.where(y == 0.5, np.nan, right)
+
+
+def difference_of(
+    one: Sequence[float], other: Sequence[float], rows: Sequence[ComparisonRow], confidence: float = 0.95
+) -> Interval:
+    """How much oftener the first scores' differences are right than the second's on the same comparisons; clustered by
+    prompt, each comparison beside itself."""
+    gap = right_or_wrong(one, rows) - right_or_wrong(other, rows)
+    decided = np.flatnonzero(~np.isnan(gap))
+    prompts = prompts_of(rows)
+    return mean_interval(gap[decided], [prompts[row] for row in decided.tolist()], confidence)
+
+
+def longer_wins(rows: Sequence[ComparisonRow]) -> list[float]:
+    """Score differences of a reward that is a text's number of characters."""
+    return [float(len(row.a) - len(row.b)) for row in rows]
+
+
+class Baseline(NamedTuple):
+    """A linear reward on what can be seen without a network, and its weights."""
+
+    blocks: TextBlocks
+    fitted: Fitted
+
+    def differences(self, rows: Sequence[ComparisonRow]) -> list[float]:
+        """Log-odds that the first completion of each comparison is preferred."""
+        scores = []
+        for side in ([row.a for row in rows], [row.b for row in rows]):
+            made = self.blocks.of([row.prompt for row in rows], side)
+            scores.append(sum(made[name] @ weights for name, weights in self.fitted.weights.items()))
+        found: list[float] = (scores[0] - scores[1]).tolist()
+        return found
+
+
+def fit_baseline(rows: Sequence[ComparisonRow]) -> Baseline:
+    """Fit the baseline to comparisons; of very many, to the first prompts in the order of their hash.
+
+    Raises:
+        DataError: there is none, or only ties.
+    """
+    from heed.models.linear_reward import TextBlocks
+    from heed.train.linear import fit_linear
+
+    chosen = sorted(rows, key=lambda row: share_of(row.prompt, "baseline"))[:_ENOUGH]
+    texts, judged = judged_of(chosen)
+    blocks = TextBlocks.fit(_BASELINE, [text for _, text in texts])
+    made = blocks.of([p for p, _ in texts], [c for _, c in texts])
+    return Baseline(blocks, fit_linear(made, judged))
+
+
+def beside_baseline(
+    differences: Sequence[float],
+    held_out: Sequence[ComparisonRow],
+    parts: Sequence[tuple[Sequence[ComparisonRow], Sequence[int]]],
+) -> dict[str, Any]:
+    """What a linear reward reaches on the same held-out comparisons, and how much oftener the given scores are right.
+
+    Args:
+        differences: score differences of what is measured, one for each comparison of ``held_out``.
+        parts: what to fit the baseline to, and which rows of ``held_out`` it is then measured on; once, or once for each
+            share in cross-validation.
+    """
+    from heed.evaluate.metrics import accuracy
+
+    told = np.zeros(len(held_out))
+    try:
+        for train, rows in parts:
+            told[list(rows)] = fit_baseline(train).differences([held_out[row] for row in rows])
+    except DataError as error:
+        return {"reason": f"{error.what}: {error.why}"}
+    found = told.tolist()
+    return {
+        "features": list(_BASELINE),
+        "accuracy": accuracy(found, outcomes_of(held_out), prompts_of(held_out)).model_dump(mode="json"),
+        "difference": difference_of(differences, found, held_out).model_dump(mode="json"),
+    }
+
+
+def told_beside(beside: dict[str, Any], name: str) -> str:
+    """A sentence about a baseline; empty where nothing could be measured."""
+    accuracy, gap = beside.get("accuracy", {}).get("clustered", {}), beside.get("difference", {})
+    if accuracy.get("estimate") is None or gap.get("low") is None:
+        return ""
+    points = f"{100 * gap['estimate']:+.1f} points (interval {100 * gap['low']:+.1f} to {100 * gap['high']:+.1f})"
+    text = f"{name} is right on {100 * accuracy['estimate']:.1f} %: a difference of {points}."
+    if gap["low"] <= 0:
+        text += " This reward is not surely better."
+    return text
+
+
+def account(given: int, split: Split) -> dict[str, int]:
+    """What became of the judgments, in parts that add up to ``judgments`` (counts)."""
+    every = [*split.train, *split.validation, *split.held_out]
+    return {
+        "judgments": given,
+        "comparisons": sum(row.kind == "comparison" for row in every),
+        "trained_on": len(split.train),
+        "validation": len(split.validation),
+        "held_out": len(split.held_out),
+        "too_long": 0,
+        "on_test_prompts": split.on_test_prompts,
+        "ties": sum(row.kind == "comparison" and row.said[0] == TIE for row in every),
+    }
+
+
+def told_accuracy(metrics: dict[str, Any]) -> str:
+    """How much was learned from, and how often that is right."""
+    right = metrics["accuracy"]["clustered"]
+    text = f"Learned from {metrics['trained_on']} of {metrics['judgments']} judgments"
+    kept = [("validation", "kept to tell when to stop"), ("held_out", "held out to measure on")]
+    kept += [("on_test_prompts", "left out: about prompts of the test judgments"), ("too_long", "left out: too long")]
+    told = [f"{metrics[part]} {what}" for part, what in kept if metrics[part]]
+    text += f" ({'; '.join(told)})." if told else "."
+    if metrics.get("raters"):
+        values = sorted(metrics["raters"].values())
+        middle = values[len(values) // 2]
+        text += f" Raters weighed by their reliability: {len(values)}, median {middle:.2f}, least {values[0]:.2f}."
+    if right["estimate"] is None:
+        return f"{text} Held-out accuracy is undefined: {right['reason']}"
+    text += f" Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons"
+    if right["low"] is None:
+        return f"{text}; no interval: {right['reason']}"
+    text += f" ({100 * right['low']:.1f} to {100 * right['high']:.1f} %)."
+    if right["low"] <= 0.5:
+        text += " That is not surely better than a coin: collect more comparisons before you optimise against it."
+    return text

@@ -1,0 +1,75 @@
+"""How much each comparison counts, by who made it: for rewards that do not learn their raters themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heed.config import RewardSettings
+from heed.errors import DataError
+from heed.feedback.kinds import prompt_id
+from heed.stages.data import FIRST, SECOND, ComparisonRow
+
+# Standard errors that a reliability must lie below 0 for somebody's answers to be turned round.
+_SURELY = 2.0
+
+
+class Weighed(NamedTuple):
+    """What comparisons come to.
+
+    Attributes:
+        better: [N], share of an answer for the first text, 0 to 1; turned round where the rater surely inverts.
+        weight: [N], what the answer tells beside one of a rater who always heeds, 0 to 1.
+        reliability: by rater, -1 to 1; empty where raters are not told apart.
+        weights: by rater.
+    """
+
+    better: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    reliability: dict[str, float]
+    weights: dict[str, float]
+
+
+def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings) -> Weighed:
+    """Weigh comparisons by the reliability of their raters, learned from these comparisons with the worth of each text.
+
+    By ``heed.raters.crowd_bt``. All count alike where fewer than two raters are known, or ``settings.raters`` says so.
+
+    Raises:
+        DataError: raters contradict each other, and nothing says who is right.
+    """
+    better = np.array([{FIRST: 1.0, SECOND: 0.0}.get(row.outcome, 0.5) for row in rows])
+    ones = np.ones(len(rows))
+    known = np.flatnonzero(np.array([bool(row.rater) for row in rows], dtype=bool))
+    names = sorted({rows[place].rater for place in known.tolist()})
+    if settings.raters == "equal" or len(names) < 2:
+        return Weighed(better, ones, {}, {})
+    from heed.raters.crowd_bt import crowd_bradley_terry
+
+    asked = [rows[place] for place in known.tolist()]
+    texts: dict[tuple[str, str], int] = {}
+    sides = [[texts.setdefault((prompt_id(row.prompt), text), len(texts)) for text in (row.a, row.b)] for row in asked]
+    pairs = np.array(sides, dtype=np.intp)
+    # Where it is not known which stood left, the first is taken for it: a lean to one side is then not told.
+    turned = np.array([row.left == 1 for row in asked])
+    left, right = np.where(turned, pairs[:, 1], pairs[:, 0]), np.where(turned, pairs[:, 0], pairs[:, 1])
+    code = {name: number for number, name in enumerate(names)}
+    who = np.array([code[row.rater] for row in asked], dtype=np.intp)
+    said = np.where(turned, 1 - better[known], better[known])
+    found = crowd_bradley_terry(left, right, said, who)
+    if found.direction == "unidentifiable":
+        raise DataError(
+            "which way the reward points cannot be told",
+            found.reason,
+            "Leave out the raters of one camp, or set raters to equal to go by the larger number.",
+        )
+    inverts = found.reliability + _SURELY * found.reliability_errors < 0
+    trusted = np.where(inverts | (found.reliability > 0), found.weight, 0.0)
+    weight = ones.copy()
+    weight[known] = trusted[who]
+    better[known] = np.where(inverts[who], 1 - better[known], better[known])
+    reliability = dict(zip(names, map(float, found.reliability), strict=True))
+    return Weighed(better, weight, reliability, dict(zip(names, map(float, trusted), strict=True)))

@@ -1,0 +1,137 @@
+"""``heed rank``: things in order, from a table of comparisons."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from heed.terminal.console import console, note, report_broken
+from heed.terminal.options import Quiet, result_of
+from heed.terminal.show import print_json
+from heed.terminal.text import counted, one_line, safe
+
+if TYPE_CHECKING:
+    from heed.raters.ranking import Leaderboard
+    from heed.statistics import Interval
+
+_NAME_WIDTH = 40
+_ROWS_SHOWN = 50
+
+
+def rank(
+    file: Annotated[Path, typer.Argument(help="CSV with left, right, winner and where known rater, strength, gold.")],
+    method: Annotated[
+        Literal["auto", "bradley-terry", "crowd-bt"],
+        typer.Option(help="All raters alike, or each with a reliability; auto takes what foretells better."),
+    ] = "auto",
+    ties: Annotated[
+        Literal["half", "davidson", "graded"],
+        typer.Option(help="Ties of Bradley-Terry: half a win each, Davidson, or thresholds that know strengths."),
+    ] = "half",
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws for its intervals; 0 for none.")] = 200,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV to write the whole ranking to.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the raters.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the draws.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Rank things by comparisons of two: scores with intervals, whom to trust, and how firm the first place is."""
+    from heed.raters.duel_files import read_duels
+    from heed.raters.ranking import rank as ranked
+    from heed.terminal.watcher import watching
+
+    target = result_of(file, out)
+
+    def progress(rows: int) -> None:
+        if not quiet:
+            note(f"{rows:,} rows read")
+
+    named = read_duels(file, progress)
+    report_broken(file, named.broken)
+    with watching(quiet) as watcher:
+        board = ranked(named, method, ties, draws, seed, lambda done, total: watcher.advance(done, total, "draws"))
+    if target is not None:
+        _write(target, board)
+    if as_json:
+        print_json(board.model_dump(mode="json"))
+    else:
+        _print(board)
+    if named.broken:
+        raise typer.Exit(1)
+
+
+def _print(board: Leaderboard) -> None:
+    from rich import box
+    from rich.table import Table
+
+    screen = console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("place", "item", "score", "95 % interval", "wins against the mean", "comparisons"):
+        table.add_column(name, justify="left" if name == "item" else "right")
+    for place in board.places[:_ROWS_SHOWN]:
+        score = place.score.estimate or 0.0
+        cells = [str(place.place), one_line(place.item, _NAME_WIDTH), f"{score:+.2f}", _ends(place.score)]
+        table.add_row(*cells, f"{100 / (1 + 2.718281828459045**-score):.0f} %", f"{place.comparisons:,}")
+    screen.print(table)
+    if len(board.places) > _ROWS_SHOWN:
+        note(f"{len(board.places) - _ROWS_SHOWN:,} more places: --out FILE writes all, --json prints all")
+    if board.raters:
+        _print_raters(board)
+    for line in _words(board):
+        screen.print(safe(line), soft_wrap=True)
+
+
+def _print_raters(board: Leaderboard) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("rater", "reliability", "95 % interval", "says left unread", "answers"):
+        table.add_column(name, justify="left" if name == "rater" else "right")
+    ordered = sorted(board.raters, key=lambda rater: rater.reliability.estimate or 0.0)
+    for rater in ordered[:_ROWS_SHOWN]:
+        cells = [one_line(rater.rater, _NAME_WIDTH), f"{rater.reliability.estimate:+.2f}", _ends(rater.reliability)]
+        table.add_row(*cells, f"{rater.left_bias:+.2f}", f"{rater.answers:,}")
+    console().print(table)
+    if len(ordered) > _ROWS_SHOWN:
+        note(f"{len(ordered) - _ROWS_SHOWN:,} more raters, of higher reliability: --json prints all")
+
+
+def _words(board: Leaderboard) -> list[str]:
+    """What a reader should know of the table."""
+    lines = [f"{board.method}: {board.why}"]
+    lines += [board.direction] if board.direction else []
+    if board.groups > 1:
+        lines.append(
+            f"The things fall into {board.groups:,} groups that no comparison connects: scores of different groups "
+            "cannot be compared. Compare across them."
+        )
+    if board.fewest_to_flip is not None:
+        lines.append(
+            f"Without {counted(board.fewest_to_flip, 'comparison')} of {board.comparisons:,}, {board.flips_to} would be first."
+        )
+    return lines
+
+
+def _ends(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"{interval.low:+.2f} to {interval.high:+.2f}"
+
+
+def _write(path: Path, board: Leaderboard) -> None:
+    from heed.feedback.formats.table import harmless
+    from heed.files import file_errors, write_text
+
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["place", "item", "score", "low", "high", "elo", "comparisons", "group"])
+    for place in board.places:
+        score = place.score
+        numbers = [score.estimate, score.low, score.high, place.elo, place.comparisons, place.group]
+        writer.writerow([place.place, harmless(place.item), *numbers])
+    with file_errors(str(path)):
+        write_text(path, stream.getvalue())

@@ -1,0 +1,110 @@
+"""Settings of supervised tuning and of the reward model, sections of ``heed.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from heed.settings import Fraction, Name, Settings
+
+
+class TrainSettings(Settings):
+    """What training on fixed examples has in common."""
+
+    prompts_per_step: int = Field(32, ge=1, description="demonstrations or comparisons an optimiser step (count)")
+    tokens_per_microbatch: int = Field(8192, ge=16, description="tokens in one forward and backward pass (count)")
+    epochs: float = Field(2.0, gt=0.0, description="passes over the training data (count, may be a fraction)")
+    learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of AdamW")
+    warmup_fraction: Fraction = Field(0.05, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(0.0, ge=0.0, description="AdamW's decoupled weight decay")
+    max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are scaled down to this L2 norm")
+    checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints (count)")
+
+
+class SFTSettings(TrainSettings):
+    """Supervised tuning on demonstrations; the loss is on completions only."""
+
+
+TextFeature = Literal["words", "characters", "length", "style", "frozen"]
+RewardKind = Literal["joint", "comparison", "rating", "ranking", "thumb", "edit", "demonstration", "critique"]
+
+
+class RewardSettings(TrainSettings):
+    """The reward model: a backbone, a pooling of its hidden states and a scalar head, one likelihood a kind of feedback."""
+
+    prompts_per_step: int = Field(
+        32, ge=1, description="judgments an optimiser step (count); those that share texts are taken together"
+    )
+    backbone: Literal["network", "linear", "pairwise", "cross"] = Field(
+        "network",
+        description="what scores: a network that is trained, weights on features of the text (linear), or a preference "
+        "between two texts, by a head on frozen features of both (pairwise) or a network that reads both (cross)",
+    )
+    features: list[TextFeature] = Field(
+        ["words", "characters", "length", "style"],
+        min_length=1,
+        description="what a linear reward sees; 'frozen' are the mean hidden states of the model, which is not trained",
+    )
+    learner: Literal["logistic", "ridge", "svm"] = Field(
+        "logistic",
+        description="how a linear reward is fitted: logistic or ridge regression, or a support vector machine",
+    )
+    kind: RewardKind = Field(
+        "joint",
+        description="what it is learned from: all kinds of feedback together, or one alone; comparison takes rankings and "
+        "edits for the pairs that they imply",
+    )
+    raters: Literal["learned", "equal"] = Field(
+        "learned",
+        description="whether it is learned how much each rater's answers tell, or everybody is taken for careful",
+    )
+    length_pull: bool = Field(
+        True, description="where raters are told apart, learn how far each is drawn to longer texts than the others are"
+    )
+    ratings: Literal["ordinal", "regression", "levels"] = Field(
+        "ordinal",
+        description="model of ratings: thresholds on a line, least squares, or a classifier with a class for each level",
+    )
+    weights: dict[Name, Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(
+        default_factory=dict,
+        description="what the reward is the sum of, attributes, defects and what all say together ('reward'), each with its "
+        "weight (reward units for the whole scale); empty leaves it to the kind",
+    )
+    severities: dict[Name, Annotated[int, Field(ge=1, le=20)]] = Field(
+        default_factory=dict, description="how bad each defect of critiques is, a level from 1; 1 where it is not named"
+    )
+    frozen: bool = Field(
+        False, description="leave the backbone as it is and train heads alone: it reads each text once for all epochs"
+    )
+    learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of AdamW")
+    pooling: Literal["mean", "last"] = Field(
+        "mean", description="what the head sees: mean of the completion's hidden states, or the last"
+    )
+    ties: Literal["graded", "davidson", "rao_kupper", "half"] = Field(
+        "graded",
+        description="model of ties: Rao-Kupper with thresholds for how strong a preference was, plain Rao-Kupper, "
+        "Davidson, or half a win to each side",
+    )
+    members: int = Field(1, ge=1, le=64, description="reward models fitted from different seeds and averaged (count)")
+    cross_fit: bool = Field(
+        False,
+        description="each member leaves out a share of the prompts of its own, and the accuracy is taken on what each "
+        "has not seen: no comparison is lost to testing; needs at least 2 members",
+    )
+    words: bool = Field(
+        False, description="add a sparse linear model of the completion's words; helps where comparisons are few"
+    )
+    test_fraction: Fraction = Field(
+        0.15,
+        description="share of the prompts whose comparisons are held out for the accuracy reported, without cross_fit",
+    )
+    validation_fraction: Fraction = Field(0.1, description="share of the training prompts that decides when to stop")
+    patience: int = Field(3, ge=1, description="validations without a better loss before training stops (count)")
+    validations_per_epoch: int = Field(2, ge=1, description="how often an epoch the validation loss is taken (count)")
+
+    @model_validator(mode="after")
+    def _members_to_leave_something_out(self) -> RewardSettings:
+        if self.cross_fit and self.members < 2:
+            raise ValueError("cross_fit with one member would leave out everything; set members to 2 or more first")
+        return self
