@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +21,7 @@ from heed.people.exclusions import excluded
 from heed.project import Project
 from heed.runs import Cost, RunRecord
 from heed.stages.data import read_feedback, share_of
-from heed.stages.results import content_hash, prepare_machine
-from heed.stages.reward import TRAINED_ON
+from heed.stages.results import content_hash, prepare_machine, trained_on
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -54,12 +52,12 @@ def evaluate_reward(
     Raises:
         ModelError: ``reward`` is no reward model. DataError: there is no judgment.
     """
-    from heed.models.reward import RewardModel
+    from heed.models.rewards import load_reward
 
     if not judged:
         raise DataError("no judgment to hold the reward model against", "there is none.", "Give a file with --data.")
     watcher = watcher or Watcher()
-    model: Any = RewardModel.load(reward, prepare_machine(device))
+    model: Any = load_reward(reward, prepare_machine(device))
     claims = claims_of(judged)
     pairs = _Leads(model, watcher) if hasattr(model, "leads") else None
     # What reads both texts of a pair may know no score of one alone.
@@ -173,15 +171,6 @@ def source_of(source: str, names: Mapping[str, str] = {}) -> str:
     return names.get(source, head if head and line.isdigit() else source)
 
 
-def learned_prompts(reward: str | Path) -> frozenset[str] | None:
-    """Ids of the prompts that the model in this folder learned from, as training left them; None where it did not."""
-    try:
-        found = json.loads((Path(reward) / TRAINED_ON).read_text(encoding="utf-8"))
-        return frozenset(found) if isinstance(found, list) else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 # Judgments of a project
 
 
@@ -216,7 +205,7 @@ def judged_in_project(project: Project, reward: RunRecord) -> list[Judged]:
 def _learned_in(project: Project, reward: RunRecord) -> frozenset[str]:
     """Ids of the prompts that a run of the project learned from: as it left them, else all of its judgments' but those that
     its settings hold out."""
-    left = learned_prompts(project.artifact("model", reward.id))
+    left = trained_on(project.artifact("model", reward.id))
     if left is not None:
         return left
     used = project.store.feedback(ids=project.feedback_of(reward.id), include_superseded=True)
