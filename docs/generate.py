@@ -20,6 +20,7 @@ from heed.client import Client, Exported, ItemsAdded, Showing
 from heed.config import ProjectSettings
 from heed.constraint_settings import ConstraintSettings
 from heed.evaluate.report import ReportData
+from heed.evaluate.reward_diagnosis import RewardDiagnosis
 from heed.rater_settings import SimulatedRaterSettings
 from heed.web.exchange.reference import document
 from heed.web.permissions import Permission, administers, anyone, leads, rates, signed_in
@@ -101,6 +102,10 @@ object with the one key `reason`, which says why, never a zero or a NaN. An inte
 clustered by prompt where prompts repeat, and says how many prompts and observations it rests on. How the numbers are made
 stands in [explanation.md](explanation.md), when to distrust them in the
 [tutorial](tutorial.md#reading-the-report)."""
+
+
+DIAGNOSIS_INTRODUCTION = """\
+`heed evaluate reward` writes `reward.json`; `reward.html` shows the same numbers."""
 
 
 def cell(text: object) -> str:
@@ -206,13 +211,23 @@ def keys_table(schema: dict[str, Any]) -> str:
     )
 
 
+def record_lines(name: str, schema: dict[str, Any]) -> list[str]:
+    """One record of a report; nothing of the one that only says why something is undefined."""
+    if name == "Undefined":
+        return []
+    return [f"## {name}", " ".join(schema.get("description", "").split()), keys_table(schema)]
+
+
 def report_page() -> str:
     """docs/report.md."""
     schema = ReportData.model_json_schema(mode="serialization")
     parts = ["# Keys of report.json", NOTICE, REPORT_INTRODUCTION, "## The whole", keys_table(schema)]
-    for name, inner in sorted(schema["$defs"].items()):
-        if name != "Undefined":
-            parts += [f"## {name}", " ".join(inner.get("description", "").split()), keys_table(inner)]
+    diagnosis = RewardDiagnosis.model_json_schema(mode="serialization")
+    shared = schema["$defs"].keys() | {"Undefined"}
+    parts += [text for name, inner in sorted(schema["$defs"].items()) for text in record_lines(name, inner)]
+    parts += ["## Keys of reward.json", DIAGNOSIS_INTRODUCTION, keys_table(diagnosis)]
+    own = sorted((name, inner) for name, inner in diagnosis["$defs"].items() if name not in shared)
+    parts += [text for name, inner in own for text in record_lines(name, inner)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

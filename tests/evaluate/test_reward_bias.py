@@ -64,6 +64,7 @@ def test_what_is_paid_too_much_is_found_at_its_size(overpaid: float) -> None:
     assert found[3].excess.reason == "The texts differ in it in 0 comparisons of 0 prompts; 20 of 10 are needed."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overpaid", [0.0, 0.6])
 def test_its_interval_covers_what_was_planted(overpaid: float) -> None:
     covered, repeats = 0, 200

@@ -149,7 +149,7 @@ def test_texts_that_are_too_long_are_left_out_and_counted() -> None:
     scores = [None, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, None]
     found = diagnose(claims, scores)
     assert (found.too_long, found.claims, found.accuracy.clustered.n) == (2, 2, 2)
-    assert any("Texts longer than it reads" in note for note in found.notes)
+    assert any("about texts longer than it reads" in note for note in found.notes)
 
 
 def test_raters_and_groups_that_the_reward_speaks_against_are_named() -> None:
@@ -195,18 +195,41 @@ def test_subsets_weigh_alike_in_their_mean() -> None:
     assert found.subset_mean.high - 0.625 == pytest.approx(2.01 * error, rel=0.25)
 
 
+class Pairs:
+    """Knows what texts are worth, and gives the one that stands first something more; reads no text of over 30 words."""
+
+    def __init__(self, worth: dict[str, float], first_place: float) -> None:
+        self.worth, self.first_place = worth, first_place
+
+    def leads(self, prompts, first, second):
+        leads = [self.worth[a] - self.worth[b] + self.first_place for a, b in zip(first, second, strict=True)]
+        long = [max(len(a.split()), len(b.split())) > 30 for a, b in zip(first, second, strict=True)]
+        return [None if out else lead for out, lead in zip(long, leads, strict=True)]
+
+
 def test_a_model_that_reads_both_texts_is_asked_in_both_orders() -> None:
-    class First:
-        """Knows nothing and prefers what stands first."""
-
-        def compare(self, prompts, first, second):
-            return [0.7] * len(prompts)
-
-    known = world(100, 3)
-    found = diagnose(known.claims, known.scores(), pairs=First())
+    known = world(400, 3)
+    nothing = [None] * len(known.claims.texts)
+    found = diagnose(known.claims, nothing, 2.0, Pairs(dict.fromkeys(known.worth, 0.0), 0.7))
     assert not isinstance(found.order, Undefined)
-    assert (found.order.changed.estimate, found.order.first_place.estimate) == (1.0, pytest.approx(0.7))
+    assert (found.order.changed.estimate, found.order.first_place.estimate) == (1.0, pytest.approx(0.35))
     assert any("in the other order, it changes its mind on 100.0 %" in note for note in found.notes)
+    assert found.accuracy.clustered.estimate == 0.5, "over both orders it knows nothing"
+
+
+def test_over_both_orders_a_pair_model_is_held_against_claims_as_any_other() -> None:
+    known = world(400, 3)
+    whole = diagnose(known.claims, [None] * len(known.claims.texts), 1.0, Pairs(known.worth, 0.7))
+    scores = [
+        score if len(text.split()) <= 30 else None
+        for score, (_, text) in zip(known.scores(), known.claims.texts, strict=True)
+    ]
+    alone = diagnose(known.claims, scores)
+    assert whole.too_long == alone.too_long > 0
+    assert whole.claims == 400 - whole.too_long
+    assert whole.accuracy == alone.accuracy
+    assert [one.feedback for one in whole.contested] == [one.feedback for one in alone.contested]
+    assert alone.order == Undefined(reason="This model scores each text by itself: where it stands cannot matter.")
 
 
 def test_accuracy_and_kinds_agree_with_the_metrics() -> None:

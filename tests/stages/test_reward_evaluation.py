@@ -23,15 +23,17 @@ from heed.people import exclusions
 from heed.project import Project
 from heed.rounds import Rounds
 from heed.stages.data import FIRST, SECOND, ComparisonRow, share_of
+from heed.stages.results import trained_on
 from heed.stages.reward import train_reward
 from heed.stages.reward_evaluation import (
+    _Leads,
     evaluate_project_reward,
     evaluate_reward,
     judged_in_file,
     judged_in_project,
-    learned_prompts,
     source_of,
 )
+from heed.statistics import Undefined
 from heed.train.progress import Watcher
 from tiny_models import tiny_policy
 from tiny_project import letters, make_project, write_lines
@@ -55,11 +57,8 @@ def texts(number: int) -> tuple[str, str]:
     return "a" * rng.randint(3, 6) + rng.choice("bcd"), "".join(rng.choice("bcd") for _ in range(6))
 
 
-@pytest.fixture(scope="module")
-def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reward model that likes the letter a, trained on the first 30 prompts."""
-    folder = tmp_path_factory.mktemp("reward")
-    tiny_policy(initializer_range=0.05).save(folder / "model")
+def training_rows() -> list[ComparisonRow]:
+    """Three comparisons of each of the first 30 prompts, by the letter a."""
     rows = []
     for number in range(90):
         good, bad = texts(number)
@@ -67,20 +66,28 @@ def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(
             ComparisonRow(PROMPTS[number % 30], *((bad, good) if swap else (good, bad)), SECOND if swap else FIRST)
         )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model that likes the letter a, trained on the first 30 prompts."""
+    folder = tmp_path_factory.mktemp("reward")
+    tiny_policy(initializer_range=0.05).save(folder / "model")
     settings = RewardSettings(
         epochs=6, prompts_per_step=16, learning_rate=1e-2, test_fraction=0.2, validation_fraction=0.2
     )
-    train_reward(folder / "model", rows, folder / "reward", settings)
+    train_reward(folder / "model", training_rows(), folder / "reward", settings)
     return folder / "reward"
 
 
 def test_training_leaves_the_prompts_that_it_learned_from(reward: Path) -> None:
     held_out = {prompt for prompt in PROMPTS[:30] if share_of(prompt, "test") < 0.2}
-    left = learned_prompts(reward)
+    left = trained_on(reward)
     assert left is not None
     assert 0 < len(held_out) < 30
     assert len(left) == 30 - len(held_out)
-    assert learned_prompts(reward / "member-0") is None
+    assert trained_on(reward / "member-0") is None
 
 
 def pairs_file(folder: Path) -> Path:
@@ -113,6 +120,23 @@ def test_pairs_of_a_benchmark_by_subset(reward: Path, tmp_path: Path) -> None:
     assert {one.feedback for one in found.contested[:5]} <= {f"line {number + 1}" for number in range(0, 40, 4)}
 
 
+@pytest.mark.parametrize("kind", ["linear", "pairwise"])
+def test_rewards_of_other_kinds_are_held_against_judgments_too(reward: Path, kind: Any, tmp_path: Path) -> None:
+    settings = RewardSettings(backbone=kind, test_fraction=0.2, validation_fraction=0.2, epochs=4, members=1)
+    train_reward(reward.parent / "model", training_rows(), tmp_path / "reward", settings)
+    learned = trained_on(tmp_path / "reward")
+    assert learned is not None
+    judged, _ = judged_in_file(pairs_file(tmp_path), learned=learned)
+    found = evaluate_reward(tmp_path / "reward", judged, device="cpu")
+    assert found.learned_from == sum(prompt_id(prompt) in learned for prompt in [*PROMPTS, PROMPTS[0]])
+    (subsets,) = (division for division in found.by if division.by == "subset")
+    shares = {part.name: part.accuracy.estimate for part in subsets.parts}
+    assert shares["right"] > 0.7 > 0.3 > shares["wrong"]
+    if kind == "pairwise":
+        assert not isinstance(found.order, Undefined)
+        assert found.order.changed.estimate == 0.0, "its leads change their sign with the order, and nothing else"
+
+
 def test_conversations_and_thumbs_are_read_as_imports_read_them(reward: Path, tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "abc"}]
     rows = [
@@ -126,6 +150,20 @@ def test_conversations_and_thumbs_are_read_as_imports_read_them(reward: Path, tm
     found = evaluate_reward(reward, judged[1:], device="cpu")
     (thumbs,) = found.graded
     assert (thumbs.name, thumbs.accuracy.estimate) == ("thumb", 1.0)
+
+
+def test_a_model_that_reads_pairs_is_asked_for_leads_and_what_it_refuses_is_left_out() -> None:
+    class Longer:
+        """Prefers the longer text; refuses calls in which one has over 9 characters, as a model with a small context does."""
+
+        def leads(self, prompts: list[Any], first: list[str], second: list[str]) -> list[float]:
+            if any(len(text) > 9 for text in (*first, *second)):
+                raise DataError("a text", "it is too long.", "Shorten it.")
+            return [float(len(a) - len(b)) for a, b in zip(first, second, strict=True)]
+
+    first = ["aaa", "a" * 20, "aa", "a", "a" * 9, "b"]
+    found = _Leads(Longer(), Watcher()).leads(["p"] * 6, first, ["b"] * 5 + ["b" * 10])
+    assert found == [2.0, None, 1.0, 0.0, 8.0, None]
 
 
 def test_files_without_a_judgment_are_refused(tmp_path: Path, reward: Path) -> None:
@@ -160,7 +198,7 @@ def test_the_command_on_files(reward: Path, tmp_path: Path, capsys: pytest.Captu
     assert "contradicted most surely" in shown.out
     assert str(tmp_path / "found" / "reward.html") in shown.out
     assert "line 42" in shown.err
-    learned = learned_prompts(reward)
+    learned = trained_on(reward)
     assert learned is not None
     assert found.learned_from == sum(1 for prompt in [*PROMPTS, PROMPTS[0]] if prompt_id(prompt) in learned)
     heed("evaluate", "reward", "--reward", str(reward), "--data", str(data), "--json", "-q")

@@ -288,7 +288,9 @@ def test_a_policy_learns_to_keep_a_rule_that_the_reward_knows_nothing_of() -> No
     trainer = trainer_of(
         False,
         scorer=nothing,
-        steps=14,
+        steps=10,
+        max_new_tokens=2,
+        learning_rate=6e-3,
         prompts_per_step=8,
         samples_per_prompt=4,
         kl_coefficient=0.01,
@@ -296,7 +298,7 @@ def test_a_policy_learns_to_keep_a_rule_that_the_reward_knows_nothing_of() -> No
     )
     history = trainer.run().history
     assert history[0]["broken:begins"] > 0.5
-    assert np.mean([row["broken:begins"] for row in history[-3:]]) < 0.2
+    assert np.mean([row["broken:begins"] for row in history[-3:]]) < 0.1
     assert all(row["reward"] == 0 for row in history)
     told = verdict(trainer.result)
     first, last = history[0], history[-1]

@@ -14,6 +14,7 @@ from sqlalchemy import insert, select
 from heed.feedback.contested import STAGE, contested_items, contested_judgments
 from heed.feedback.schema import runs
 from heed.feedback.studio_schema import answer_feedback, answers
+from heed.people import exclusions
 
 
 @pytest.fixture
@@ -98,6 +99,13 @@ def test_the_page_says_which_answer_and_a_decision_takes_the_item_out(known: Kno
     body = {"answer": {"better": {"choice": SAID["item 2"]["ann"]}}, "note": "they are right"}
     assert lead.post(f"/api/v1/board/items/{item}/decision", json=body).status_code == 200
     assert queue(known) == DISPUTED
+
+
+def test_answers_of_who_is_excluded_since_wait_for_nobody(known: Known) -> None:
+    one, _ = judgment_of(known, "item 2", "ann")
+    diagnose(known, 1, {one: 0.9})
+    known.site.write(lambda c: exclusions.exclude(c, "ann", "a test", "lea", datetime.now(UTC)))
+    assert known.site.read(contested_items) == ()
 
 
 def test_raters_learn_nothing_of_it(known: Known) -> None:

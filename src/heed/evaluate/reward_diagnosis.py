@@ -30,8 +30,10 @@ _STRENGTHS = ("by far", "clearly", "slightly", "not said")
 class PairModel(Protocol):
     """A preference model that reads both texts at once."""
 
-    def compare(self, prompts: Sequence[PromptContent], first: Sequence[str], second: Sequence[str]) -> Sequence[float]:
-        """Log-odds [N] that the first text is the better one, shown first."""
+    def leads(
+        self, prompts: Sequence[PromptContent], first: Sequence[str], second: Sequence[str]
+    ) -> Sequence[float | None]:
+        """How far each first text, shown first, leads the second [N]; None where they are too long for it."""
 
 
 class Contested(Record):
@@ -65,7 +67,7 @@ class RewardDiagnosis(Record):
         ge=0, description="of these about prompts that the model learned from: not measured on (count)"
     )
     compares_nothing: dict[str, int] = Field(description="of the others those that compare nothing, by kind (count)")
-    too_long: int = Field(ge=0, description="texts longer than the model reads: claims about them are left out (count)")
+    too_long: int = Field(ge=0, description="claims about texts longer than the model reads: left out (count)")
     claims: int = Field(ge=0, description="claims that one text is better than another: measured on (count)")
     accuracy: Accuracy = Field(description="how often the better-scored text is the preferred one")
     by: list[Division] = Field(description="the same, by what the judgments differ in")
@@ -114,14 +116,16 @@ def diagnose(
 
     Args:
         claims: of the judgments.
-        scores: the model's, of each text of ``claims``; None where it is too long for it.
-        temperature: differences of scores over this are log-odds.
-        pairs: the model, where it reads both texts of a pair.
+        scores: the model's, of each text of ``claims``; None where it is too long for it, or scores none by itself.
+        temperature: differences of scores, and leads, over this are log-odds.
+        pairs: the model, where it reads both texts of a pair: claims are held against its leads, not its scores.
         model, data: what they are called.
         confidence: coverage of all intervals.
         seed: of bootstraps.
     """
-    everything = _columns(claims, scores)
+    forth, back = _leads(claims, pairs) if pairs is not None else ({}, {})
+    gaps = _differences(claims, scores) if pairs is None else _over_both_orders(claims, forth, back)
+    everything = _columns(claims, gaps)
     held = [row for row, place in enumerate(everything.place) if _judged(claims, place).held_out]
     of = everything.where(held)
     log_odds = of.differences / temperature
@@ -137,7 +141,7 @@ def diagnose(
         judgments=len(claims.judged),
         learned_from=sum(not one.held_out for one in claims.judged),
         compares_nothing={kind: count for kind, count in claims.silent.items() if count},
-        too_long=sum(score is None for score in scores),
+        too_long=len(claims.claims) - len(everything.place),
         claims=of.outcomes.size,
         accuracy=accuracy(of.differences, of.outcomes, of.prompts, confidence),
         by=divisions,
@@ -146,7 +150,7 @@ def diagnose(
         styles=style_effects(log_odds, of.outcomes, style, of.prompts, confidence, seed),
         length=lean(of.differences, of.outcomes, longer, of.prompts, confidence),
         position=lean(of.differences, of.outcomes, _left(claims, of), of.prompts, confidence),
-        order=_order(claims, of, pairs, confidence),
+        order=_order(claims, of, forth, back, temperature, confidence),
         subset_mean=_subset_mean(claims, of, divisions, confidence),
         contested=_contested(claims, everything, temperature * _best(fitted)),
     )
@@ -157,17 +161,39 @@ def _judged(claims: Claims, place: int) -> Judged:
     return claims.judged[claims.claims[place].judgment]
 
 
-def _columns(claims: Claims, scores: Sequence[float | None]) -> _Columns:
-    place, differences = [], []
-    for number, claim in enumerate(claims.claims):
-        one, other = scores[claim.first], scores[claim.second]
-        if one is not None and other is not None:
-            place.append(number)
-            differences.append(one - other)
-    kept = [claims.claims[number] for number in place]
+Leads = dict[tuple[int, int], float | None]
+"""How far the first of two texts leads, by their positions; None where they are too long for the model."""
+
+
+def _leads(claims: Claims, pairs: PairModel) -> tuple[Leads, Leads]:
+    """What the model makes of each pair of texts that a claim is about, once: how far the first leads where it is shown
+    first, and how far the second leads where that is."""
+    distinct = list(dict.fromkeys((claim.first, claim.second) for claim in claims.claims))
+    prompts = [claims.texts[one][0] for one, _ in distinct]
+    one, two = ([claims.texts[pair[side]][1] for pair in distinct] for side in (0, 1))
+    forth, back = pairs.leads(prompts, one, two), pairs.leads(prompts, two, one)
+    return dict(zip(distinct, forth, strict=True)), dict(zip(distinct, back, strict=True))
+
+
+def _differences(claims: Claims, scores: Sequence[float | None]) -> list[float | None]:
+    sides = ((scores[claim.first], scores[claim.second]) for claim in claims.claims)
+    return [None if one is None or two is None else one - two for one, two in sides]
+
+
+def _over_both_orders(claims: Claims, forth: Leads, back: Leads) -> list[float | None]:
+    """The mean lead of each claim's first text over both orders: what the model says whatever stands where."""
+    keys = ((claim.first, claim.second) for claim in claims.claims)
+    sides = ((forth[key], back[key]) for key in keys)
+    return [None if one is None or two is None else (one - two) / 2 for one, two in sides]
+
+
+def _columns(claims: Claims, differences: Sequence[float | None]) -> _Columns:
+    """The claims whose ``differences`` are known."""
+    known = [(place, value) for place, value in enumerate(differences) if value is not None]
+    kept = [claims.claims[place] for place, _ in known]
     return _Columns(
-        place,
-        np.array(differences, dtype=np.float64),
+        [place for place, _ in known],
+        np.array([value for _, value in known], dtype=np.float64),
         np.array([claim.outcome for claim in kept], dtype=np.float64),
         np.array([claim.first for claim in kept], dtype=np.int64),
         np.array([claim.second for claim in kept], dtype=np.int64),
@@ -226,16 +252,16 @@ def _left(claims: Claims, of: _Columns) -> NDArray[np.int64]:
     return np.array([0 if left is None else 1 if left else -1 for left in stood], dtype=np.int64)
 
 
-def _order(claims: Claims, of: _Columns, pairs: PairModel | None, confidence: float) -> PairOrder | Undefined:
-    if pairs is None:
+def _order(
+    claims: Claims, of: _Columns, forth: Leads, back: Leads, temperature: float, confidence: float
+) -> PairOrder | Undefined:
+    if not forth:
         return Undefined(reason="This model scores each text by itself: where it stands cannot matter.")
-    if not of.place:
-        return Undefined(reason="There are no held-out comparisons.")
     distinct = list(dict.fromkeys(zip(of.first.tolist(), of.second.tolist(), strict=True)))
-    prompts = [claims.texts[one][0] for one, _ in distinct]
-    one, two = ([claims.texts[pair[side]][1] for pair in distinct] for side in (0, 1))
-    forth, back = (np.array([float(v) for v in pairs.compare(prompts, a, b)]) for a, b in ((one, two), (two, one)))
-    return pair_order(forth, back, [claims.prompts[first] for first, _ in distinct], confidence)
+    if not distinct:
+        return Undefined(reason="There are no held-out comparisons.")
+    one, two = (np.array([leads[pair] for pair in distinct], dtype=np.float64) / temperature for leads in (forth, back))
+    return pair_order(one, two, [claims.prompts[first] for first, _ in distinct], confidence)
 
 
 def _subset_mean(claims: Claims, of: _Columns, divisions: Sequence[Division], confidence: float) -> Interval | None:

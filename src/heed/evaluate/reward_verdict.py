@@ -147,7 +147,7 @@ def _on_contested(found: RewardDiagnosis) -> list[str]:
 def _on_what_is_missing(found: RewardDiagnosis) -> list[str]:
     told = []
     if found.too_long:
-        told.append(f"Texts longer than it reads, whose claims are left out: {found.too_long:,}.")
+        told.append(f"Claims left out, about texts longer than it reads: {found.too_long:,}.")
     if found.compares_nothing:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.compares_nothing.items())
         told.append(f"Judgments that compare nothing with anything: {kinds}.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from heed.feedback.database import rows_among
+from heed.feedback.excluded import names_excluded
 from heed.feedback.schema import runs
 from heed.feedback.studio_schema import answer_feedback, answers
 
@@ -44,14 +45,15 @@ def contested_judgments(connection: Connection) -> dict[str, float]:
 
 
 def contested_items(connection: Connection) -> tuple[ContestedItem, ...]:
-    """The items of the studio of whose standing answers the newest diagnosis contests any, the surest first."""
+    """The items of the studio of whose standing answers the newest diagnosis contests any, the surest first; answers of
+    raters who are excluded since do not count."""
     judgments = contested_judgments(connection)
     later = answers.alias("later")
     corrected = select(later.c.number).where(later.c.supersedes == answers.c.id)
     given = (
         select(answer_feedback.c.feedback_id, answers.c.id, answers.c.item_id, answers.c.question_id)
         .join(answers, answers.c.id == answer_feedback.c.answer_id)
-        .where(answers.c.purpose == "work", ~corrected.exists())
+        .where(answers.c.purpose == "work", ~corrected.exists(), answers.c.rater.not_in(names_excluded()))
     )
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows_among(connection, given, answer_feedback.c.feedback_id, judgments):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,7 @@ from heed.evaluate.report import Example, MeanChange
 from heed.evaluate.verdict import Verdict, verdict
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.raters.simulated import SimulatedRater
-from heed.stages.policy import TRAINED_ON
-from heed.stages.results import prepare_machine
+from heed.stages.results import prepare_machine, trained_on
 from heed.statistics import Record, Undefined, mean_interval
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
@@ -111,10 +109,7 @@ def evaluate_policy(
 
 def _trained_on(policy: str | Path, prompts: Sequence[PromptContent]) -> int:
     """How many of these prompts the policy was optimised on, by what its training left beside it."""
-    try:
-        known = set(json.loads((Path(policy) / TRAINED_ON).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # no policy that heed has trained
-        return 0
+    known = trained_on(policy) or frozenset()  # none: no policy that heed has trained
     return sum(prompt_id(prompt) in known for prompt in prompts)
 
 

@@ -31,7 +31,14 @@ from heed.stages.measured import (
     told_beside,
 )
 from heed.stages.rater_weights import Weighed, weigh
-from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
+from heed.stages.results import (
+    Output,
+    StageResult,
+    content_hash,
+    output_folder,
+    prepare_machine,
+    tell_trained_on,
+)
 from heed.stages.reward_rows import as_judgments, keyed
 from heed.train.optimise import memory_errors
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
@@ -123,6 +130,7 @@ def train_linear(
         reward.card |= {name: metrics[name] for name in ("accuracy", "kinds", "skipped", "raters")}
         with output.writing():
             reward.save(output.folder)
+            tell_trained_on(output.folder, (row.prompt for row in split.train))
         return output.finish(metrics, _verdict(metrics), 0)
 
 

@@ -31,7 +31,14 @@ from heed.stages.measured import (
 )
 from heed.stages.plan import training_plan
 from heed.stages.rater_weights import Weighed, weigh
-from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
+from heed.stages.results import (
+    Output,
+    StageResult,
+    content_hash,
+    output_folder,
+    prepare_machine,
+    tell_trained_on,
+)
 from heed.stages.reward_rows import as_judgments, keyed
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
@@ -109,6 +116,7 @@ def train_pairwise(
         reward.against(list(references), list(references.values()))
         with output.writing():
             reward.save(output.folder)
+            tell_trained_on(output.folder, (row.prompt for row in (*split.train, *split.validation)))
         return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
 
 

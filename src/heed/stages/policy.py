@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heed.config import PolicySettings, SamplingSettings
 from heed.errors import ConfigError, DataError
-from heed.feedback.kinds import PromptContent, prompt_id
-from heed.files import write_text
+from heed.feedback.kinds import PromptContent
 from heed.stages.identity import model_identity
 from heed.stages.plan import policy_plan
-from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
+from heed.stages.results import (
+    Output,
+    StageResult,
+    content_hash,
+    output_folder,
+    prepare_machine,
+    tell_trained_on,
+)
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -27,8 +32,6 @@ if TYPE_CHECKING:
 _AUDIT_PROMPTS = 64
 # Prompts whose samples by the reference a function's scores are scaled to (count).
 _SCALED_ON = 128
-TRAINED_ON = "trained_on.json"
-"""Beside the model: ids of the prompts that it was optimised on, so that an evaluation on them can say so."""
 
 
 @memory_errors()
@@ -85,7 +88,7 @@ def train_policy(
         metrics["frontier"] = audit.frontier(reference, result) if audit else []
         with output.writing():
             policy.save(output.folder)
-            write_text(folder / TRAINED_ON, json.dumps(sorted({prompt_id(prompt.content) for prompt in rolled})) + "\n")
+            tell_trained_on(folder, (prompt.content for prompt in rolled))
         return output.finish(metrics, verdict(result), result.tokens)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +16,15 @@ from typing import Any
 from safetensors import SafetensorError
 
 from heed.errors import ConfigError, ProjectError
-from heed.files import file_errors, shown_entries
+from heed.feedback.kinds import PromptContent, prompt_id
+from heed.files import file_errors, shown_entries, write_text
 from heed.lock import FileLock
 from heed.texts import text_fault
 from heed.train.checkpoint import Checkpoints, write_error
 
 CARD = "heed.json"
+TRAINED_ON = "trained_on.json"
+"""Beside a model: ids of the prompts that it learned from, so that whoever measures it on them can say so."""
 _CHECKPOINTS, _LOCK = "checkpoints", ".heed-run"
 
 
@@ -181,6 +184,21 @@ class Output:
             os.replace(draft, self.folder / CARD)
         Checkpoints(self.folder / _CHECKPOINTS, "").clear()
         return StageResult(self.folder, metrics, verdict, tokens, seconds)
+
+
+def tell_trained_on(folder: Path, prompts: Iterable[PromptContent]) -> None:
+    """Write which prompts a model learned from beside it, as their ids."""
+    write_text(folder / TRAINED_ON, json.dumps(sorted({prompt_id(prompt) for prompt in prompts})) + "\n")
+
+
+def trained_on(folder: str | Path) -> frozenset[str] | None:
+    """Ids of the prompts that the model in this folder learned from; None where nothing says so."""
+    try:
+        found = json.loads((Path(folder) / TRAINED_ON).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = isinstance(found, list) and all(isinstance(identity, str) for identity in found)
+    return frozenset(found) if known else None
 
 
 def content_hash(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent, prompt_id
-from heed.files import write_text
 from heed.stages.data import TIE, ComparisonRow, share_of
 from heed.stages.identity import model_identity
 from heed.stages.judgments import Judgment, Known, compared, kinds_of
@@ -19,7 +17,14 @@ from heed.stages.linear_reward import train_linear
 from heed.stages.measured import LINEAR, told_beside
 from heed.stages.pairwise_reward import train_pairwise
 from heed.stages.plan import training_plan
-from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
+from heed.stages.results import (
+    Output,
+    StageResult,
+    content_hash,
+    output_folder,
+    prepare_machine,
+    tell_trained_on,
+)
 from heed.stages.reward_measures import NOBODY_TOLD_APART, Trust, assess, fit_words
 from heed.stages.reward_rows import (
     EncodedRows,
@@ -43,8 +48,6 @@ if TYPE_CHECKING:
     from heed.models.surroundings import Surroundings
     from heed.train.judgments import Fitted
 
-TRAINED_ON = "trained_on.json"
-"""Beside the model: ids of the prompts that it learned from, so that it is measured on others."""
 
 # Texts that a single member's scores are scaled to; words named in the metrics; texts that tell what is usual (counts).
 _REFERENCES, _TELLING, _USUAL = 512, 20, 2048
@@ -105,8 +108,7 @@ def train_reward(
         network.card |= {name: metrics[name] for name in kept if name in metrics}
         with output.writing():
             network.save(output.folder)
-            learned = sorted({prompt_id(row.prompt) for row in (*work.train.rows, *work.validation.rows)})
-            write_text(output.folder / TRAINED_ON, json.dumps(learned) + "\n")
+            tell_trained_on(output.folder, (row.prompt for row in (*work.train.rows, *work.validation.rows)))
         return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fitted.fits))
 
 

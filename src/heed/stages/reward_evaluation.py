@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ from heed.people.exclusions import excluded
 from heed.project import Project
 from heed.runs import Cost, RunRecord
 from heed.stages.data import read_feedback, share_of
-from heed.stages.results import content_hash, prepare_machine
-from heed.stages.reward import TRAINED_ON
+from heed.stages.results import content_hash, prepare_machine, trained_on
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -54,36 +52,66 @@ def evaluate_reward(
     Raises:
         ModelError: ``reward`` is no reward model. DataError: there is no judgment.
     """
-    from heed.models.reward import RewardModel
+    from heed.models.rewards import load_reward
 
     if not judged:
         raise DataError("no judgment to hold the reward model against", "there is none.", "Give a file with --data.")
     watcher = watcher or Watcher()
-    model = RewardModel.load(reward, prepare_machine(device))
+    model: Any = load_reward(reward, prepare_machine(device))
     claims = claims_of(judged)
-    scores = scores_of(model, claims.texts, watcher)
-    pairs: Any = model if hasattr(model, "compare") else None
+    pairs = _Leads(model, watcher) if hasattr(model, "leads") else None
+    # What reads both texts of a pair may know no score of one alone.
+    scores = scores_of(model, claims.texts, watcher) if pairs is None else [None] * len(claims.texts)
     return diagnose(claims, scores, model.temperature, pairs, name or str(reward), data, confidence, seed)
 
 
 def scores_of(model: Any, texts: Sequence[tuple[PromptContent, str]], watcher: Watcher) -> list[float | None]:
     """The model's score of each text [N]; None for one that is too long for it."""
+
+    def score(part: Sequence[tuple[PromptContent, str]]) -> Any:
+        return model.score([prompt for prompt, _ in part], [text for _, text in part])
+
+    return _in_pieces(score, texts, watcher, "texts scored")
+
+
+class _Leads:
+    """A model that reads both texts of a pair."""
+
+    def __init__(self, model: Any, watcher: Watcher) -> None:
+        self.model, self.watcher = model, watcher
+
+    def leads(
+        self, prompts: Sequence[PromptContent], first: Sequence[str], second: Sequence[str]
+    ) -> list[float | None]:
+        """How far each first text leads the second [N]; None where they are too long for the model."""
+
+        def lead(part: Sequence[tuple[PromptContent, str, str]]) -> Any:
+            return self.model.leads(*map(list, zip(*part, strict=True)))
+
+        return _in_pieces(lead, list(zip(prompts, first, second, strict=True)), self.watcher, "pairs compared")
+
+
+Measure = Callable[[Sequence[Any]], Any]
+
+
+def _in_pieces(measure: Measure, rows: Sequence[Any], watcher: Watcher, what: str) -> list[float | None]:
     found: list[float | None] = []
-    for start in range(0, len(texts), _AT_ONCE):
-        found += _scores(model, texts[start : start + _AT_ONCE])
-        watcher.advance(len(found), len(texts), "texts scored")
+    for start in range(0, len(rows), _AT_ONCE):
+        found += _measured(measure, rows[start : start + _AT_ONCE])
+        watcher.advance(len(found), len(rows), what)
     return found
 
 
-def _scores(model: Any, texts: Sequence[tuple[PromptContent, str]]) -> list[float | None]:
+def _measured(measure: Measure, rows: Sequence[Any]) -> list[float | None]:
+    """What ``measure`` gives for each row; None for one that it refuses."""
     try:
-        return [float(score) for score in model.score([prompt for prompt, _ in texts], [text for _, text in texts])]
+        return [float(value) for value in measure(rows)]
     except DataError:
-        if len(texts) == 1:
+        if len(rows) == 1:
             return [None]
     # One of them is too long: halves, until it stands alone.
-    middle = len(texts) // 2
-    return [*_scores(model, texts[:middle]), *_scores(model, texts[middle:])]
+    middle = len(rows) // 2
+    return [*_measured(measure, rows[:middle]), *_measured(measure, rows[middle:])]
 
 
 # Judgments of a file
@@ -143,15 +171,6 @@ def source_of(source: str, names: Mapping[str, str] = {}) -> str:
     return names.get(source, head if head and line.isdigit() else source)
 
 
-def learned_prompts(reward: str | Path) -> frozenset[str] | None:
-    """Ids of the prompts that the model in this folder learned from, as training left them; None where it did not."""
-    try:
-        found = json.loads((Path(reward) / TRAINED_ON).read_text(encoding="utf-8"))
-        return frozenset(found) if isinstance(found, list) else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 # Judgments of a project
 
 
@@ -186,7 +205,7 @@ def judged_in_project(project: Project, reward: RunRecord) -> list[Judged]:
 def _learned_in(project: Project, reward: RunRecord) -> frozenset[str]:
     """Ids of the prompts that a run of the project learned from: as it left them, else all of its judgments' but those that
     its settings hold out."""
-    left = learned_prompts(project.artifact("model", reward.id))
+    left = trained_on(project.artifact("model", reward.id))
     if left is not None:
         return left
     used = project.store.feedback(ids=project.feedback_of(reward.id), include_superseded=True)

@@ -63,13 +63,14 @@ def evaluate_reward(
 
 
 def _on_file(reward: str | None, data: Path, seed: int | None, device: str | None, quiet: bool) -> RewardDiagnosis:
+    from heed.stages.results import trained_on
     from heed.stages.reward_evaluation import evaluate_reward as stage
-    from heed.stages.reward_evaluation import judged_in_file, learned_prompts
+    from heed.stages.reward_evaluation import judged_in_file
     from heed.terminal.models import reward_folder
     from heed.terminal.watcher import watching
 
     folder = reward_folder(reward)
-    learned = learned_prompts(folder)
+    learned = trained_on(folder)
     judged, broken = judged_in_file(data, learned=learned or frozenset())
     report_broken(data, broken)
     if learned is None and not quiet:
