@@ -36,7 +36,10 @@ FLOORS = (
     ("evaluate",),
     ("sandbox",),
     ("artifacts", "lock", "folder", "runs", "lineage", "project", "contributions"),
-    ("stages", "questions", "preflight", "studio_items", "round_sources", "rounds", "loop", "reporting", "demo"),
+    (
+        *("stages", "questions", "preflight", "studio_items", "round_sources", "rounds", "loop", "reporting", "demo"),
+        *("chosen", "round_runs", "asking", "labelling"),
+    ),
     ("web", "client"),
     ("terminal", "cli", "__main__"),
 )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from heed.errors import HeedError, ProjectError
-from heed.terminal import evaluate_reward, feedback, rank, reweigh, serve, stages, votes
+from heed.terminal import asking, evaluate_reward, feedback, rank, reweigh, serve, stages, votes
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
@@ -212,6 +212,7 @@ def ask(
     print_run(run)
 
 
+app.command(rich_help_panel=_LOOP)(asking.select)
 app.add_typer(stages.train, name="train", rich_help_panel=_LOOP)
 app.command(rich_help_panel=_LOOP)(stages.score)
 app.command(rich_help_panel=_LOOP)(reweigh.reweigh)
@@ -239,6 +240,9 @@ app.add_typer(serve.audit, name="audit", rich_help_panel=_STUDIO)
 
 app.command(rich_help_panel=_FILES)(votes.aggregate)
 app.command(rich_help_panel=_FILES)(votes.agreement)
+
+
+app.command(rich_help_panel=_LOOK)(asking.labels)
 
 
 @app.command(rich_help_panel=_LOOK)

@@ -161,6 +161,26 @@ class EvaluateSettings(Settings):
     confidence: float = Field(0.95, gt=0.5, le=0.9999, description="coverage of every interval (probability)")
 
 
+class AskingSettings(Settings):
+    """What is asked next, and what an answer is worth."""
+
+    selector: Literal["random", "disagreement", "d_optimal", "thompson", "gap"] = Field(
+        "random",
+        description="what chooses the comparisons of a round: chance; where the members of the reward model disagree; what "
+        "tells its head most; what may be the best two answers; or what may differ most",
+    )
+    chance_share: float = Field(
+        0.1, ge=0.01, le=1.0, description="share of choices left to chance whatever the selector prefers (0.01 to 1)"
+    )
+    pool: int = Field(
+        20_000, ge=1, description="pairs or items that the reward model looks at, by chance if there are more (count)"
+    )
+    label_cost: float = Field(0.0, ge=0.0, description="cost of one label, in any currency; 0 is not said")
+    accuracy_value: float = Field(
+        0.0, ge=0.0, description="value of a percentage point of accuracy, in the same currency; 0 is not said"
+    )
+
+
 def _address_of_a_server(url: str) -> str:
     """An https or http URL of nothing but a host and a port, or nothing at all."""
     if not url:
@@ -221,6 +241,7 @@ class ProjectSettings(Settings):
     threads: int = Field(0, ge=0, description="processor threads (count); 0 takes all cores, or OMP_NUM_THREADS")
     sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="how completions are drawn")
     raters: RatersSettings = Field(default_factory=RatersSettings, description="who judges")
+    asking: AskingSettings = Field(default_factory=AskingSettings, description="what is asked next")
     sft: SFTSettings = Field(default_factory=SFTSettings, description="supervised tuning")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="reward model")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="policy optimisation")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from heed.errors import DataError, ProjectError
 from heed.feedback.kinds import completion_id
 from heed.feedback.store import CompletionRecord
-from heed.preflight import base_identity
+from heed.labelling import Labelling
 from heed.questions import (
     EXCLUDED,
     HELD_OUT,
@@ -21,17 +19,14 @@ from heed.questions import (
     choices_of_people,
     demonstrations_in,
     judgments_in,
-    open_items,
-    pairs_of,
     simulate,
     unjudged,
 )
 from heed.raters.simulated import simulated_raters
-from heed.round_sources import Sources
-from heed.runs import Cost, Run, RunRecord
+from heed.runs import Cost, RunRecord
 from heed.stages.data import read_demonstrations, report_broken
 from heed.stages.judgments import WITHOUT_SAMPLES
-from heed.stages.results import StageResult, content_hash
+from heed.stages.results import content_hash
 
 
 class WaitingForPeopleError(ProjectError):
@@ -39,7 +34,7 @@ class WaitingForPeopleError(ProjectError):
 
 
 @dataclass
-class Rounds(Sources):
+class Rounds(Labelling):
     """The stages of one project.
 
     Args:
@@ -47,50 +42,6 @@ class Rounds(Sources):
         watcher: hears what is going on.
         fresh: do a stage anew even if it was done before with the same inputs.
     """
-
-    fresh: bool = False
-
-    def _done(self, stage: str, round_: int) -> RunRecord | None:
-        """The run of this stage that the loop finished in this round; a later round's feedback does not undo it."""
-        if not round_ or self.fresh:
-            return None
-        found = [r for r in self.project.runs() if (r.stage, r.round, r.state) == (stage, round_, "done")]
-        same = [run for run in found if run.seed == self.settings.seed]
-        if same:
-            self.watcher.say(f"{same[-1].id} was done before in round {round_}")
-        return same[-1] if same else None
-
-    @contextmanager
-    def _run(
-        self,
-        stage: str,
-        config: dict[str, Any],
-        round_: int,
-        parents: Sequence[str],
-        feedback: Sequence[str] = (),
-    ) -> Iterator[Run]:
-        """A run record around a stage, which calls ``finish``; in state "done" where it was done before."""
-        settings = self.settings
-        base = {"base": settings.model, "base_identity": base_identity(self.project, self._base_model())}
-        machine = {**base, "device": settings.device, "threads": settings.threads}
-        known = [parent for parent in parents if parent != "base"]
-        run = self.project.begin_run(stage, {**config, **machine}, settings.seed, known, feedback, round_, self.fresh)
-        if run.state == "done":
-            self.watcher.say(f"{run.id} was done before with the same inputs")
-            yield run
-            return
-        self.watcher.say(f"{run.id}: {'going on' if run.resumed else 'started'}")
-        with run:
-            yield run
-
-    def _keep(self, run: Run, done: StageResult, **more: Any) -> None:
-        """Finish a training run with the model it made; ``more`` goes into its record."""
-        metrics = {**done.metrics, **more, "verdict": done.verdict}
-        run.finish(metrics, Cost(0, done.tokens, done.seconds), {"model": done.folder})
-        self.watcher.say(done.verdict)
-
-    def _record(self, run: Run) -> RunRecord:
-        return self.project.run(run.id)
 
     # The stages
 
@@ -171,12 +122,8 @@ class Rounds(Sources):
                 run.finish(metrics, Cost(0, tokens, time.monotonic() - started))
         return self._record(run)
 
-    def open_items(self, limit: int | None = None, rater: str | None = None) -> list[Item]:
-        """Pairs of sampled completions that ``rater`` (None: anybody) has not judged, newest samples first."""
-        return open_items(self.project, limit, rater)
-
     def collect(self, round_: int = 0) -> RunRecord:
-        """Have the simulated raters of ``heed.yaml`` judge the newest samples.
+        """Have the simulated raters of ``heed.yaml`` judge the newest samples, or what the selector chooses of them.
 
         Raises:
             WaitingForPeopleError: the raters are people, and some items have no judgment yet.
@@ -188,7 +135,7 @@ class Rounds(Sources):
         sampled = self.project.latest("sample")
         if sampled is None:
             raise ProjectError("nothing to judge", "no completions have been sampled.", "Run 'heed sample' first.")
-        items = pairs_of(self.project, sampled.id)[: settings.comparisons]
+        items, made_by = self.items_to_ask(sampled, round_)
         if not items:
             raise ProjectError(
                 f"nothing to judge in {sampled.id}",
@@ -197,7 +144,7 @@ class Rounds(Sources):
             )
         if settings.kind == "human":
             self._wait_for_people(items)
-        with self._run("ask", settings.model_dump(), round_, [sampled.id]) as run:
+        with self._run("ask", settings.model_dump(), round_, made_by) as run:
             if run.state == "running":
                 started = time.monotonic()
                 people = settings.kind == "human"
@@ -262,6 +209,7 @@ class Rounds(Sources):
                     skipped=learned.unused,
                 )
                 self._keep(run, done, left_out=left_out)
+        self.weigh_after_training(round_)
         return self._record(run)
 
     def _tell_unused(self, unused: Mapping[str, int]) -> None:

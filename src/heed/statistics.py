@@ -140,7 +140,7 @@ def mean_interval(values: ArrayLike, prompt_ids: Sequence[str], confidence: floa
     )
 
 
-def _t_quantile(freedom: int, confidence: float) -> float:
+def _t_quantile(freedom: float, confidence: float) -> float:
     """How many standard errors of a t distribution with ``freedom`` degrees lie on either side of an interval."""
     # Loaded when needed: most who count with this file need no more than numpy, and a server starts quicker without.
     from scipy import special
@@ -208,3 +208,44 @@ def proportion_interval(outcomes: ArrayLike, prompt_ids: Sequence[str], confiden
     effective = p * (1 - p) / variance if np.ptp(y) > 0 else float(prompts)
     low, high = _score_bounds(p, effective, _t_quantile(prompts - 1, confidence))
     return Interval(estimate=p, low=low, high=high, confidence=confidence, prompts=prompts, n=y.size, method=method)
+
+
+def weighted_mean_interval(
+    values: ArrayLike, weights: ArrayLike, prompt_ids: Sequence[str], confidence: float = 0.95, shares: bool = False
+) -> Interval:
+    """Mean of ``values`` [N] with weights, divided by the sum of the weights, and its interval clustered by prompt.
+
+    Hajek 1971's ratio estimator with linearised variance (Sarndal, Swensson & Wretman 1992, "Model Assisted Survey
+    Sampling", section 5.7). With unequal weights a few observations decide: the t quantile has as many degrees of freedom
+    as there are equally weighted prompts of the same worth (Kish 1965), less one.
+
+    Args:
+        values: [N].
+        weights: [N], at least 0: of how many observations of a uniform draw each stands for.
+        prompt_ids: [N].
+        confidence: coverage that the interval aims at.
+        shares: whether the values are within 0 and 1, and so is the interval: Wilson's, as in :func:`proportion_interval`.
+
+    Raises:
+        DataError: a value or weight is not finite, a weight is negative, or the lengths differ.
+    """
+    method = "weighted " + ("Wilson score, clustered by prompt" if shares else "cluster-robust t")
+    x, w = finite_vector("values", values), finite_vector("weights", weights)
+    if x.size != w.size or (w.size and w.min() < 0):
+        raise DataError(f"{w.size} weights for {x.size} values", "each needs one of at least 0.", "Pass one of each.")
+    clusters = prompt_codes(prompt_ids, x.size)
+    if not w.sum() > 0:
+        return undefined_interval("There are no observations with any weight.", method, confidence)
+    mean = float(w @ x / w.sum())
+    totals = np.bincount(clusters, weights=w)
+    prompts, worth = int((totals > 0).sum()), float(totals.sum() ** 2 / (totals**2).sum())
+    if prompts < 2:
+        return undefined_interval("One prompt alone gives no interval.", method, confidence, prompts, x.size, mean)
+    variance = cluster_variance(w * (x - mean) / w.sum(), clusters)
+    quantile = _t_quantile(max(worth - 1, 1.0), confidence)
+    low, high = mean - quantile * variance**0.5, mean + quantile * variance**0.5
+    if shares:
+        spread = mean * (1 - mean)
+        floor = spread * float((w**2).sum()) / float(w.sum()) ** 2
+        low, high = _score_bounds(mean, spread / max(variance, floor) if spread > 0 else worth, quantile)
+    return Interval(estimate=mean, low=low, high=high, confidence=confidence, prompts=prompts, n=x.size, method=method)

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from heed.chosen import choices_of, choosing_runs, items_of
 from heed.feedback.database import batches
 from heed.feedback.earlier import count_judgments
 from heed.feedback.items import NewItem, add_known_items, searchable
@@ -18,6 +19,9 @@ from heed.project import Project
 from heed.questions import Item, pairs_of
 
 ITEMS_PER_TRANSACTION = 1000
+
+_CHOSEN = 1
+"""Priority of pairs that the loop waits for."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def items_from_runs(
 ) -> ItemsFromRuns:
     """Make every pair of sampled completions an item of a question, and count what people have said of it before.
 
-    Done again it adds what is new since. Goes in by transactions of ``ITEMS_PER_TRANSACTION`` items.
+    Pairs that were chosen to be asked come first, before those that only take each completion once. Done again it adds what is new since. Goes in by transactions of ``ITEMS_PER_TRANSACTION`` items.
 
     Args:
         project: whose runs.
@@ -52,15 +56,17 @@ def items_from_runs(
     """
     write = write or project.store.write
     done = ItemsFromRuns(0, 0, 0)
-    for run in project.runs():
-        if run.stage == "sample":
-            for piece in batches(pairs_of(project, run.id), ITEMS_PER_TRANSACTION):
-                done = _plus(done, write(partial(_add, question_id=question_id, pairs=piece, now=now, rng=rng)))
+    chosen = [(items_of(project, choices_of(project, run.id)), _CHOSEN) for run in choosing_runs(project)]
+    sampled = [(pairs_of(project, run.id), 0) for run in project.runs() if run.stage == "sample"]
+    for pairs, priority in [*chosen, *sampled]:
+        for piece in batches(pairs, ITEMS_PER_TRANSACTION):
+            add = partial(_add, question_id=question_id, pairs=piece, priority=priority, now=now, rng=rng)
+            done = _plus(done, write(add))
     return done
 
 
 def _add(
-    connection: Connection, question_id: str, pairs: list[Item], now: datetime, rng: random.Random
+    connection: Connection, question_id: str, pairs: list[Item], priority: int, now: datetime, rng: random.Random
 ) -> ItemsFromRuns:
     new = [
         NewItem(
@@ -68,6 +74,7 @@ def _add(
             (pair.a.id, pair.b.id),
             searchable(pair.prompt.content, (pair.a.text, pair.b.text)),
             pair.a.run_id or "",
+            priority=priority,
         )
         for pair in pairs
     ]

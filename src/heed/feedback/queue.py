@@ -19,14 +19,14 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
-from heed.feedback import asked, heads, leases, selectors
+from heed.feedback import asked, heads, item_scores, leases, selectors
 from heed.feedback.census import Census, Quota, unseen
 from heed.feedback.forms import Form
 from heed.feedback.heads import Head
 from heed.feedback.leases import sweep
 from heed.feedback.showings import WORKED, Rater, Showing, lease_of, take_place
 from heed.feedback.studio_schema import items, one_of, showings
-from heed.feedback.windows import Sample, sample
+from heed.feedback.windows import WIDE_WINDOW, WINDOW, Sample, sample
 
 REPEAT_AFTER = 10
 """Answers between an answer and the same question again, so that few remember what they said."""
@@ -192,15 +192,19 @@ def _next(asking: _Asking, *, waits: bool) -> Showing | None:
 
 def _sample(asking: _Asking) -> Sample | None:
     start = asking.rng.random()
-    return sample(asking.connection, asking.rater.name, asking.question_id, asking.quota, start)
+    by_scores = isinstance(selectors.selector_named(asking.form.selector), selectors.ScoredSelector)
+    width = WIDE_WINDOW if by_scores else WINDOW
+    return sample(asking.connection, asking.rater.name, asking.question_id, asking.quota, start, width)
 
 
 def _work(asking: _Asking, found: Sample | None, *, waits: bool) -> _Chosen | None:
-    selector = selectors.selector_named(asking.form.selector)
+    wanted = selectors.selector_named(asking.form.selector)
     for _ in range(_TRIES):
         if found is None:
             break
-        among = [selectors.Candidate(row.id, row.prompt_id, row.completions) for row in found.rows]
+        rows = [selectors.Candidate(row.id, row.prompt_id, row.completions) for row in found.rows]
+        among = item_scores.scored(asking.connection, wanted, rows)
+        selector = selectors.able(wanted, among)
         position, probability = selectors.choose(
             selector, among, asking.rater.name, asking.form.chance_share, asking.rng
         )

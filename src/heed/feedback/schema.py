@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0004"
+HEAD = "0005"
 """Revision of the schema that this version of heed reads and writes."""
 
 RUN_STATES = ("running", "done", "failed", "stopped")

@@ -2,7 +2,11 @@
 
 A selector sees a uniform sample of the items that a rater may get (see ``heed.feedback.queue``) and weighs them. Whatever it
 prefers, a share of the choices is left to chance, so that every item has a known probability above zero: what is learned
-from the answers can be weighed by it, and what was picked for being hard does not pass for what is usual.
+from the answers can be weighed by it, and what was picked for being hard does not pass for what is usual
+(``heed.feedback.chances``).
+
+All but chance go by what a reward model makes of the items, which a stage puts down after training
+(``heed.feedback.item_scores``); where it has looked at none of the candidates, chance decides and is recorded.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ class Candidate:
     item_id: str
     prompt_id: str
     completions: str
+    score: float = 0.0
+    """What asking it is worth to the selector, the best of the question 1; 0 where no reward model has looked at it."""
 
     @property
     def completion_ids(self) -> tuple[str, ...]:
@@ -53,6 +59,25 @@ class RandomSelector:
         return [1.0] * len(candidates)
 
 
+class ScoredSelector:
+    """In proportion to a power of what asking is worth by a reward model.
+
+    Attributes:
+        name: of the selector, and of the column of scores that it reads.
+        sharpness: the power; the higher, the surer the best candidate is.
+    """
+
+    def __init__(self, name: str, sharpness: float) -> None:
+        self.name, self.sharpness = name, sharpness
+
+    def weights(self, candidates: Sequence[Candidate], rater: str) -> Sequence[float]:
+        most = max(candidate.score for candidate in candidates)
+        return [(candidate.score / most) ** self.sharpness for candidate in candidates]
+
+
+SHARPNESS = {"disagreement": 4.0, "d_optimal": 4.0, "thompson": 1.0, "gap": 4.0}
+"""How sharply each selector that reads scores prefers the best. Thompson's are probabilities, and are taken as such."""
+
 _SELECTORS: dict[str, Selector] = {}
 
 
@@ -61,7 +86,10 @@ def register(selector: Selector) -> None:
     _SELECTORS[selector.name] = selector
 
 
-register(RandomSelector())
+RANDOM = RandomSelector()
+register(RANDOM)
+for _name, _sharpness in SHARPNESS.items():
+    register(ScoredSelector(_name, _sharpness))
 
 
 def selector_names() -> tuple[str, ...]:
@@ -78,6 +106,13 @@ def selector_named(name: str) -> Selector:
     if name not in _SELECTORS:
         raise ConfigError(f"selector '{name}'", "there is no such selector.", f"Choose one of {', '.join(_SELECTORS)}.")
     return _SELECTORS[name]
+
+
+def able(selector: Selector, candidates: Sequence[Candidate]) -> Selector:
+    """``selector``, or chance where it goes by scores and none of the candidates has one."""
+    if isinstance(selector, ScoredSelector) and not any(candidate.score > 0 for candidate in candidates):
+        return RANDOM
+    return selector
 
 
 def choose(

@@ -102,6 +102,16 @@ items = Table(
     Index(None, "question_id", "purpose", "state"),
 )
 
+# What a reward model makes of them: what asking is worth to each selector, the best item of the question 1.
+
+item_scores = Table(
+    "item_scores",
+    metadata,
+    Column("item_id", String(17), ForeignKey("items.id"), primary_key=True),
+    Column("run_id", String(96), ForeignKey("runs.id"), nullable=False, index=True),
+    *(Column(name, Float, nullable=False) for name in ("disagreement", "d_optimal", "thompson", "gap")),
+)
+
 # Who is shown what, and what they answer
 
 showings = Table(

@@ -1,11 +1,11 @@
-"""A uniform sample of the items that a rater may get, at the cost of reading sixteen rows of an index.
+"""A uniform sample of the items that a rater may get, at the cost of reading a few rows of an index.
 
 Chance works like this. Items of a question with the same priority and level form a bucket. Each has a key that is uniform
 in [0, 1) and independent of everything else, and a new one whenever its level changes. A number is drawn, and the next
-``WINDOW`` items from there on in the order of their keys, wrapping round, that this rater has not seen are the candidates.
-Since the keys are independent and uniform, so is this sample: each of the bucket's ``eligible`` items is in it with
-probability ``WINDOW / eligible``, and a reading of sixteen index entries is all it costs, however many items there are. The
-form's selector then turns candidates into probabilities (``selectors``), mixed with a share of pure chance. Recorded with
+``WINDOW`` items (``WIDE_WINDOW`` for a selector that goes by scores, which finds the better ones the more it sees) from there
+on in the order of their keys, wrapping round, that this rater has not seen are the candidates. Since the keys are independent
+and uniform, so is this sample: each of the bucket's ``eligible`` items is in it with probability ``WINDOW / eligible``, and a
+reading of sixteen index entries is all it costs, however many items there are. The form's selector then turns candidates into probabilities (``selectors``), mixed with a share of pure chance. Recorded with
 the showing is their product, the probability that the item was chosen: that of the item among the candidates times that of
 being one of them.
 """
@@ -33,7 +33,10 @@ from heed.feedback.census import Quota, unseen, within_quota
 from heed.feedback.studio_schema import items
 
 WINDOW = 16
-"""Candidates that a selector sees at a time."""
+"""Candidates that are looked at at a time."""
+
+WIDE_WINDOW = 64
+"""Candidates for a selector that goes by scores."""
 
 
 def _eligible(limited: bool, table: FromClause) -> ColumnElement[bool]:
@@ -79,8 +82,10 @@ class Sample:
     whole: bool
 
 
-def sample(connection: Connection, rater: str, question_id: str, quota: Quota, start: float) -> Sample | None:
-    """``WINDOW`` items of the best bucket that the rater may get, from the key ``start`` on, or all if fewer.
+def sample(
+    connection: Connection, rater: str, question_id: str, quota: Quota, start: float, width: int = WINDOW
+) -> Sample | None:
+    """``width`` items of the best bucket that the rater may get, from the key ``start`` on, or all if fewer.
 
     None where there is nothing for the rater.
     """
@@ -89,12 +94,12 @@ def sample(connection: Connection, rater: str, question_id: str, quota: Quota, s
         values |= {"group": quota[0], "quota": quota[1]}
     rows: list[Row[Any]] = []
     for query in _WINDOWS[quota is not None]:
-        rows += connection.execute(query, values | {"most": WINDOW - len(rows)})
-        if len(rows) == WINDOW:
+        rows += connection.execute(query, values | {"most": width - len(rows)})
+        if len(rows) == width:
             break
     if not rows:
         return None
     # On PostgreSQL another process may have taken the last ones of a bucket between the two readings.
     bucket = rows[0].priority, rows[0].level
     rows = [row for row in rows if (row.priority, row.level) == bucket]
-    return Sample(bucket, rows, len(rows) < WINDOW)
+    return Sample(bucket, rows, len(rows) < width)

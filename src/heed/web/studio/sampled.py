@@ -51,9 +51,9 @@ async def _watch(studio: Studio) -> None:
 
 
 def _state(connection: Connection) -> tuple[int, int]:
-    """Changes with every sampling that ends, and with every judgment that was given before the server began."""
+    """Changes with every sampling and choice that ends, and with every judgment that was given before the server began."""
     table = schema.runs
-    ended = (table.c.stage == "sample", table.c.state == "done")
+    ended = (table.c.stage.in_(("sample", "choose")), table.c.state == "done")
     runs = connection.scalar(select(func.count()).select_from(table).where(*ended)) or 0
     return runs, connection.scalar(select(func.count()).select_from(questions)) or 0
 
