@@ -21,7 +21,7 @@ from heed.constraint_settings import LENGTH_TARGET, MISSING_END, ConstraintSetti
 from heed.errors import ConfigError, DataError
 from heed.feedback.kinds import PromptContent
 from heed.models.decode import Samples
-from heed.raters.simulated import utility_by_name
+from heed.raters.utilities import utility_by_name
 from heed.train.personal_data import KINDS, personal_data
 from heed.train.remote_scorer import RemoteScorer, joined
 
