@@ -13,7 +13,7 @@ from importlib import import_module
 
 from common import report
 
-PARTS = ("labels", "comparisons", "raters", "rewards", "texts", "asking")
+PARTS = ("labels", "comparisons", "raters", "rewards", "texts", "diagnosis", "asking")
 
 
 def main(arguments: list[str]) -> None:

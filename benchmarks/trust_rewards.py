@@ -27,7 +27,8 @@ from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent
 from heed.models.reward import RewardModel
-from heed.raters.simulated import BehaviourName, SimulatedRater
+from heed.rater_settings import BehaviourName
+from heed.raters.simulated import SimulatedRater
 from heed.sandbox import grammar
 from heed.sandbox.utility import support_desk
 from heed.sandbox.world import base_model
