@@ -20,7 +20,7 @@ from heed.sandbox import world
 from heed.train.optimise import FitSettings
 from heed.train.supervised import pretrain
 
-GUIDES = ("docs/tutorial.md", "docs/formats.md")
+GUIDES = ("docs/tutorial.md", "docs/formats.md", "docs/trust.md")
 READMES = ("README.md", "README.zh.md")
 GENERATED = ("settings.md", "report.md", "api.md")
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -111,6 +111,12 @@ def test_formats(cache: Path, desk_of_a_reader: Path) -> None:
     shell.run(Block("test", 0, "console free", "$ heed init shop --model path/to/model --prompts prompts.jsonl\n"))
     shell.folder /= "shop"
     for block in blocks("docs/formats.md"):
+        shell.run(block)
+
+
+def test_trust(desk_of_a_reader: Path) -> None:
+    shell = Shell(desk_of_a_reader, ANSWERS)
+    for block in blocks("docs/trust.md"):
         shell.run(block)
 
 
