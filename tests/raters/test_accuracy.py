@@ -116,6 +116,7 @@ def test_intervals_of_one_accuracy_cover_it_as_often_as_they_say() -> None:
     assert 0.93 <= coverage(one_coin, 250, 150, 5, confusion, np.array([0.4, 0.6])) <= 0.97
 
 
+@pytest.mark.slow
 def test_intervals_of_whole_rows_cover_the_accuracy_as_often_as_they_say() -> None:
     confusion = rows(12, 2, np.random.default_rng(4))
     assert 0.93 <= coverage(dawid_skene, 250, 200, 5, confusion, np.array([0.4, 0.6])) <= 0.97

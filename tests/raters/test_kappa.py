@@ -111,7 +111,7 @@ def test_every_two_raters_are_compared_on_what_both_judged() -> None:
     items, raters = np.nonzero(there)
     mixed = rng.permutation(items.size)
     names = np.array(list("edcba"))
-    found = pairwise_kappas(items[mixed], names[raters[mixed]], table[items, raters][mixed], fewest=8, draws=50)
+    found, more = pairwise_kappas(items[mixed], names[raters[mixed]], table[items, raters][mixed], fewest=8, draws=50)
     expected = {}
     for i in range(5):
         for j in range(i):
@@ -126,10 +126,11 @@ def test_every_two_raters_are_compared_on_what_both_judged() -> None:
         assert (one.items, one.same) == (shared, pytest.approx(same))
         assert one.kappa.estimate == pytest.approx(kappa)
     assert [one.items for one in found] == sorted((one.items for one in found), reverse=True)
-    some = pairwise_kappas(items, names[raters], table[items, raters], fewest=8, draws=50, intervals=2)
-    assert [one.kappa.low is not None for one in some] == [True, True] + [False] * (len(found) - 2)
-    assert pairwise_kappas([], [], []) == []
-    assert pairwise_kappas([0, 1], ["a", "b"], ["x", "y"]) == []
+    assert more == 0
+    some, left = pairwise_kappas(items, names[raters], table[items, raters], fewest=8, draws=50, most=2)
+    assert (len(some), left) == (2, len(found) - 2)
+    assert pairwise_kappas([], [], []) == ([], 0)
+    assert pairwise_kappas([0, 1], ["a", "b"], ["x", "y"]) == ([], 0)
     with pytest.raises(DataError, match="judged one item twice"):
         pairwise_kappas([0, 0], ["a", "a"], ["x", "y"])
 

@@ -126,6 +126,7 @@ def test_rows_that_cannot_be_used_are_named_and_missing_answers_counted(tmp_path
     found = read_votes(file(tmp_path, text))
     assert told(found.votes) == {("i1", "ann", "x"), ("i2", "ann", "y")}
     assert found.unlabelled == 1
+    assert found.votes.shape == (2, 1, 2)  # nothing that only such rows name
     assert [(row.line, row.reason) for row in found.broken] == [
         (3, "2 cells where the first line has 3"),
         (4, "it names no item"),

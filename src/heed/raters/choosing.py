@@ -43,7 +43,7 @@ _TRIAL: Mapping[str, Mapping[str, float]] = {"mace": {"restarts": 3, "tolerance"
 FEWEST_VOTES = 50
 """With fewer votes, what is held out says too little."""
 
-MOST_VOTES = 200_000
+MOST_VOTES = 100_000
 """To choose by. Of more votes those on some items, drawn by chance, are taken."""
 
 
@@ -105,6 +105,8 @@ def _why_not_choose(votes: Votes) -> str:
     """Why nothing can be learned from held-out votes, or nothing."""
     if votes.size < FEWEST_VOTES:
         return f"{votes.size:,} votes are too few to compare methods; {FEWEST_VOTES} are needed."
+    if len(votes.labels) == 1:
+        return "All votes say the same."
     if np.bincount(votes.item).max() < 2:
         return "No item has two votes, so nothing tells good raters from bad ones."
     if np.unique(votes.rater).size < 3:

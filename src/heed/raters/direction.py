@@ -123,26 +123,29 @@ def _camps(said: Array) -> tuple[int, dict[tuple[int, ...], int]]:
     """
     from scipy.optimize import linear_sum_assignment
 
-    raters, classes, _ = said.shape
-    straight, orders = 0, dict[tuple[int, ...], int]()
+    classes, orders = said.shape[1], dict[tuple[int, ...], int]()
     if classes < 2:
-        return straight, orders
-    sizes = said.sum(axis=2)
-    rates = (said + 0.5) / (sizes[:, :, None] + 0.5 * classes)
+        return 0, orders
+    sizes = said.sum(axis=2) + 0.5 * classes
+    rates = (said + 0.5) / sizes[:, :, None]
     every = np.arange(classes)
-    for rater in range(raters):
+    own = rates[:, every, every]
+    # Where no answer is given to another class more often than to its own, no order fits better.
+    plain = (own >= rates.max(axis=1)).all(axis=1)
+    spread = np.sqrt((own * (1 - own) / sizes).sum(axis=1))
+    clear = own.sum(axis=1) - 1 > CLEAR * spread
+    straight = int((plain & clear).sum())
+    for rater in np.flatnonzero(~plain).tolist():
         _, order = linear_sum_assignment(rates[rater], maximize=True)
-        own, size = rates[rater][every, every], sizes[rater] + 0.5 * classes
-        if (order == every).all():
-            spread = (own * (1 - own) / size).sum() ** 0.5
-            straight += own.sum() - 1 > CLEAR * spread
-            continue
         moved = order != every
-        other, own = rates[rater][every, order][moved], own[moved]
-        spread = ((other + own - (other - own) ** 2) / size[moved]).sum() ** 0.5
-        if (other - own).sum() > CLEAR * spread:
+        if not moved.any():
+            straight += int(clear[rater])
+            continue
+        other, mine = rates[rater][every, order][moved], own[rater][moved]
+        error = ((other + mine - (other - mine) ** 2) / sizes[rater][moved]).sum() ** 0.5
+        if (other - mine).sum() > CLEAR * error:
             orders[tuple(order.tolist())] = orders.get(tuple(order.tolist()), 0) + 1
-    return int(straight), orders
+    return straight, orders
 
 
 def _favour(votes: Votes, prior: Array, confusion: Array, gold: Codes, order: tuple[int, ...]) -> float:

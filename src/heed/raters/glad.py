@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from heed.lazily import np
 from heed.raters.consensus import Consensus
-from heed.raters.labels import LEAST, check_votes, checked_gold, posterior
+from heed.raters.labels import LEAST, check_votes, checked_gold, confusion_of, posterior
 from heed.raters.votes import Codes, Mask, Votes
 from heed.statistics import Array
 
@@ -28,10 +28,11 @@ class GladConsensus(Consensus):
 
     def chances(self, item: Codes, rater: Codes) -> Array:
         """As :meth:`Consensus.chances`, each item as easy as it is."""
+        likely, classes = self.fitted[item], self.fitted.shape[1]
+        if classes == 1:
+            return likely
         right = _sigmoid(self.ability[rater] * self.ease[item])[:, None]
-        classes = self.fitted.shape[1]
-        likely = self.fitted[item]
-        return likely * right + (1 - likely) * (1 - right) / max(classes - 1, 1)
+        return likely * right + (1 - likely) * (1 - right) / (classes - 1)
 
 
 def glad(votes: Votes, gold: Codes | None = None, *, iterations: int = 2000, tolerance: float = 1e-8) -> GladConsensus:
@@ -59,7 +60,9 @@ def glad(votes: Votes, gold: Codes | None = None, *, iterations: int = 2000, tol
         method="GLAD",
         fitted=np.ascontiguousarray(place.probabilities.T),
         prior=place.prior,
-        confusion=np.maximum(np.where(np.eye(classes, dtype=bool), middling[:, None, None], wrong), LEAST),
+        confusion=confusion_of(
+            np.maximum(np.where(np.eye(classes, dtype=bool), middling[:, None, None], wrong), LEAST)
+        ),
         log_likelihood=place.log_likelihood,
         iterations=steps,
         converged=settled,

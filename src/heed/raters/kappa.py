@@ -97,11 +97,11 @@ def pairwise_kappas(
     weights: Weights = "equal",
     order: Sequence[Hashable] | None = None,
     fewest: int = FEWEST_ITEMS,
-    intervals: int = 5_000,
+    most: int = 5_000,
     draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> list[PairKappa]:
+) -> tuple[list[PairKappa], int]:
     """Cohen's kappa of every two raters who share at least ``fewest`` items, those with the most shared items first.
 
     Args:
@@ -110,14 +110,17 @@ def pairwise_kappas(
         values: the labels.
         weights, order, draws, confidence, seed: as for :func:`cohen_kappa`.
         fewest: items that two have to share (count).
-        intervals: the first so many pairs get an interval; of very many raters the pairs are very many.
+        most: pairs to compare, the first so many: those of very many raters are very many.
+
+    Returns:
+        The pairs, and how many more there are.
 
     Raises:
         DataError: as for :func:`cohen_kappa`, or a rater judged one item twice.
     """
     _check_weights(weights)
     if not len(items):
-        return []
+        return [], 0
     codes, size = _ordered(values, weights, order)
     rater, names = _named(raters)
     pair, one, other = _pairs(_named(items)[0], rater)
@@ -125,14 +128,14 @@ def pairwise_kappas(
     every, starts, shared = np.unique(pair[sorted_], return_index=True, return_counts=True)
     kept = np.flatnonzero(shared >= fewest)
     rng, found = np.random.default_rng(seed), []
-    for number, place in enumerate(kept[np.argsort(-shared[kept], kind="stable")].tolist()):
+    for place in kept[np.argsort(-shared[kept], kind="stable")][:most].tolist():
         its = sorted_[starts[place] : starts[place] + shared[place]]
         left, right = codes[one[its]], codes[other[its]]
-        kappa = _cohen(left, right, size, weights, draws if number < intervals else 0, confidence, rng)
+        kappa = _cohen(left, right, size, weights, draws, confidence, rng)
         low, high = divmod(int(every[place]), len(names))
         same = float((left == right).mean())
         found.append(PairKappa(first=names[low], second=names[high], items=its.size, same=same, kappa=kappa))
-    return found
+    return found, kept.size - len(found)
 
 
 def fleiss_kappa(

@@ -23,7 +23,7 @@ LEAST = 1e-12
 
 _A_LITTLE = 1e-6
 MOST_CLASSES = 500
-MOST_CELLS = 100_000_000
+MOST_CELLS = 20_000_000
 """Of all raters' confusion matrices together."""
 
 Step: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]
@@ -337,6 +337,11 @@ def checked_gold(votes: Votes, gold: Codes | None) -> Codes:
     return known.astype(np.intp)
 
 
+def confusion_of(chances: Array) -> Array:
+    """Confusion matrices [raters, true, said]; where there is one label alone nobody can say anything else."""
+    return np.ones_like(chances) if chances.shape[1] == 1 else chances
+
+
 def _check_counts(smoothing: float, pooling: float) -> None:
     if not (0 <= smoothing < np.inf and 0 <= pooling < np.inf):
         raise DataError(
@@ -357,7 +362,7 @@ def _consensus(
         method=method,
         fitted=np.ascontiguousarray(fit.probabilities.T),
         prior=fit.prior,
-        confusion=fit.emission.transpose(0, 2, 1),
+        confusion=confusion_of(fit.emission.transpose(0, 2, 1)),
         log_likelihood=fit.log_likelihood,
         iterations=fit.iterations,
         converged=fit.converged,

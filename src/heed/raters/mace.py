@@ -21,6 +21,7 @@ from heed.raters.labels import (
     best,
     check_votes,
     checked_gold,
+    confusion_of,
     dawid_skene,
     expectation_maximisation,
 )
@@ -82,7 +83,7 @@ def mace(
     raters = next(raters for fit, raters in found if fit is chosen)
     knows, habits = raters.means()
     # The variational weights are no chances: they do not sum to 1. What is reported is made from the means.
-    confusion = np.maximum(_emission(knows, habits), LEAST).transpose(0, 2, 1)
+    confusion = confusion_of(np.maximum(_emission(knows, habits), LEAST).transpose(0, 2, 1))
     return MaceConsensus(
         votes=votes,
         method="MACE",

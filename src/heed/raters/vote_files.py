@@ -16,7 +16,7 @@ from typing import Literal
 
 from heed.errors import DataError
 from heed.feedback.formats.lines import read_lines
-from heed.feedback.formats.rows import BrokenRow
+from heed.feedback.formats.rows import BrokenRow, RowError
 from heed.feedback.formats.table import as_written
 from heed.lazily import np
 from heed.raters.votes import Codes, Votes
@@ -89,11 +89,11 @@ def read_votes(path: Path, contradictions: Contradictions = "error") -> VoteFile
         raise _without(path, "vote", read)
     kept, repeated, contradicted = _each_once(path, read, contradictions)
     item, rater, label = read.codes()
-    items, raters, labels = (list(names) for names in read.known.values())
+    items, raters, labels = read.names()
     whole = Votes(item, rater, label, items, raters, labels)
     beside = {name: [cells[place] for place in kept.tolist()] for name, cells in read.beside.items()}
     return VoteFile(
-        whole.where(kept).sorted_labels(),
+        whole.where(kept).used().sorted_labels(),
         read.columns,
         beside,
         read.ignored,
@@ -115,9 +115,9 @@ def read_gold(path: Path) -> dict[str, str]:
         raise DataError(f"{path}, line {read.broken[0].line}", f"{read.broken[0].reason}.", "Correct the known labels.")
     if not len(read.lines):
         raise _without(path, "known label", read)
-    items, labels = list(read.known["item"]), list(read.known["label"])
+    items, labels = read.names()
     found: dict[str, str] = {}
-    for item, label, line in zip(read.coded["item"], read.coded["label"], read.lines, strict=True):
+    for item, label, line in zip(*read.coded, read.lines, strict=True):
         if found.setdefault(items[item], labels[label]) != labels[label]:
             why = f"item {shown(items[item])} has another known label before: {shown(found[items[item]])}."
             raise DataError(f"{path}, line {line}", why, "Keep the label that is right.")
@@ -127,22 +127,51 @@ def read_gold(path: Path) -> dict[str, str]:
 # Reading a table
 
 
+class _Codes(dict[str, int]):
+    """Codes of the cells of a column, -1 of a label that is missing; ``names`` are what the codes stand for."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self._part = part
+        self.names: dict[str, int] = {}
+
+    def __missing__(self, cell: str) -> int:
+        """The code of a cell that has not come before.
+
+        Raises:
+            RowError: it cannot be a name.
+        """
+        name = cell.strip()
+        if len(name) > LONGEST_CELL:
+            raise RowError(f"its {self._part} has {len(name):,} characters, and {LONGEST_CELL:,} is the most")
+        if not name:
+            if self._part != "label":
+                raise RowError(f"it names no {self._part}")
+            return -1
+        self[cell] = self.names.setdefault(as_written(name), len(self.names))
+        return self[cell]
+
+
 @dataclass
 class _Read:
-    """The rows of a table in columns of codes, with the names behind the codes and the line each row begins on."""
+    """The rows of a table in columns of codes, with the names behind the codes and the line each row ends on."""
 
     columns: dict[str, str]
     ignored: tuple[str, ...]
-    known: dict[str, dict[str, int]]
-    coded: dict[str, array[int]]
+    known: dict[str, _Codes]
     beside: dict[str, list[str]]
+    coded: list[array[int]]
     lines: array[int] = field(default_factory=lambda: array("q"))
     unlabelled: int = 0
     broken: list[BrokenRow] = field(default_factory=list)
 
     def codes(self) -> list[Codes]:
         """The columns as numpy has them."""
-        return [np.array(column, dtype=np.intp) for column in self.coded.values()]
+        return [np.array(column, dtype=np.intp) for column in self.coded]
+
+    def names(self) -> list[list[str]]:
+        """What the codes of each column stand for."""
+        return [list(codes.names) for codes in self.known.values()]
 
 
 def _read(path: Path, parts: tuple[str, ...], optional: tuple[str, ...]) -> _Read:
@@ -162,9 +191,9 @@ def _read(path: Path, parts: tuple[str, ...], optional: tuple[str, ...]) -> _Rea
     read = _Read(
         columns,
         ignored,
-        {part: {} for part in parts},
-        {part: array("q") for part in parts},
+        {part: _Codes(part) for part in parts},
         {part: [] for part in optional if part in places},
+        [array("q") for _ in parts],
     )
     _take_all(path, read, rows, places, len(first[1]))
     return read
@@ -174,24 +203,23 @@ def _take_all(
     path: Path, read: _Read, rows: Iterable[tuple[int, list[str]]], places: Mapping[str, int], width: int
 ) -> None:
     """Take the rows in. One without a label is a missing answer; one that cannot be read is named by its line."""
-    wanted = [(places[part], part, read.known[part], read.coded[part]) for part in read.known]
+    wanted = [(places[part], codes) for part, codes in read.known.items()]
     beside = [(places[part], cells) for part, cells in read.beside.items()]
     for line, cells in rows:
-        if len(cells) != width:
-            read.broken.append(BrokenRow(line, f"{len(cells)} cells where the first line has {width}"))
+        try:
+            if len(cells) != width:
+                raise RowError(f"{len(cells)} cells where the first line has {width}")
+            row = [codes[cells[place]] for place, codes in wanted]
+        except RowError as error:
+            read.broken.append(BrokenRow(line, str(error)))
             continue
-        names = [cells[place].strip() for place, *_ in wanted]
-        fault = _fault(names, wanted)
-        if fault == "":
+        if -1 in row:
             read.unlabelled += 1
             continue
-        if fault is not None:
-            read.broken.append(BrokenRow(line, fault))
-            continue
-        for name, (_, _, known, codes) in zip(names, wanted, strict=True):
-            codes.append(known.setdefault(as_written(name) if name[0] == "'" else name, len(known)))
-        for place, column in beside:
-            column.append(cells[place].strip())
+        for code, column in zip(row, read.coded, strict=True):
+            column.append(code)
+        for place, others in beside:
+            others.append(cells[place].strip())
         read.lines.append(line)
         if len(read.lines) > MOST_VOTES:
             raise DataError(
@@ -199,18 +227,6 @@ def _take_all(
                 f"it has more than {MOST_VOTES:,} rows.",
                 "Give a part of it, such as one question at a time.",
             )
-
-
-def _fault(names: list[str], wanted: list[tuple[int, str, dict[str, int], array[int]]]) -> str | None:
-    """Why a row cannot be used, empty where only its label is missing, or None."""
-    if all(0 < len(name) <= LONGEST_CELL for name in names):
-        return None
-    for name, (_, part, *_) in zip(names, wanted, strict=True):
-        if len(name) > LONGEST_CELL:
-            return f"its {part} has {len(name):,} characters, and {LONGEST_CELL:,} is the most"
-        if not name and part != "label":
-            return f"it names no {part}"
-    return ""
 
 
 def _places(
@@ -311,7 +327,7 @@ def _each_once(path: Path, read: _Read, contradictions: Contradictions) -> tuple
         DataError: two rows of a rater on an item differ, and the last is not to count.
     """
     item, rater, label = read.codes()
-    pair = item * len(read.known["rater"]) + rater
+    pair = item * (int(rater.max()) + 1) + rater
     order = np.argsort(pair, kind="stable")
     again = np.flatnonzero(pair[order][1:] == pair[order][:-1])
     if not again.size:
@@ -320,7 +336,7 @@ def _each_once(path: Path, read: _Read, contradictions: Contradictions) -> tuple
     differ = label[earlier] != label[later]
     if differ.any() and contradictions == "error":
         a, b = earlier[differ][0], later[differ][0]
-        items, raters, labels = (list(names) for names in read.known.values())
+        items, raters, labels = read.names()
         what = f"{path}, lines {read.lines[a]} and {read.lines[b]}"
         why = (
             f"rater {shown(raters[rater[a]])} calls item {shown(items[item[a]])} {shown(labels[label[a]])} and then "

@@ -64,6 +64,15 @@ class Votes:
         columns = (self.item[chosen], self.rater[chosen], self.label[chosen])
         return Votes(*columns, self.items, self.raters, self.labels)
 
+    def used(self) -> Votes:
+        """The same votes without items, raters and labels that none of them has."""
+        columns = [
+            _used(codes, names)
+            for codes, names in ((self.item, self.items), (self.rater, self.raters), (self.label, self.labels))
+        ]
+        (item, items), (rater, raters), (label, labels) = columns
+        return Votes(item, rater, label, items, raters, labels)
+
     def sorted_labels(self) -> Votes:
         """The same votes with labels in the order of their numbers, or of their names where one is no number."""
         order = sorted(range(len(self.labels)), key=_label_order(self.labels))
@@ -96,6 +105,11 @@ def coded_names(names: Iterable[str]) -> tuple[Codes, list[str]]:
     known: dict[str, int] = {}
     codes = np.array(array("q", (known.setdefault(name, len(known)) for name in names)), dtype=np.intp)
     return codes, list(known)
+
+
+def _used(codes: Codes, names: Sequence[str]) -> tuple[Codes, list[str]]:
+    there = np.bincount(codes, minlength=len(names)) > 0
+    return (np.cumsum(there) - 1)[codes], [name for name, kept in zip(names, there.tolist(), strict=True) if kept]
 
 
 def _label_order(labels: Sequence[str]) -> Any:

@@ -32,7 +32,7 @@ _WHY: dict[str, str] = {
     "no_variety": "too little variety",
     "few": "too few items",
     "alike": "all items agree alike",
-    "not_asked": "too many pairs",
+    "not_asked": "not asked for",
 }
 
 
@@ -45,6 +45,7 @@ class Agreed:
     alpha: Measured
     fleiss: Measured | None
     pairs: list[PairKappa]
+    more_pairs: int
     parts: dict[str, list[PartAgreement]]
 
 
@@ -66,7 +67,7 @@ def measure(read: VoteFile, values: Codes | Array, level: Level, window: float, 
 
     votes = read.votes
     columns = votes.item, votes.rater, values
-    pairs = pairwise_kappas(votes.item, votes.rater, values, weights=_WEIGHTS[level], seed=seed)
+    pairs, more = pairwise_kappas(votes.item, votes.rater, values, weights=_WEIGHTS[level], seed=seed)
     names = {str(code): name for code, name in enumerate(votes.raters)}
     return Agreed(
         level,
@@ -74,6 +75,7 @@ def measure(read: VoteFile, values: Codes | Array, level: Level, window: float, 
         krippendorff_alpha(*columns, level, seed=seed),
         fleiss_kappa(votes.item, values, seed=seed) if level == "nominal" else None,
         [pair.model_copy(update={"first": names[pair.first], "second": names[pair.second]}) for pair in pairs],
+        more,
         {
             part: agreement_by(_begins(cells, window) if part == "time" else cells, *columns, level, seed=seed)
             for part, cells in read.beside.items()
@@ -115,6 +117,7 @@ def agreement_values(found: Agreed) -> dict[str, Any]:
         "alpha": found.alpha.model_dump(),
         "fleiss": found.fleiss and found.fleiss.model_dump(),
         "pairs": [pair.model_dump() for pair in found.pairs],
+        "more_pairs": found.more_pairs,
         "by": {part: [one.model_dump() for one in ones] for part, ones in found.parts.items()},
     }
 
@@ -180,7 +183,8 @@ def _print_pairs(found: Agreed) -> None:
 
     known = [pair for pair in found.pairs if pair.kappa.estimate is not None]
     if not known:
-        console().print("No two raters share enough items for a kappa of their own.", soft_wrap=True)
+        why = found.pairs[0].kappa.reason if found.pairs else "No two raters share enough items for one."
+        console().print(safe(f"Cohen's kappa of two raters: undefined: {why}"), soft_wrap=True)
         return
     ranked = sorted(known, key=lambda pair: pair.kappa.estimate or 0.0)
     many = len(ranked) > 2 * _SHOWN
@@ -192,7 +196,9 @@ def _print_pairs(found: Agreed) -> None:
         table.add_row(*names, f"{pair.items:,}", f"{100 * pair.same:.1f} %", _number(pair.kappa, in_full=False))
     weights = "" if found.level == "nominal" else f", {_WEIGHTS[found.level]} weights"
     chosen = f": the {_SHOWN} that agree least and the {_SHOWN} that agree most" if many else ""
-    console().print(f"{counted(len(ranked), 'pair')} of raters with items in common{weights}{chosen}", soft_wrap=True)
+    more = f", those with the most of them of {len(found.pairs) + found.more_pairs:,}" if found.more_pairs else ""
+    told = f"{counted(len(ranked), 'pair')} of raters with items in common{more}{weights}{chosen}"
+    console().print(told, soft_wrap=True)
     console().print(table)
 
 
