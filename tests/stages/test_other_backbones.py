@@ -158,6 +158,15 @@ def test_inverted_raters_are_turned_round_and_noise_counts_less(tmp_path: Path) 
     assert "Raters weighed by their reliability: 6" in done.verdict
 
 
+def test_comparisons_of_equal_texts_tell_nothing_of_raters() -> None:
+    rows = [row._replace(rater=who) for row in compared(60, seed=6) for who in ("one", "two")]
+    same = [ComparisonRow("prompt 0", "tea", "tea", FIRST, rater=who) for who in ("one", "two", "three")]
+    plain, mixed = weigh(rows, RewardSettings()), weigh([*same, *rows], RewardSettings())
+    assert mixed.reliability == pytest.approx(plain.reliability)
+    assert mixed.weight.tolist() == pytest.approx([1.0] * 3 + plain.weight.tolist())
+    assert mixed.better.tolist()[3:] == plain.better.tolist()
+
+
 def test_raters_of_two_camps_that_nothing_decides_between_are_refused(tmp_path: Path) -> None:
     rows = compared(120, seed=4)
     turned = [row._replace(outcome={FIRST: SECOND, SECOND: FIRST}.get(row.outcome, TIE), rater="other") for row in rows]

@@ -50,13 +50,15 @@ def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings, gold: Sequenc
     """
     better = np.array([{FIRST: 1.0, SECOND: 0.0}.get(row.outcome, 0.5) for row in rows])
     ones = np.ones(len(rows))
-    known = [place for place, row in enumerate(rows) if row.rater]
+    # Which of two equal texts is better tells neither of them nor of the rater.
+    known = [place for place, row in enumerate(rows) if row.rater and row.a != row.b]
     names = sorted({rows[place].rater for place in known})
     if settings.raters == "equal" or len(names) < 2:
         return Weighed(better, ones, {}, {})
     asked = [rows[place] for place in known]
     sure = [answer for answer in gold if answer.given.kind == "comparison" and answer.expected.said[0] != TIE]
     told = [answer for answer in sure if answer.given.rater in names]
+    told = [answer for answer in told if len(set(answer.given.texts)) > 1]
     given = compared([answer.given for answer in told])
     right = [float(answer.expected.said[0] == FIRST) for answer in told]
     found, who = _learned([*asked, *given], [float("nan")] * len(asked) + right, names)
