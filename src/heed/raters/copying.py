@@ -30,7 +30,7 @@ _LEAST_SPREAD, _UNKNOWN_SPREAD = 0.001, 0.02
 
 _LEAST_TOLD = 3.0
 _SHIFTS = 400
-_SHIFT_SECONDS = (120.0, 5400.0)
+_SHIFT_SECONDS = (120.0, 1200.0)
 _FEWEST_CLASHES = 5.0
 _RHYTHM_LEVEL = 0.01
 
@@ -169,18 +169,17 @@ def _same_by_reliability(judged: Judged, pairs: Pairs, fellows: Fellows, cell: I
 
 def _without_each_other(pairs: Pairs, fellows: Fellows, cell: Ints, i: Ints, j: Ints) -> tuple[Array, Array]:
     """[pairs]: the reliability of each by their agreement with everybody but the other; nan where that is too little."""
+    raters, ends = fellows.reliability.size, (i, j)
+    # What each pair says of the reliability of its two: sums over all pairs of a rater, and over those with this one other.
+    told = [fellows.weight[:, side] for side in (0, 1)]
+    above = [np.nan_to_num(fellows.pull[:, side] + told[side] * fellows.reliability[ends[side]]) for side in (0, 1)]
+    every_above = np.bincount(i, above[0], raters) + np.bincount(j, above[1], raters)
+    every = np.bincount(i, told[0], raters) + np.bincount(j, told[1], raters)
     found = []
-    raters = fellows.reliability.size
-    for side, of in ((0, i), (1, j)):
-        told = fellows.weight[:, side]
-        # What a pair says of the reliability, as sums over all pairs of the rater and over those with this one other.
-        above = fellows.pull[:, side] + told * fellows.reliability[of]
-        every_above, every = np.bincount(of, np.nan_to_num(above), raters), np.bincount(of, told, raters)
-        other_above, other = np.bincount(cell, np.nan_to_num(above)), np.bincount(cell, told)
-        rest = every[of] - other[cell]
-        alone = np.divide(
-            every_above[of] - other_above[cell], rest, out=np.full(of.size, np.nan), where=rest > _LEAST_TOLD
-        )
+    for side, of in enumerate(ends):
+        rest = every[of] - np.bincount(cell, told[side])[cell]
+        others = every_above[of] - np.bincount(cell, above[side])[cell]
+        alone = np.divide(others, rest, out=np.full(of.size, np.nan), where=rest > _LEAST_TOLD)
         found.append(np.clip(alone, -1.0, 1.0))
     return found[0], found[1]
 

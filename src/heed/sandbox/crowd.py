@@ -16,7 +16,7 @@ from heed.raters.simulated import SimulatedRater
 
 QUESTION = "q"
 _BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
-_SESSION = 40
+_SESSION, _SLOT = 40, 60.0
 _PAUSE = 3.0
 _PLEASING = "Great question, you are right!"
 
@@ -56,12 +56,13 @@ def crowd_answers(raters: Sequence[SimulatedRater], work: Work, seed: int = 0) -
         for rater in range(len(raters)) if known else rng.sample(range(len(raters)), min(work.overlap, len(raters))):
             todo[rater].append(item)
     rows: list[AnswerRow] = []
-    clocks = _clocks(raters, work)
+    clocks = _clocks(raters, work, rng)
     for rater, items in zip(raters, todo, strict=True):
         rng.shuffle(items)
         for place, item in enumerate(items):
             seconds = rng.lognormvariate(0, 0.4) * work.seconds
-            then = clocks[rater.name].after(place, seconds, rng)
+            clock, account = clocks[rater.name]
+            then = clock.after(account, place, seconds)
             row = _row(rater, item, pairs[item], place / len(items), item >= work.items, rng)
             rows.append(row._replace(number=len(rows) + 1, created=then, active_seconds=seconds))
     return AnswerColumns(rows).answers()
@@ -100,26 +101,38 @@ def _row(
 
 
 class _Clock:
-    """When somebody works: a stretch of answers a day, begun at an hour of their own. Accounts of one person share one."""
+    """When somebody works: a stretch of answers a day, begun at an hour of their own; all their accounts share its time."""
 
-    def __init__(self, accounts: int) -> None:
-        self._accounts, self._free = accounts, _BEGIN
-        self._sessions: dict[int, datetime] = {}
+    def __init__(self, accounts: int, rng: random.Random) -> None:
+        self._accounts, self._rng = accounts, rng
+        self._begins: dict[int, datetime] = {}
+        self._turns: dict[int, list[list[int]]] = {}
+        self._free = _BEGIN
 
-    def after(self, place: int, seconds: float, rng: random.Random) -> datetime:
-        """When the next answer is given, which takes so many ``seconds``."""
-        session, within = divmod(place, _SESSION)
-        if within == 0:
-            morning = _BEGIN + timedelta(days=session)
-            begin = morning + timedelta(seconds=rng.uniform(0, 3 * 3600))
-            # Whoever has several accounts goes from one to the other, within the same hours.
-            self._free = max(begin, self._sessions.get(session, begin)) if self._accounts > 1 else begin
+    def after(self, account: int, place: int, seconds: float) -> datetime:
+        """When the answer at ``place`` of an account is given, which takes so many ``seconds``."""
+        session, position = divmod(place, _SESSION)
+        if session not in self._begins:
+            self._begins[session] = _BEGIN + timedelta(days=session, seconds=self._rng.uniform(0, 3 * 3600))
+            # Now one account, now the other, as it comes.
+            order = self._rng.sample(range(_SESSION * self._accounts), _SESSION * self._accounts)
+            self._turns[session] = [sorted(order[one :: self._accounts]) for one in range(self._accounts)]
+        if self._accounts > 1:
+            slot = self._turns[session][account][position]
+            return self._begins[session] + timedelta(seconds=slot * _SLOT + min(seconds, _SLOT - _PAUSE))
+        if position == 0:
+            self._free = self._begins[session]
         self._free += timedelta(seconds=seconds + _PAUSE)
-        self._sessions[session] = self._free
         return self._free
 
 
-def _clocks(raters: Sequence[SimulatedRater], work: Work) -> dict[str, _Clock]:
-    owners = {rater.name: (work.accounts or {}).get(rater.name, rater.name) for rater in raters}
-    clocks = {owner: _Clock(list(owners.values()).count(owner)) for owner in set(owners.values())}
-    return {name: clocks[owner] for name, owner in owners.items()}
+def _clocks(raters: Sequence[SimulatedRater], work: Work, rng: random.Random) -> dict[str, tuple[_Clock, int]]:
+    """The clock of each rater, and which account of its owner the rater is."""
+    accounts: dict[str, list[str]] = {}
+    for rater in raters:
+        accounts.setdefault((work.accounts or {}).get(rater.name, rater.name), []).append(rater.name)
+    found = {}
+    for names in accounts.values():
+        clock = _Clock(len(names), rng)
+        found |= {name: (clock, place) for place, name in enumerate(names)}
+    return found
