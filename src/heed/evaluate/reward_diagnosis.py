@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from heed.evaluate.metrics import Accuracy, Calibration, accuracy, calibration
 from heed.evaluate.reward_bias import Lean, PairOrder, lean, pair_order
-from heed.evaluate.reward_claims import Claims, Judged
+from heed.evaluate.reward_claims import TIE, Claims, Judged
 from heed.evaluate.reward_parts import Division, Part, concordance, parted, quarters
 from heed.evaluate.reward_style import StyleEffect, style_counts, style_differences, style_effects
 from heed.evaluate.reward_verdict import notes_on, sentence_on
@@ -210,7 +210,7 @@ def _divisions(
     length, lengths = quarters((words[of.first] + words[of.second]) / 2, "words")
     labels: list[tuple[str, list[str], Sequence[str]]] = [
         ("kind", [one.feedback.kind for one in judged], _KINDS),
-        ("strength", [claim.strength for claim in given], _STRENGTHS),
+        ("strength", [claim.strength if claim.outcome != TIE else "" for claim in given], _STRENGTHS),
         ("gap", gap, gaps),
         ("length", length, lengths),
         ("group", [one.group for one in judged], ()),
