@@ -75,7 +75,7 @@ class ScoredSelector:
         return [(candidate.score / most) ** self.sharpness for candidate in candidates]
 
 
-SHARPNESS = {"disagreement": 4.0, "d_optimal": 4.0, "thompson": 1.0, "gap": 4.0}
+SHARPNESS = {"disagreement": 2.0, "d_optimal": 2.0, "thompson": 1.0, "gap": 2.0}
 """How sharply each selector that reads scores prefers the best. Thompson's are probabilities, and are taken as such."""
 
 _SELECTORS: dict[str, Selector] = {}

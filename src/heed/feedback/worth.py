@@ -30,17 +30,26 @@ class Worth(Protocol):
 
 
 def disagreement(differences: Array) -> Array:
-    """How far a committee is apart about each pair: the standard deviation of its members' predicted probabilities.
+    """How far a committee is apart about each pair: the variance of its members' votes for one side.
 
-    Christiano et al. 2017, "Deep Reinforcement Learning from Human Preferences", section 2.2.4.
+    Christiano et al. 2017, "Deep Reinforcement Learning from Human Preferences", section 2.2.4: each member predicts which
+    one will be preferred, and the pairs are taken whose predictions vary most. A few members vote alike or one apart, which
+    tells few pairs from each other, so the votes are those of a large committee spread as this one is, normally.
 
     Args:
         differences: [P, M], log-odds.
 
     Returns:
-        [P], probability; 0 for a committee of one.
+        [P], 0 to 1, of a quarter, the variance where half of the votes go either way; 0 for a committee of one.
     """
-    return _probabilities(differences).std(axis=1)
+    from scipy import special
+
+    members = differences.shape[1]
+    if members < 2:
+        return np.zeros(len(differences))
+    mean, spread = np.abs(differences.mean(axis=1)), differences.std(axis=1, ddof=1)
+    share = special.ndtr(-mean / np.maximum(spread, 1e-300))
+    return np.where(spread > 0, 4 * share * (1 - share), 0.0)
 
 
 def gap(differences: Array, width: float = 1.0) -> Array:
