@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from heed.lazily import np
 from heed.raters.columns import Answers
+from heed.raters.counting import summed
 from heed.raters.judged import Judged
 from heed.statistics import Array
 
@@ -59,7 +60,7 @@ def contested_items(
         return []
     unit, counts = judged.unit, weight[judged.rater]
     size = int(unit.max()) + 1
-    total = np.bincount(unit, counts, size)
+    total = summed(unit, counts, size)
     said = _share_of_the_usual(judged, counts, total)
     # One answer each way is taken to have been given before the first: a single answer does not make a thing sure.
     share = (said * total + 0.5) / (total + 1)
@@ -68,14 +69,12 @@ def contested_items(
     item_of[unit] = judged.item
     present = np.unique(unit)
     n_items = len(answers.items)
-    parts = np.maximum(np.bincount(item_of[present], minlength=n_items), 1)
-    openness = np.bincount(item_of[present], entropy[present], n_items) / parts
-    worth = np.bincount(item_of[present], entropy[present] / (total[present] + 1), n_items) / parts
+    parts = np.maximum(summed(item_of[present], size=n_items), 1)
+    openness = summed(item_of[present], entropy[present], n_items) / parts
+    worth = summed(item_of[present], entropy[present] / (total[present] + 1), n_items) / parts
     left_out = np.isin(answers.items, list(settled)) if settled else np.zeros(n_items, bool)
-    decided = np.bincount(answers.item[answers.is_of("adjudication")], minlength=n_items) > 0
-    several = np.bincount(
-        np.unique(judged.item * len(judged.raters) + judged.rater) // len(judged.raters), minlength=n_items
-    )
+    decided = summed(answers.item[answers.is_of("adjudication")], size=n_items) > 0
+    several = summed(np.unique(judged.item * len(judged.raters) + judged.rater) // len(judged.raters), size=n_items)
     order = np.argsort(-np.where(left_out | decided | (several < 2), -1.0, worth), kind="stable")[:most]
     every = sorted({group for group in groups.values() if group})
     return [
@@ -96,12 +95,12 @@ def _share_of_the_usual(judged: Judged, counts: Array, total: Array) -> Array:
     # Names have no middle: the most said one is the one whose answers weigh most.
     names = np.array([part.scale != "score" for part in judged.parts], bool)[judged.part]
     cells, cell = np.unique(np.stack([unit, judged.said.astype(np.int64)]), axis=1, return_inverse=True)
-    weights = np.bincount(cell.reshape(-1), counts)
+    weights = summed(cell.reshape(-1), counts)
     most = np.zeros(size)
     np.maximum.at(most, cells[0], weights)
     by_name = np.zeros(size, bool)
     by_name[unit] = names
-    close = np.bincount(unit, counts * near, size)
+    close = summed(unit, counts * near, size)
     return np.divide(np.where(by_name, most, close), total, out=np.full(size, 0.5), where=total > 0)
 
 

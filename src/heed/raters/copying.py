@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from heed.lazily import np
 from heed.raters.columns import Answers, Ints, Mask
+from heed.raters.counting import summed
 from heed.raters.fellows import Fellows, fit_fellows, standing_out
 from heed.raters.judged import Judged, Pairs
 from heed.raters.testing import LEVEL, holm
@@ -127,12 +128,12 @@ def _shared(judged: Judged, pairs: Pairs, fellows: Fellows) -> _Shared:
         cell * (int(judged.item.max(initial=0)) + 1) + judged.item[pairs.one], return_inverse=True
     )
     of_item = of_item.reshape(-1)
-    parts = np.maximum(np.bincount(of_item, minlength=items.size), 1)
+    parts = np.maximum(summed(of_item, size=items.size), 1)
     where = items // (int(judged.item.max(initial=0)) + 1)
-    same = np.bincount(where, np.bincount(of_item, pairs.equal, items.size) / parts, code.size)
-    chance = np.bincount(where, np.bincount(of_item, expected.chance, items.size) / parts, code.size)
-    count = np.bincount(where, minlength=code.size).astype(np.float64)
-    unsure = np.bincount(cell, expected.unsure, code.size) / np.maximum(np.bincount(cell, minlength=code.size), 1)
+    same = summed(where, summed(of_item, pairs.equal, items.size) / parts, code.size)
+    chance = summed(where, summed(of_item, expected.chance, items.size) / parts, code.size)
+    count = summed(where, size=code.size)
+    unsure = summed(cell, expected.unsure, code.size) / np.maximum(summed(cell, size=code.size), 1)
     kept = count >= FEWEST_SHARED
     chance = np.where(kept, chance / np.maximum(count, 1), np.nan)
     return _Shared(
@@ -173,12 +174,12 @@ def _without_each_other(pairs: Pairs, fellows: Fellows, cell: Ints, i: Ints, j: 
     # What each pair says of the reliability of its two: sums over all pairs of a rater, and over those with this one other.
     told = [fellows.weight[:, side] for side in (0, 1)]
     above = [np.nan_to_num(fellows.pull[:, side] + told[side] * fellows.reliability[ends[side]]) for side in (0, 1)]
-    every_above = np.bincount(i, above[0], raters) + np.bincount(j, above[1], raters)
-    every = np.bincount(i, told[0], raters) + np.bincount(j, told[1], raters)
+    every_above = summed(i, above[0], raters) + summed(j, above[1], raters)
+    every = summed(i, told[0], raters) + summed(j, told[1], raters)
     found = []
     for side, of in enumerate(ends):
-        rest = every[of] - np.bincount(cell, told[side])[cell]
-        others = every_above[of] - np.bincount(cell, above[side])[cell]
+        rest = every[of] - summed(cell, told[side])[cell]
+        others = every_above[of] - summed(cell, above[side])[cell]
         alone = np.divide(others, rest, out=np.full(of.size, np.nan), where=rest > _LEAST_TOLD)
         found.append(np.clip(alone, -1.0, 1.0))
     return found[0], found[1]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from heed.lazily import np
 from heed.raters.columns import Answers, Ints
+from heed.raters.counting import summed
 from heed.raters.fellows import Fellows
 from heed.raters.judged import Judged, Pairs
 from heed.raters.testing import LEVEL, holm
@@ -73,7 +74,7 @@ def drifts_of(judged: Judged, pairs: Pairs, fellows: Fellows) -> tuple[Drift, ..
     pull = np.concatenate(list(fellows.pull.T)) * side[judged.rater[rows]]
     pull -= told * np.tile(_of_the_time(judged, pairs, pull, told), 2)
     _, first, place = np.unique(judged.answer[rows], return_index=True, return_inverse=True)
-    pulls, weights = np.bincount(place.reshape(-1), pull), np.bincount(place.reshape(-1), told)
+    pulls, weights = summed(place.reshape(-1), pull), summed(place.reshape(-1), told)
     rater, created = judged.rater[rows][first], judged.created[rows][first]
     found, p = [], np.full(len(judged.raters), np.nan)
     for code in range(len(judged.raters)):
@@ -90,11 +91,12 @@ def drifts_of(judged: Judged, pairs: Pairs, fellows: Fellows) -> tuple[Drift, ..
     adjusted = holm(p)
     drifts = [
         Drift(
-            judged.raters[code],
-            since,
-            *(float(np.clip(r, -1, 1)) for r in (before, after)),
-            size,
-            float(adjusted[code]),
+            rater=judged.raters[code],
+            since=since,
+            before=float(np.clip(before, -1, 1)),
+            after=float(np.clip(after, -1, 1)),
+            answers=size,
+            p=float(adjusted[code]),
         )
         for code, since, before, after, size in found
         if adjusted[code] < LEVEL
@@ -106,7 +108,7 @@ def _of_the_time(judged: Judged, pairs: Pairs, pull: Array, told: Array) -> Arra
     """[pairs]: by how much all pairs of about the same time agree more or less than expected, over what they count."""
     when = np.maximum(judged.created[pairs.one], judged.created[pairs.other])
     times = np.minimum(np.argsort(np.argsort(when, kind="stable")) * _TIMES // max(when.size, 1), _TIMES - 1)
-    above, below = (np.bincount(np.tile(times, 2), column, _TIMES) for column in (pull, told))
+    above, below = (summed(np.tile(times, 2), column, _TIMES) for column in (pull, told))
     return np.asarray((above / np.maximum(below, 1e-9))[times])
 
 

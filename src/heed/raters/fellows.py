@@ -18,6 +18,7 @@ from typing import Literal
 
 from heed.lazily import np
 from heed.raters.columns import Ints, Mask
+from heed.raters.counting import summed
 from heed.raters.judged import Judged, Pairs
 from heed.statistics import Array
 
@@ -116,7 +117,7 @@ def _camps(raters: int, i: Ints, j: Ints) -> tuple[Ints, Mask]:
     # In the graph with each rater twice, a step leads to the other copy: both copies meet where there is an odd ring.
     doubled = bmat([[None, links + links.T], [links + links.T, None]])
     _, copies = connected_components(doubled, directed=False)
-    linked = np.bincount(np.concatenate([i, j]), minlength=raters) > 0
+    linked = summed(np.concatenate([i, j]), size=raters) > 0
     return camp, linked & (copies[:raters] == copies[raters:])
 
 
@@ -128,7 +129,7 @@ def standing_out(judged: Judged, pairs: Pairs) -> Mask:
     raters, i, j = len(judged.raters), judged.rater[pairs.one], judged.rater[pairs.other]
     part = judged.part[pairs.one]
     both, cell = np.unique(i * raters + j, return_inverse=True)
-    cell, count = cell.reshape(-1), np.bincount(cell.reshape(-1), minlength=both.size)
+    cell, count = cell.reshape(-1), summed(cell.reshape(-1), size=both.size)
     out = np.zeros(both.size, bool)
     for _ in range(_ROUNDS):
         used = ~out[cell]
@@ -136,7 +137,7 @@ def standing_out(judged: Judged, pairs: Pairs) -> Mask:
         r, a = cells.solve()
         rest = pairs.product - a[part] * r[i] * r[j]
         noise = float(rest[used].std()) or 1.0
-        now = np.bincount(cell, rest, both.size) > _FAR * noise * np.sqrt(count)
+        now = summed(cell, rest, both.size) > _FAR * noise * np.sqrt(count)
         if (now == out).all():
             break
         out = now
@@ -159,7 +160,7 @@ class _Cells:
     def of(cls, i: Ints, j: Ints, part: Ints, product: Array, raters: int, parts: int) -> _Cells:
         codes, cell = np.unique((i * raters + j) * max(parts, 1) + part, return_inverse=True)
         cell = cell.reshape(-1)
-        count, total = np.bincount(cell).astype(np.float64), np.bincount(cell, product)
+        count, total = summed(cell), summed(cell, product)
         both, of_part = np.divmod(codes, max(parts, 1))
         return cls(both // raters, both % raters, of_part, count, total, raters, parts)
 
@@ -181,20 +182,20 @@ class _Cells:
     def _sums(self, r: Array, a: Array) -> tuple[Array, Array]:
         """For each rater the sums of a r_j y and of (a r_j) squared over their pairs."""
         by, over = a[self.part] * self.total, a[self.part] ** 2 * self.count
-        above = np.bincount(self.i, by * r[self.j], self.raters) + np.bincount(self.j, by * r[self.i], self.raters)
-        below = np.bincount(self.i, over * r[self.j] ** 2, self.raters)
-        below += np.bincount(self.j, over * r[self.i] ** 2, self.raters)
+        above = summed(self.i, by * r[self.j], self.raters) + summed(self.j, by * r[self.i], self.raters)
+        below = summed(self.i, over * r[self.j] ** 2, self.raters)
+        below += summed(self.j, over * r[self.i] ** 2, self.raters)
         return above, below
 
     def _clarities(self, r: Array) -> Array:
         if self.parts < 2:
             return np.ones(max(self.parts, 1))
         both = r[self.i] * r[self.j]
-        above = np.bincount(self.part, self.total * both, self.parts)
-        below = np.bincount(self.part, self.count * both**2, self.parts)
+        above = summed(self.part, self.total * both, self.parts)
+        below = summed(self.part, self.count * both**2, self.parts)
         found = np.where(below > _SMALL, np.maximum(above, 0.0) / np.maximum(below, _SMALL), 1.0)
         # Clarity and reliability share one scale: the clarity is 1 on average over the pairs.
-        mean = np.average(found, weights=np.bincount(self.part, self.count, self.parts))
+        mean = np.average(found, weights=summed(self.part, self.count, self.parts))
         return np.clip(found / max(mean, _SMALL), 0.05, 4.0)
 
 
@@ -227,7 +228,8 @@ def _inverse(cells: _Cells, r: Array, clarity: Array, slope: Array) -> Array:
     np.add.at(bread, (cells.i, cells.j), clarity[cells.part] ** 2 * cells.count * r[cells.i] * r[cells.j])
     np.add.at(bread, (cells.j, cells.i), clarity[cells.part] ** 2 * cells.count * r[cells.i] * r[cells.j])
     # What nothing pins down at all, such as a rater whom nobody was compared with, is held by a weak spring.
-    return np.linalg.inv(bread + 1e-6 * np.diag(slope))
+    inverse: Array = np.linalg.inv(bread + 1e-6 * np.diag(slope)).astype(np.float64, copy=False)
+    return inverse
 
 
 # Which way is up

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from heed.lazily import np
 from heed.raters.agreement import Measured, measured, undefined
 from heed.raters.columns import Ints, Mask
+from heed.raters.counting import summed
 from heed.raters.fellows import Fellows
 from heed.raters.judged import Judged, Pairs
 from heed.raters.testing import benjamini_hochberg
@@ -109,7 +110,7 @@ def _dealt(judged: Judged, pairs: Pairs, fellows: Fellows, group: Ints, both: Ma
     sizes = np.abs(np.nan_to_num(fellows.reliability))
     rest = pairs.product[both] - fellows.clarity[judged.part[pairs.one][both]] * sizes[i] * sizes[j]
     code, cell = np.unique(i * raters + j, return_inverse=True)
-    count, total = np.bincount(cell.reshape(-1)), np.bincount(cell.reshape(-1), rest)
+    count, total = summed(cell.reshape(-1)), summed(cell.reshape(-1), rest)
     one, other = code // raters, code % raters
 
     def apart(dealt: Ints) -> float:
@@ -165,8 +166,8 @@ def parted_items(
     value, unit = _values(judged)[rows], judged.unit[rows]
     cells, cell = np.unique(unit * len(names) + group[judged.rater[rows]], return_inverse=True)
     cell = cell.reshape(-1)
-    count = np.bincount(cell)
-    mean = np.bincount(cell, value) / count
+    count = summed(cell)
+    mean = summed(cell, value) / count
     noise = float(np.sqrt(((value - mean[cell]) ** 2).sum() / max(value.size - cells.size, 1))) or 1.0
     lowest, highest, several = _ends(cells // len(names), mean)
     if not lowest.size:
@@ -259,14 +260,14 @@ def _scale_of(judged: Judged, rows: Ints, own: Mask, question: str, field: str, 
     method = "mean difference on the same things, clustered by item"
     unit = np.unique(judged.unit[rows], return_inverse=True)[1].reshape(-1)
     size = int(unit.max()) + 1
-    counts = [np.bincount(unit[mask], minlength=size) for mask in (own, ~own)]
+    counts = [summed(unit[mask], size=size) for mask in (own, ~own)]
     shared = np.flatnonzero((counts[0] > 0) & (counts[1] > 0))
     if not shared.size:
         return GroupScale(
             question, field, name, undefined("no_overlap", "No other group rated the same.", method), None
         )
     means = [
-        np.bincount(unit[mask], judged.said[rows][mask], size)[shared] / count[shared]
+        summed(unit[mask], judged.said[rows][mask], size)[shared] / count[shared]
         for mask, count in zip((own, ~own), counts, strict=True)
     ]
     first = np.zeros(size, np.int64)

@@ -18,6 +18,7 @@ from typing import Any
 
 from heed.lazily import np
 from heed.raters.columns import Ints
+from heed.raters.counting import summed
 from heed.statistics import Array
 
 HEEDS, INVERTS, LEFT, RIGHT = range(4)
@@ -100,7 +101,7 @@ def joint_model(
         second = _stepped(rows, first)
         step, bend = first - point, second - 2 * first + point
         # As far ahead as the two steps show where they are heading (SQUAREM, Varadhan and Roland 2008, scheme S3).
-        far = max(float(np.linalg.norm(step) / max(np.linalg.norm(bend), 1e-12)), 1.0)
+        far = max(float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), 1e-12), 1.0)
         ahead = point + 2 * min(far, _FARTHEST) * step + min(far, _FARTHEST) ** 2 * bend
         before, point = point, _stepped(rows, _bounded(ahead, raters))
         if np.abs(_told(point, raters) - _told(before, raters)).max() < _CLOSE:
@@ -169,12 +170,11 @@ def _sorted(pair: Ints, first_left: Ints, outcome: Array, rater: Ints, gold: Arr
     present, code = np.unique(pair[order], return_inverse=True)
     shape = (present.size, raters * 6)
     counted = coo_array((np.ones(order.size), (code.reshape(-1), kind)), shape=shape).tocsr()
-    counts = np.zeros((raters, 2, 2))
     told = np.flatnonzero(~np.isnan(gold))
-    truth = gold[told].astype(np.int64)
-    np.add.at(counts, (rater[told], truth, 1), outcome[told])
-    np.add.at(counts, (rater[told], truth, 0), 1 - outcome[told])
-    return _Rows(code.reshape(-1), kind, counted, counted.T.tocsr(), present.size, raters, counts)
+    cells = (rater[told] * 2 + gold[told].astype(np.int64)) * 2
+    right_said, left_said = (summed(cells, share, raters * 4) for share in (1 - outcome[told], outcome[told]))
+    known = np.stack([right_said[::2], left_said[::2]], axis=1).reshape(raters, 2, 2)
+    return _Rows(code.reshape(-1), kind, counted, counted.T.tocsr(), present.size, raters, known)
 
 
 def _nodes() -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from heed.lazily import np
 from heed.raters.columns import Answers, Ints, Mask
+from heed.raters.counting import summed
 from heed.statistics import Array
 
 Scale = Literal["side", "score", "label"]
@@ -151,10 +152,10 @@ def _commonness(values: Array) -> tuple[Array, float]:
 def _standardised(scores: Array, rater: Ints) -> Array:
     """Scores less their rater's mean, over their rater's spread; over those of all for who gave few."""
     everyone = float(scores.std()) or 1.0
-    counts = np.bincount(rater)
+    counts = summed(rater)
     safe = np.maximum(counts, 1)
-    mean = np.bincount(rater, scores) / safe
-    spread = np.sqrt(np.maximum(np.bincount(rater, scores**2) / safe - mean**2, 0.0))
+    mean = summed(rater, scores) / safe
+    spread = np.sqrt(np.maximum(summed(rater, scores**2) / safe - mean**2, 0.0))
     known = counts >= FEWEST_FOR_SPREAD
     mean = np.where(known, mean, scores.mean())
     # Whoever gives everything the same score says nothing: all their numbers are 0.

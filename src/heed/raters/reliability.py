@@ -203,12 +203,10 @@ def _joint(duels: Duels, agreement: list[Measured], raters: int) -> tuple[Array,
 
     things = np.unique(np.concatenate([duels.left, duels.right])).size
     if duels.left.size >= _MANY / 2 * things:
-        columns = (duels.left, duels.right, duels.outcome, duels.rater)
-        found = crowd_bradley_terry(*columns, gold=duels.gold, raters=raters)
+        found = crowd_bradley_terry(duels.left, duels.right, duels.outcome, duels.rater, gold=duels.gold, raters=raters)
         return found.reliability, found.reliability_errors
     start = np.array([1.0 if one.estimate is None else one.estimate for one in agreement])
-    columns = (duels.pair, duels.first_left, duels.outcome, duels.rater, duels.gold)
-    learned = joint_model(*columns, start, raters)
+    learned = joint_model(duels.pair, duels.first_left, duels.outcome, duels.rater, duels.gold, start, raters)
     return learned.reliability, learned.error
 
 

@@ -53,8 +53,9 @@ def crowd_answers(raters: Sequence[SimulatedRater], work: Work, seed: int = 0) -
     todo: list[list[int]] = [[] for _ in raters]
     for item in range(len(pairs)):
         known = item >= work.items
-        for rater in range(len(raters)) if known else rng.sample(range(len(raters)), min(work.overlap, len(raters))):
-            todo[rater].append(item)
+        everybody = range(len(raters))
+        for code in everybody if known else rng.sample(everybody, min(work.overlap, len(raters))):
+            todo[code].append(item)
     rows: list[AnswerRow] = []
     clocks = _clocks(raters, work, rng)
     for rater, items in zip(raters, todo, strict=True):
@@ -131,7 +132,7 @@ def _clocks(raters: Sequence[SimulatedRater], work: Work, rng: random.Random) ->
     accounts: dict[str, list[str]] = {}
     for rater in raters:
         accounts.setdefault((work.accounts or {}).get(rater.name, rater.name), []).append(rater.name)
-    found = {}
+    found: dict[str, tuple[_Clock, int]] = {}
     for names in accounts.values():
         clock = _Clock(len(names), rng)
         found |= {name: (clock, place) for place, name in enumerate(names)}
