@@ -232,7 +232,9 @@ def test_labels_say_what_they_are_worth_or_why_that_is_unknown(tmp_path, monkeyp
     assert told.returncode == 0, told.stderr
     assert "The next 40 labels would raise accuracy by" in told.stdout
     assert "labels more" in told.stdout
-    assert json.loads(completed(folder, "labels", "--next", "40", "--json", "--quiet").stdout)["id"] == run.id
+    as_json = completed(folder, "labels", "--next", "40", "--json", "--quiet")
+    assert as_json.returncode == 0, as_json.stderr
+    assert json.loads(as_json.stdout)["id"] == run.id
     chosen = completed(folder, "select", "--quiet")
     assert chosen.returncode == 0, chosen.stderr
     assert "choose-" in chosen.stdout
