@@ -26,7 +26,8 @@ from heed.feedback.selectors import SHARPNESS
 from heed.feedback.worth import Fixed, Information, Worth
 from heed.statistics import Array
 
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (10, 11, 12, 13, 14)
+"""Others than those on which the selectors' sharpness was settled: chosen on seeds 0 to 4, it would look too good there."""
 REPEATS = 6
 _PROMPTS, _TEST_PROMPTS, _SAMPLES = 1000, 500, 4
 _FIRST, _STEP, _LAST, _REFERENCE = 100, 50, 1200, 1000
