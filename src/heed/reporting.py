@@ -9,11 +9,17 @@ from typing import Any
 from heed.evaluate.compare import FrontierPoint
 from heed.evaluate.metrics import Accuracy, Calibration
 from heed.evaluate.report import Alarm, RaterSource, ReportData, RunSource, TrainingPoint
+from heed.evaluate.report_raters import MOST_SHOWN, RatersPart, raters_part
+from heed.feedback.kinds import PromptContent
 from heed.project import Project
+from heed.questions import unique
+from heed.raters.from_feedback import answers_of_feedback
+from heed.raters.trust import trust_of
 from heed.runs import RunRecord, code_version
 from heed.stages.evaluation import Evaluation
 from heed.stages.results import peak_memory_mib
 from heed.statistics import Undefined
+from heed.texts import cut
 
 
 def report_data(project: Project, evaluation: RunRecord) -> ReportData:
@@ -50,6 +56,7 @@ def report_data(project: Project, evaluation: RunRecord) -> ReportData:
         examples_note="The first test prompts in their order; nobody picked them.",
         runs=[RunSource(id=run.id, stage=run.stage) for run in lineage],
         raters=_raters(project, reward, found),
+        trust=_trust(project, reward, found),
         seed=evaluation.seed,
         code_version=code_version(),
         created=datetime.now(UTC),
@@ -131,3 +138,25 @@ def _raters(project: Project, reward: RunRecord | None, found: Evaluation) -> li
         for name, count in sorted(found.raters.items())
     ]
     return training + held_out
+
+
+def _trust(project: Project, reward: RunRecord | None, found: Evaluation) -> RatersPart | Undefined:
+    """How far the raters whom the reward model learned from can be trusted, by what it learned from."""
+    if reward is None:
+        return Undefined(reason="This policy was not optimised against a reward model.")
+    judgments = [stored.feedback for stored in project.store.feedback(ids=project.feedback_of(reward.id))]
+    answers = answers_of_feedback(judgments)
+    if not answers.size:
+        return Undefined(
+            reason="The reward model did not learn from comparisons, rankings, ratings or thumbs of raters."
+        )
+    groups = {rater.name: rater.group for rater in project.store.raters() if rater.group}
+    trust = trust_of(answers, groups)
+    prompts = {" ".join([one.kind, *sorted(one.completion_ids)]): one.prompt_id for one in judgments}
+    wanted = [prompts[one.item] for one in trust.parted[:MOST_SHOWN]]
+    texts = {prompt.id: prompt.content for prompt in project.store.prompts(ids=unique(wanted))}
+    return raters_part(trust, found.judged_by_group, lambda item: _beginning(texts[prompts[item]]))
+
+
+def _beginning(prompt: PromptContent) -> str:
+    return cut(prompt if isinstance(prompt, str) else prompt[-1].content)

@@ -17,6 +17,7 @@ from pydantic import Field, computed_field, field_validator, model_validator
 from heed.errors import ProjectError
 from heed.evaluate.compare import FrontierPoint, WinRate
 from heed.evaluate.metrics import Accuracy, Calibration, KLSummary, TextStatistics
+from heed.evaluate.report_raters import RatersPart
 from heed.evaluate.verdict import Verdict
 from heed.feedback.kinds import PromptContent
 from heed.statistics import Interval, Record, Undefined
@@ -117,6 +118,10 @@ class ReportData(Record):
     examples_note: str = Field("", description="how the examples were chosen, a sentence for people")
     runs: list[RunSource] = Field(description="runs that this report rests on, oldest first")
     raters: list[RaterSource] = Field(description="who judged, and how much")
+    trust: RatersPart | Undefined = Field(
+        Undefined(reason="Whom to trust was not looked at when this report was made."),
+        description="how far the raters of training can be trusted, and where their groups part",
+    )
     seed: int = Field(description="seed of everything random")
     code_version: str = Field(description="version of heed, and of the code where known")
     created: datetime = Field(description="when the report was made (UTC)")

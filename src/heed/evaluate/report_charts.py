@@ -203,3 +203,20 @@ def whiskers(raw: Interval, controlled: Interval) -> Markup:
     return Markup('<svg class="whiskers" width="100%" height="44" aria-hidden="true">{}</svg>').format(
         Markup("").join(parts)
     )
+
+
+def share_whisker(estimate: float | None, low: float | None, high: float | None) -> Markup:
+    """One share as a disc with its interval, over 0 to 100 %, and a dotted line at one half."""
+    parts = [
+        Markup('<line class="{}" x1="{x}%" x2="{x}%" y1="2" y2="22"/>').format("half" if x == 50 else "grid", x=x)
+        for x in (0, 25, 50, 75, 100)
+    ]
+    if low is not None and high is not None:
+        bar = Markup('<line class="whisker a" x1="{:.2f}%" x2="{:.2f}%" y1="{}" y2="{}"/>')
+        parts.append(bar.format(100 * low, 100 * high, 12, 12))
+        parts += [bar.format(100 * end, 100 * end, 8, 16) for end in (low, high)]
+    if estimate is not None:
+        parts.append(Markup('<circle class="dot a" cx="{:.2f}%" cy="12" r="4.5"/>').format(100 * estimate))
+    return Markup('<svg class="whiskers" width="100%" height="24" aria-hidden="true">{}</svg>').format(
+        Markup("").join(parts)
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from heed.evaluate.metrics import WORD
-from heed.evaluate.report_charts import Series, line_chart, number, reliability_chart, swatch, whiskers
+from heed.evaluate.report_charts import Series, line_chart, number, reliability_chart, share_whisker, swatch, whiskers
 from heed.evaluate.verdict import percent
 from heed.statistics import Interval, Undefined
 from heed.texts import visible
@@ -184,6 +184,15 @@ def show_interval(interval: Interval, share: bool = False) -> Markup:
     return Markup('<span class="range">{} to {}{}</span>').format(low, high, " %" if share else "")
 
 
+def show_right(found: Interval) -> Markup:
+    """A reliability, -1 to 1, as right ones of 100 choices between two, with its interval."""
+    ends = [value for value in (found.estimate, found.low, found.high) if value is not None]
+    shown = [_value(value, f"{50 * (1 + value):.0f}") for value in ends]
+    if len(shown) < 3:
+        return shown[0] if shown else Markup("–")
+    return Markup('{}<br><span class="range small">{} to {}</span>').format(*shown)
+
+
 def show_seconds(seconds: float) -> Markup:
     """A duration: seconds up to two minutes, then minutes and seconds, then hours and minutes."""
     if seconds < 120:
@@ -193,6 +202,13 @@ def show_seconds(seconds: float) -> Markup:
         return _value(seconds, f"{minutes} min {rest} s")
     hours, rest = divmod(round(seconds / 60), 60)
     return _value(seconds, f"{hours:,} h {rest} min")
+
+
+def trust_whisker(found: Interval) -> Markup:
+    """A reliability, -1 to 1, as a mark with its interval, over 0 to 100 right choices of a hundred."""
+    ends = (found.estimate, found.low, found.high)
+    estimate, low, high = (None if value is None else (1 + value) / 2 for value in ends)
+    return share_whisker(estimate, low, high)
 
 
 def reason(value: Any) -> str | None:
@@ -226,8 +242,9 @@ def environment() -> Environment:
         "duration": show_seconds,
         "visible": visible,
         "unbroken": unbroken,
+        "right_of": show_right,
     }
-    environment.globals |= {"whiskers": whiskers, "reason": reason}
+    environment.globals |= {"whiskers": whiskers, "reason": reason, "trust_whisker": trust_whisker}
     return environment
 
 

@@ -30,9 +30,10 @@ FEWEST_ITEMS = 5
 CONFIDENCE = 0.95
 _SIDED = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 
-_USUAL, _USUAL_SPREAD = 0.6, 0.3
-_FEWEST_FOR_USUAL = 5
-_LEAST_SPREAD = 0.1
+_USUAL, _FEWEST_FOR_USUAL = 0.6, 5
+_SPREAD = 0.3
+"""How far raters differ from what is usual, standard deviation: wide, so that who is checked well is judged as found."""
+
 _COIN = 0.5
 
 NOT_THE_WAY = "The raters fall into camps that answer against each other, and no gold item says which camp is right."
@@ -258,20 +259,12 @@ def combined(gold: Sequence[Measured], agreement: Sequence[Measured]) -> Combine
         out=np.full(len(gold), np.nan),
         where=checked,
     )
-    usual, spread = _usual(own[checked])
-    total = precision.sum(axis=0) + 1 / spread**2
-    reliability = (precision.sum(axis=0) * np.nan_to_num(own) + usual / spread**2) / total
+    # Some who err do not move the middle; a team that is too small has that of any team.
+    usual = float(np.median(own[checked])) if checked.sum() >= _FEWEST_FOR_USUAL else _USUAL
+    total = precision.sum(axis=0) + 1 / _SPREAD**2
+    reliability = (precision.sum(axis=0) * np.nan_to_num(own) + usual / _SPREAD**2) / total
     weight = np.maximum(reliability, 0.0) ** 2
     return Combined(reliability, 1 / np.sqrt(total), weight, checked, usual)
-
-
-def _usual(reliabilities: Array) -> tuple[float, float]:
-    """Middle and spread of a team's reliabilities; what is usual anywhere for a small team. Some who err do not move it."""
-    if reliabilities.size < _FEWEST_FOR_USUAL:
-        return _USUAL, _USUAL_SPREAD
-    middle = float(np.median(reliabilities))
-    spread = 1.4826 * float(np.median(np.abs(reliabilities - middle)))
-    return middle, min(max(spread, _LEAST_SPREAD), _USUAL_SPREAD)
 
 
 def estimates_of(answers: Answers, judged: Judged, fellows: Fellows, camp: Ints | None = None) -> Estimates:

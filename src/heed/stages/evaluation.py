@@ -49,6 +49,10 @@ class Evaluation(Record):
     examples: list[Example] = Field(description="prompts answered by both sides")
     verdict: Verdict = Field(description="what it comes to")
     raters: dict[str, int] = Field(default_factory=dict, description="judgments by each held-out rater (count)")
+    judged_by_group: dict[str, WinRate] = Field(
+        default_factory=dict,
+        description="the win rate by held-out raters of each group, where there are several (0 to 1)",
+    )
     tokens: int = Field(description="tokens sampled (count)")
 
 
@@ -196,6 +200,19 @@ def _compare(
         for rater in raters
         for row in range(len(prompts))
     ]
+    by_group = {
+        group: rate(
+            [
+                outcome
+                for place, one in enumerate(raters)
+                if one.group == group
+                for outcome in _of(judged, place, prompts)
+            ],
+            sum(one.group == group for one in raters),
+            "",
+        )
+        for group in sorted({one.group for one in raters})
+    }
     rates = (
         rate(true, 1, "No true utility is known here."),
         rate(judged or None, len(raters), "No held-out rater has judged."),
@@ -216,8 +233,14 @@ def _compare(
         examples=_examples(sides, prompts),
         verdict=verdict(*rates, seen),
         raters={rater.name: len(prompts) for rater in raters},
+        judged_by_group=by_group if len(by_group) > 1 else {},
         tokens=sum(map(sum, lengths)),
     )
+
+
+def _of(judged: Sequence[float], place: int, prompts: Sequence[PromptContent]) -> Sequence[float]:
+    """The outcomes by the rater at ``place``, one a prompt."""
+    return judged[place * len(prompts) : (place + 1) * len(prompts)]
 
 
 def _judge(rater: SimulatedRater, row: int, prompt: PromptContent, after: str, before: str, seed: int) -> float:
