@@ -293,10 +293,10 @@ def _verdict(metrics: dict[str, Any]) -> str:
     trained = _account(metrics)
     if right["estimate"] is None:
         return f"{trained} Held-out accuracy is undefined: {right['reason']}"
-    text = (
-        f"{trained} Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons "
-        f"({100 * right['low']:.1f} to {100 * right['high']:.1f} %)"
-    )
+    ends = f"no interval: {right['reason']}"
+    if right["low"] is not None:
+        ends = f"{100 * right['low']:.1f} to {100 * right['high']:.1f} %"
+    text = f"{trained} Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons ({ends})"
     ties = metrics["accuracy"]["ties"]
     text += f"; beside them, ties: {ties}." if ties else "."
     if metrics["cross_fit"]:
