@@ -113,7 +113,9 @@ def test_a_persons_page_says_in_a_sentence_how_far_to_trust_them_and_why(known: 
     assert "Can be relied on" in good
     assert "What speaks against it" not in good
     # Four estimates, each with a picture that says the same in words.
-    assert len(re.findall(r'class="whiskers"[^>]*aria-label="(?:All together|By known|By agreement|Learned)', good)) == 4
+    assert (
+        len(re.findall(r'class="whiskers"[^>]*aria-label="(?:All together|By known|By agreement|Learned)', good)) == 4
+    )
 
 
 def test_nobody_is_excluded_by_a_suggestion(known: Site) -> None:
