@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common import Report, Row
-
 from heed.raters.simulated import SimulatedRater
 from heed.raters.trust import Trust, trust_of
 from heed.sandbox.crowd import Work, crowd_answers, worth
