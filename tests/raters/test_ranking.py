@@ -165,6 +165,13 @@ def test_names_that_a_spreadsheet_would_run_are_written_harmless_and_read_back(t
     assert read_duels(tmp_path / "again.csv").items == ["=1+1", "B"]
 
 
+def test_few_comparisons_of_each_thing_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heed("rank", str(write_duels(tmp_path / "few.csv", 0, 3, each=10)), "--method", "crowd-bt", "--quiet")
+    assert "more reliable than they are" in capsys.readouterr().out
+    heed("rank", str(write_duels(tmp_path / "many.csv", 0, 8, each=60)), "--method", "crowd-bt", "--quiet")
+    assert "more reliable than they are" not in capsys.readouterr().out
+
+
 def test_crowd_bt_without_raters_is_refused(tmp_path: Path) -> None:
     (tmp_path / "duels.csv").write_text("left,right,winner\nA,B,left\n")
     with pytest.raises(DataError):

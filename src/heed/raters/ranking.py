@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Method = Literal["bradley-terry", "crowd-bt"]
 METHODS: tuple[Method, ...] = ("bradley-terry", "crowd-bt")
 
+FEW_EACH = 20
+"""Comparisons of each thing (mean count) below which its score bends to what raters said, and they look too reliable."""
+
 _FOLDS = 5
 _FEWEST_RATERS, _FEWEST_EACH = 3, 10
 _SCORE = "percentile bootstrap over comparisons"

@@ -102,8 +102,15 @@ def _print_raters(board: Leaderboard) -> None:
 
 def _words(board: Leaderboard) -> list[str]:
     """What a reader should know of the table."""
+    from heed.raters.ranking import FEW_EACH
+
     lines = [f"{board.method}: {board.why}"]
     lines += [board.direction] if board.direction else []
+    if board.raters and 2 * board.comparisons < FEW_EACH * len(board.places):
+        lines.append(
+            f"With fewer than {FEW_EACH} comparisons of each thing, raters look more reliable than they are: scores bend "
+            "to what they said."
+        )
     if board.groups > 1:
         lines.append(
             f"The things fall into {board.groups:,} groups that no comparison connects: scores of different groups "
