@@ -123,7 +123,8 @@ def train_linear(
             "skipped": dict(skipped or {}),
             "raters": weighed.reliability,
             "texts_cut": blocks.cut,
-            "telling": reward.telling(_TELLING),
+            # Lists, as they are read back: the same result comes of a run that was done before.
+            "telling": {name: list(map(list, told)) for name, told in reward.telling(_TELLING).items()},
             "baseline": _beside(differences, held_out),
         }
         metrics |= {name: reward.card[name] for name in ("penalties", "shares")}
