@@ -19,7 +19,7 @@ from heed.models.batch import microbatches
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
 
-_MEMORY = re.compile("out of memory|not enough memory|allocate|bad_alloc|ALLOC_FAILED")
+_MEMORY = re.compile("out of memory|not enough memory|allocate|bad_alloc|ALLOC_FAILED|failed to map segment")
 
 
 class Task(Protocol):
@@ -253,10 +253,13 @@ def backward(loss: Callable[[], Tensor]) -> float:
 def memory_errors(
     fix: str = "Lower tokens_per_microbatch (results stay the same), then prompts_per_step or max_new_tokens.",
 ) -> Iterator[None]:
-    """Turn running out of memory, which torch tells in several ways, into an error that names the number to lower."""
+    """Turn running out of memory, which torch tells in several ways, into an error that names the number to lower.
+
+    A library that is first needed at the end of a stage finds no room for itself: an ``ImportError``.
+    """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError, ImportError) as error:
         text = str(error).strip()
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not _MEMORY.search(text):
             raise
