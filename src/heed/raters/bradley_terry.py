@@ -169,7 +169,7 @@ def win_probability(scores: Scores, left: Codes, right: Codes) -> Array:
     """Probability [N] that ``left`` is called better than ``right``, a tie as half of it."""
     difference = scores.scores[left] - scores.scores[right]
     if scores.ties == "half":
-        return _sigmoid(difference)
+        return sigmoid(difference)
     ahead, behind = (
         np.exp(-_losses(scores.ties, np.full(difference.shape, y), None)(difference, scores.parameters)[0])
         for y in (1.0, 0.0)
@@ -203,7 +203,8 @@ def _first_parameters(duels: Duels, ties: Ties) -> Array:
     return np.log(_FIRST_GAPS[: _STRENGTHS if said else 1])
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), elementwise."""
     from scipy.special import expit
 
     return np.asarray(expit(x))
@@ -255,7 +256,7 @@ class _Graded:
         # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)): no difference of two numbers close to 1.
         between = np.exp(lower - upper)
         loss = np.logaddexp(0, lead - upper) + np.logaddexp(0, lower - lead) - np.log1p(-between)
-        over, under = _sigmoid(lead - upper), _sigmoid(lower - lead)
+        over, under = sigmoid(lead - upper), sigmoid(lower - lead)
         shared = between / (1 - between)
         by_upper, by_lower = -(over + shared), under + shared
         rows = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from heed.lazily import np
+from heed.raters.bradley_terry import sigmoid
 from heed.raters.consensus import Consensus
 from heed.raters.labels import LEAST, check_votes, checked_gold, confusion_of, posterior
 from heed.raters.votes import Codes, Mask, Votes
@@ -31,7 +32,7 @@ class GladConsensus(Consensus):
         likely, classes = self.fitted[item], self.fitted.shape[1]
         if classes == 1:
             return likely
-        right = _sigmoid(self.ability[rater] * self.ease[item])[:, None]
+        right = sigmoid(self.ability[rater] * self.ease[item])[:, None]
         return likely * right + (1 - likely) * (1 - right) / (classes - 1)
 
 
@@ -53,7 +54,7 @@ def glad(votes: Votes, gold: Codes | None = None, *, iterations: int = 2000, tol
     climbs = [hill.climb(start, iterations, tolerance) for start in hill.starts()]
     place, steps, settled = max(climbs, key=lambda climb: climb[0].height)
     ease, classes = np.exp(place.log_ease), len(votes.labels)
-    middling = _sigmoid(place.ability * float(np.median(ease)))
+    middling = sigmoid(place.ability * float(np.median(ease)))
     wrong = ((1 - middling) / max(classes - 1, 1))[:, None, None]
     return GladConsensus(
         votes=votes,
@@ -124,7 +125,7 @@ class Hill:
     def slope_in_ability(self, place: Place) -> tuple[Array, Array]:
         """How the height rises with each ability [raters], and the Fisher information on it."""
         rater, ease = self._votes.rater, np.exp(place.log_ease)[self._votes.item]
-        right = _sigmoid(place.ability[rater] * ease)
+        right = sigmoid(place.ability[rater] * ease)
         more = (place.probabilities[self._votes.label, self._votes.item] - right) * ease
         rise = _sums(rater, more, self._raters) - (place.ability - 1)
         return rise, _sums(rater, right * (1 - right) * ease**2, self._raters) + 1
@@ -133,7 +134,7 @@ class Hill:
         """How the height rises with the logarithm of each ease [items], and the Fisher information on it."""
         item = self._votes.item
         x = place.ability[self._votes.rater] * np.exp(place.log_ease)[item]
-        right = _sigmoid(x)
+        right = sigmoid(x)
         more = (place.probabilities[self._votes.label, item] - right) * x
         rise = _sums(item, more, self._items) - (place.log_ease - 1)
         return rise, _sums(item, right * (1 - right) * x**2, self._items) + 1
@@ -160,9 +161,3 @@ class Hill:
 def _sums(codes: Codes, values: Array | Mask, size: int) -> Array:
     """The sum [size] of the values of each code."""
     return np.bincount(codes, weights=values, minlength=size).astype(np.float64, copy=False)
-
-
-def _sigmoid(x: Array) -> Array:
-    from scipy.special import expit
-
-    return np.asarray(expit(x))

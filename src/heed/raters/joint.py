@@ -19,11 +19,8 @@ from typing import Any
 from heed.lazily import np
 from heed.raters.columns import Ints
 from heed.raters.counting import summed
+from heed.raters.crowd_bt import HEEDS, INVERTS, LEFT, RIGHT, WAYS_PRIOR
 from heed.statistics import Array
-
-HEEDS, INVERTS, LEFT, RIGHT = range(4)
-WAYS_PRIOR = (4.0, 1.5, 1.25, 1.25)
-"""Dirichlet prior of the shares, as in ``crowd_bt``: as if each rater had been seen to heed three times."""
 
 _RELIABILITY = (1.0, -1.0, 0.0, 0.0)
 _NODES, _WIDEST = 24, 3.5

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from heed.errors import DataError
 from heed.lazily import np
+from heed.raters.bradley_terry import sigmoid
 from heed.statistics import Array
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class _Ratings:
         place = pace * (nodes[None, :] - habits.shift[self.rater][:, None])
         between = np.exp(-np.maximum(upper - lower, _CLOSEST))
         loss = np.logaddexp(0, place - upper) + np.logaddexp(0, lower - place) - np.log1p(-between)
-        over, under = _sigmoid(place - upper), _sigmoid(lower - place)
+        over, under = sigmoid(place - upper), sigmoid(lower - place)
         shared = np.where(upper - lower > _CLOSEST, between / (1 - between), 1 / _CLOSEST)
         by_lower = np.where(np.isfinite(lower), under + shared, 0.0)
         by_upper = np.where(np.isfinite(upper), -(over + shared), 0.0)
@@ -192,9 +193,3 @@ def _nodes() -> tuple[Array, Array]:
     """Nodes and weights of Gauss and Hermite for the standard normal distribution."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     return nodes, weights / weights.sum()
-
-
-def _sigmoid(x: Array) -> Array:
-    from scipy.special import expit
-
-    return np.asarray(expit(x))

@@ -10,7 +10,16 @@ from pydantic import Field
 
 from heed.errors import DataError
 from heed.lazily import np
-from heed.raters.bradley_terry import Duels, Scores, Ties, bootstrap, bradley_terry, fewest_to_flip, win_probability
+from heed.raters.bradley_terry import (
+    Duels,
+    Scores,
+    Ties,
+    bootstrap,
+    bradley_terry,
+    fewest_to_flip,
+    sigmoid,
+    win_probability,
+)
 from heed.raters.crowd_bt import CrowdRanking, crowd_bradley_terry
 from heed.raters.duel_files import NamedDuels
 from heed.raters.plackett_luce import elo
@@ -153,15 +162,9 @@ def held_out_losses(named: NamedDuels, seed: int = 0) -> tuple[float, float]:
 
 def said_left(crowd: CrowdRanking, left: Codes, right: Codes, rater: Codes) -> Array:
     """Probability [N] that each rater says left."""
-    p = _sigmoid(crowd.scores[left] - crowd.scores[right])
+    p = sigmoid(crowd.scores[left] - crowd.scores[right])
     ways = crowd.ways[rater]
     return np.asarray(ways[:, 0] * p + ways[:, 1] * (1 - p) + ways[:, 2])
-
-
-def _sigmoid(x: Array) -> Array:
-    from scipy.special import expit
-
-    return np.asarray(expit(x))
 
 
 def _by_crowd(named: NamedDuels, why: str, seed: int) -> Leaderboard:

@@ -17,9 +17,7 @@ from heed.losses.raters import (
     reliability,
     reliability_errors,
 )
-
-WAYS_PRIOR = (4.0, 1.5, 1.25, 1.25)
-"""Dirichlet prior of the ways: as if each rater had been seen to heed three times, and rarely anything else."""
+from heed.raters.crowd_bt import WAYS_PRIOR
 
 SCALE_SPREAD, PULL_SPREAD, SHIFT_SPREAD = 0.7, 1.0, 1.0
 """Standard deviations of the normal priors: of the log of a scale, of the pull of a standard deviation of length, and of a
