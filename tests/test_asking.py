@@ -206,6 +206,7 @@ def test_what_comes_out_of_turn_is_told(tmp_path, monkeypatch) -> None:
             rounds.weigh()
 
 
+@pytest.mark.slow
 def test_labels_say_what_they_are_worth_or_why_that_is_unknown(tmp_path, monkeypatch) -> None:
     raters = tiny_settings(Path("model")).raters.model_copy(update={"comparisons": 160})
     sampling = FOUR.model_copy(update={"samples_per_prompt": 8})

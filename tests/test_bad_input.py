@@ -307,6 +307,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small or read-only disk")
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize(
     "free_kib", [*(pytest.param(kib, marks=pytest.mark.slow) for kib in (60, 400, 800)), 200, 1300]
@@ -398,6 +399,7 @@ def command_with_memory(folder: Path, log: Path, arguments: list[str], more_mib:
     command_line(folder, log, arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(("stage", "more_mib"), [("sft", 400), ("reward", 700)])  # a reward also loads scikit-learn
 def test_no_memory_left_names_the_number_that_helps(tmp_path: Path, stage: str, more_mib: int) -> None:

@@ -115,6 +115,7 @@ def test_published_times_are_named_as_such():
         assert "not measured" in source
 
 
+@pytest.mark.slow
 def test_memory_of_a_process_is_its_own_and_not_the_largest_so_far():
     # From a small process: a child's peak begins at what its parent held when it was made.
     program = """

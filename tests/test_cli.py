@@ -189,6 +189,7 @@ def test_export_and_import_lose_nothing(project: Path, tmp_path: Path) -> None:
         assert {c.text for c in one.store.completions()} == {c.text for c in other.store.completions()}
 
 
+@pytest.mark.slow
 def test_exports_say_what_became_of_people_excluded_from_training(project: Path) -> None:
     given = [comparison(number, rater) for number in range(3) for rater in ("ann", "bob")]
     heed(project, "feedback", "import", str(lines(project / "in.jsonl", *given)))
@@ -380,6 +381,7 @@ def test_a_broken_pipe_is_no_traceback(project: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_project_to_collect_feedback_in_needs_no_model_until_one_is_trained(tmp_path: Path) -> None:
     made = heed(tmp_path, "init", "ours", "--studio")
     assert made.returncode == 0, made.stderr

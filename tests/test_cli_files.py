@@ -180,6 +180,7 @@ def test_a_long_chat_goes_on_and_says_what_it_forgets(
     assert "no longer fit and are forgotten" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_goes_on(files: Path) -> None:
     command = [sys.executable, "-c", "from heed.cli import main; main()", "train", "sft", "--model", "model"]
     command += ["--data", "shown.jsonl", "--out", "sft", "--set", "epochs=10", "--set", "prompts_per_step=6"]

@@ -120,6 +120,7 @@ def test_trust(desk_of_a_reader: Path) -> None:
         shell.run(block)
 
 
+@pytest.mark.slow
 def test_readme(desk_of_a_reader: Path) -> None:
     for block in blocks("README.md"):
         shell = Shell(desk_of_a_reader, ANSWERS)

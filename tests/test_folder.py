@@ -95,7 +95,11 @@ def contents(project: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize(("arguments", "points"), [(FROM_FILES, range(1, 100)), (SANDBOX, range(2, 100, 4))])
+@pytest.mark.parametrize(
+    ("arguments", "points"),
+    [pytest.param(FROM_FILES, range(1, 100), marks=pytest.mark.slow), (SANDBOX, range(2, 100, 4))],
+    ids=["files", "sandbox"],
+)
 def test_killed_at_any_change_the_same_command_makes_the_whole_project(
     tmp_path: Path, arguments: list[str], points: range
 ) -> None:

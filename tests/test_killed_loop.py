@@ -113,6 +113,7 @@ def test_the_loop_these_tests_rely_on_has_learned_something(uninterrupted: dict[
     assert len(uninterrupted["completions"]) == 36
 
 
+@pytest.mark.slow
 def test_killed_in_every_stage(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
     project, log, chance = make_project(tmp_path), tmp_path / "log", random.Random(1)
     killed = []
@@ -152,6 +153,7 @@ def dying_command(folder: Path, log: Path, left: int) -> None:
     command_line(folder, log, list(LOOP))
 
 
+@pytest.mark.slow
 def test_killed_before_changes_on_the_disk(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
     project, log, chance = make_project(tmp_path), tmp_path / "log", random.Random(2)
     deaths = 0
@@ -169,7 +171,9 @@ def test_killed_before_changes_on_the_disk(uninterrupted: dict[str, Any], tmp_pa
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize("run", ["sft-1", "policy-1", "evaluate-1"])
+@pytest.mark.parametrize(
+    "run", ["policy-1", *(pytest.param(run, marks=pytest.mark.slow) for run in ("sft-1", "evaluate-1"))]
+)
 def test_ctrl_c_ends_with_130_says_how_to_go_on_and_loses_nothing(
     run: str, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def acknowledged(process: subprocess.Popen[str]) -> list[tuple[str, str]]:
     return [tuple(json.loads(line)) for line in whole]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quota", [{}, {"east": 1}])
 def test_processes_that_race_never_exceed_the_overlap_and_leave_nothing_undone(database_url: str, quota) -> None:
     with Store.open(database_url) as store:

@@ -129,6 +129,7 @@ def _fill(source: Path, root: Path, kill_after: int) -> None:
     frozen.of(texts, texts, frozen.cache(root, "it"), progress)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [1, 3])
 def test_a_cache_whose_making_was_killed_goes_on_to_the_very_same_numbers(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_after: int

@@ -119,6 +119,7 @@ def test_probabilities_of_a_linear_reward_are_calibrated(tmp_path: Path) -> None
     assert "that were left out" in done.metrics["temperature_note"]
 
 
+@pytest.mark.slow
 def test_thumbs_and_ratings_teach_a_linear_reward_too(tmp_path: Path) -> None:
     rng = random.Random(5)
     judgments = []
@@ -225,6 +226,7 @@ def test_frozen_features_go_on_where_they_were_stopped(
     assert torch.isfinite(reward.score(["p"], ["warm tea"])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["pairwise", "cross"])
 def test_a_pairwise_reward_is_fitted_saved_and_measured_beside_the_linear_one(
     model: Path, tmp_path: Path, backbone: Any

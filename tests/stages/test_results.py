@@ -36,6 +36,7 @@ def wait_for(process: Any, path: Path) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_one_loses_nothing(place: Path) -> None:
     first = begin(place, place / "first", *LONG)
     wait_for(first, place / "out" / "checkpoints" / "main" / "step-2")

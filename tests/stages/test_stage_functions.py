@@ -210,6 +210,7 @@ def test_cross_fitting_measures_every_comparison_by_a_member_that_never_saw_its_
     assert right["estimate"] == pytest.approx(np.mean(judged))
 
 
+@pytest.mark.slow
 def test_a_member_is_the_same_whatever_the_comparisons_it_leaves_out_say(model: Path, tmp_path: Path) -> None:
     rows = compared(120)
     turned = [

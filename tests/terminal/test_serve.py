@@ -349,6 +349,7 @@ def test_a_missing_head_of_the_log_is_told_until_somebody_accepts_the_present_en
         end(process)
 
 
+@pytest.mark.slow
 def test_an_import_goes_on_after_the_server_was_killed_and_no_row_is_lost_or_twice(project: Path) -> None:
     with Project(project) as opened:
         token, question = opened.store.write(lead_and_question)
@@ -403,6 +404,7 @@ def lead_and_question(connection: Any) -> tuple[str, str]:
     return token, asked.create_question(connection, "Which?", default_form(), "lea", now).id
 
 
+@pytest.mark.slow
 def test_several_processes_serve_one_project_and_one_that_is_killed_comes_back(tmp_path: Path, postgresql: Any) -> None:
     settings = ProjectSettings(name="p", model="nobody/none", database=postgresql.fresh())
     Project.create(tmp_path / "p", settings).close()

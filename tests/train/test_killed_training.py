@@ -60,6 +60,7 @@ def kill_after(process: Any, folder: Path, steps: int, delay: float, how: signal
     return running and process.exitcode != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_random_moments(stage: str, uninterrupted: dict[str, Path], tmp_path: Path) -> None:
     chance = random.Random(stage)

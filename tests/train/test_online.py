@@ -33,7 +33,10 @@ def weights(trainer: OnlineTrainer) -> Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.policy.model.parameters()])
 
 
-@pytest.mark.parametrize(("shared", "beta"), [(False, 0.3), (True, 0.3), (True, 1.0)])
+@pytest.mark.parametrize(
+    ("shared", "beta"),
+    [(True, 0.3), *(pytest.param(*some, marks=pytest.mark.slow) for some in ((False, 0.3), (True, 1.0)))],
+)
 def test_learns_the_optimum_of_the_kl_regularised_objective(shared: bool, beta: float) -> None:
     """For completions of one token the best policy is known: pi*(t) proportional to pi_ref(t) exp(r(t) / beta).
 

@@ -90,7 +90,7 @@ NOBODYS = ("sign in", "invitation", "reset", "no invitation")
 @pytest.mark.parametrize(
     ("size", "language", "theme"),
     [
-        pytest.param(LARGE, "en", "light", id="wide-en-light"),
+        pytest.param(LARGE, "en", "light", id="wide-en-light", marks=pytest.mark.slow),
         pytest.param(SMALL, "zh", "dark", id="narrow-zh-dark"),
         pytest.param(LARGE, "zh", "dark", id="wide-zh-dark", marks=pytest.mark.slow),
         pytest.param(SMALL, "en", "light", id="narrow-en-light", marks=pytest.mark.slow),

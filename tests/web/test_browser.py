@@ -11,8 +11,14 @@ from heed.web.markup import plain, render
 
 
 @pytest.mark.parametrize("size", [LARGE, SMALL], ids=["wide", "narrow"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("theme", "language"),
+    [
+        ("light", "en"),
+        ("dark", "zh"),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("light", "zh"), ("dark", "en"))),
+    ],
+)
 def test_the_frame_is_accessible_and_fits(browser: Browser, served: Served, size, theme: str, language: str) -> None:
     with person(browser, served, "lea", "lead", size=size, theme=theme, language=language) as lea:
         lea.goto("/nothing-is-here")

@@ -23,15 +23,16 @@ FILES = ["x.csv", "my: x.csv", "it is empty"]
 OF_FILES = {"{1} has no header", "{1} has no usable header", "{1} holds no feedback", "{1} holds no items"}
 WORDS = {"an object": "对象", "a list": "列表", "a number": "数字", "null": "null"}
 OF_WORDS = {
-    "{1} is {2}, not text": 2,
-    "{1} is {2}, not a list of messages": 2,
-    "{1} is {2}, not an object with role and content": 2,
-    "HH-RLHF has no place for a {1}": 1,
-    "TRL has no place for a {1}": 1,
-    "{1} has no place for a comparison without winner ('{2}')": 2,
-    "completion {1}: {2}": 2,
-    "not CSV: {1}": 1,
-    "not JSON: {1} at character {2}": 1,
+    "{1} is {2}, not text": "2",
+    "{1} is {2}, not a list of messages": "2",
+    "{1} is {2}, not an object with role and content": "2",
+    "HH-RLHF has no place for a {1}": "1",
+    "TRL has no place for a {1}": "1",
+    "a {1} {2} does not fit a TRL file of {3} {4}s": "1234",
+    "{1} has no place for a comparison without winner ('{2}')": "2",
+    "completion {1}: {2}": "2",
+    "not CSV: {1}": "1",
+    "not JSON: {1} at character {2}": "1",
 }
 FIX = "Look it up in the list of people."
 
@@ -43,7 +44,7 @@ def with_values(english: str, choose: random.Random) -> tuple[str, str]:
         given = choose.choice(TEXTS) if quote else choose.choice(BARE)
         if not quote and english.replace(f"{{{number}}}", f"'{{{number}}}'") in CHINESE:
             given = choose.choice(["3", "word"])  # in quotation marks it is another sentence
-        if OF_WORDS.get(english) == int(number):
+        if number in OF_WORDS.get(english, ""):
             given = choose.choice(sorted(WORDS))
         elif english in OF_FILES:
             given = choose.choice(FILES)

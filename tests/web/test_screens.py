@@ -36,7 +36,7 @@ NAMES = {"name": "Ann"}
 """Parameters whose value is no id."""
 
 LOOKS = [
-    pytest.param("en", "light", LARGE, id="en-light-wide"),
+    pytest.param("en", "light", LARGE, id="en-light-wide", marks=pytest.mark.slow),
     pytest.param("zh", "dark", SMALL, id="zh-dark-narrow"),
 ]
 OTHER_LOOKS = [

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, expect
 from work_screen import COMPARISON, ask, begin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [LARGE, SMALL], ids=["large", "small"])
 @pytest.mark.parametrize(
     ("language", "told"),

@@ -6,6 +6,7 @@ import random
 import re
 from datetime import UTC, datetime
 
+import pytest
 from browser import SMALL, Person, Served, assert_accessible, person, settled
 from playwright.sync_api import Browser, expect
 from sqlalchemy import select
@@ -40,6 +41,7 @@ def test_undo_opens_the_last_answer_and_the_change_supersedes_it(browser: Browse
         assert after.showing_id == before.showing_id
 
 
+@pytest.mark.slow
 def test_what_was_half_written_is_there_again_after_an_undo(browser: Browser, served: Served) -> None:
     ask(served, {"kind": "demonstration", "name": "own", "label": "Own"})
     with person(browser, served, "ann") as ann:
@@ -128,6 +130,7 @@ def test_skipping_takes_a_reason_and_flagging_leaves_the_item(browser: Browser, 
         assert (list(skipped), list(flagged)) == (["language: Basque"], ["The prompt names a person"])
 
 
+@pytest.mark.slow
 def test_keys_can_be_set_and_turned_off_and_stay_so_elsewhere(browser: Browser, served: Served) -> None:
     ask(served, COMPARISON)
     with person(browser, served, "ann") as ann:

@@ -183,7 +183,7 @@ def test_texts_that_are_to_be_read_as_written_say_nothing_of_it(browser: Browser
         expect(ann.page.locator(".rendered .help")).to_have_count(0)
 
 
-@pytest.mark.parametrize("reading", ["plain", "rendered"])
+@pytest.mark.parametrize("reading", ["plain", pytest.param("rendered", marks=pytest.mark.slow)])
 def test_the_hint_says_how_parts_are_marked_by_keys_and_it_works(
     browser: Browser, served: Served, reading: str
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -22,11 +21,12 @@ from starlette.staticfiles import StaticFiles
 from heed.config import ServeSettings
 from heed.errors import HeedError, SignInError
 from heed.project import Project
-from heed.web.call import Call, Studio, guard
+from heed.web.call import Call, Studio
 from heed.web.connections import AcceptErrors
 from heed.web.desk import Desk
 from heed.web.errors import PausedError, RoleError, asked_for_json, internal, of_http, of_validation, problem, status_of
 from heed.web.identity import Identities, credentials_of
+from heed.web.on_demand import OnDemand, api_route
 from heed.web.pages import STATIC, static_version
 from heed.web.permissions import Caller, anyone
 from heed.web.routes import all_routes
@@ -43,33 +43,16 @@ def create_app(project: Project, address: Address | None = None) -> FastAPI:
         address: where the server is reached; None is this machine alone.
     """
     where = address or Address()
-    routes = all_routes()
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=partial(_life, project, where))
-    for route in routes:
-        _add(app, route, project.settings.serve)
+    serve = project.settings.serve
+    for route in all_routes():
+        app.router.routes.append(OnDemand(route, route.most_sent(serve)))
     app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
     app.add_exception_handler(HeedError, _tell_error)
     app.add_exception_handler(RequestValidationError, _tell_validation)
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_middleware(Gate, address=where, tell_fault=_tell_fault)
     return app
-
-
-def _guarded(route: Route) -> type[APIRoute]:
-    """A kind of route whose guard stands before everything: what nobody may send is not even read."""
-    check = guard(route)
-
-    class Guarded(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            handler = super().get_route_handler()
-
-            async def checked(request: Request) -> Response:
-                await check(request)
-                return await handler(request)
-
-            return checked
-
-    return Guarded
 
 
 def documented_app() -> FastAPI:
@@ -82,27 +65,9 @@ def documented_app() -> FastAPI:
     for route in all_routes():
         if route.path.startswith("/api/") and route.kind in ("api", "file"):
             told: dict[int | str, dict[str, Any]] = {route.status: {"model": route.model}} if route.model else {}
-            _add(app, replace(route, kind="api"), ServeSettings(), told)  # without the HEAD that files have beside GET
+            plain = replace(route, kind="api")  # without the HEAD that files have beside GET
+            app.router.routes.append(api_route(plain, route.most_sent(ServeSettings()), told))
     return app
-
-
-def _add(
-    app: FastAPI, route: Route, settings: ServeSettings, responses: dict[int | str, dict[str, Any]] | None = None
-) -> None:
-    """Register a route with the guard before its handler."""
-    app.router.add_api_route(
-        route.path,
-        route.handler,
-        methods=[route.method, "HEAD"] if route.method == "GET" and route.kind != "api" else [route.method],
-        route_class_override=_guarded(route),
-        status_code=route.status,
-        max_body_size=route.body_limit(settings) if callable(route.body_limit) else route.body_limit,
-        summary=route.summary,
-        operation_id=f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
-        tags=[route.path.split("/")[3]] if route.path.startswith("/api/v1/") else None,
-        response_model=None,
-        responses=responses,
-    )
 
 
 @asynccontextmanager

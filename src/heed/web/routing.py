@@ -43,6 +43,10 @@ class Route:
     status: int = 200
     body_limit: int | Callable[[ServeSettings], int] = DEFAULT_BODY_LIMIT
 
+    def most_sent(self, settings: ServeSettings) -> int:
+        """Largest body (bytes) of a request under a project's settings."""
+        return self.body_limit(settings) if callable(self.body_limit) else self.body_limit
+
     @property
     def tokens(self) -> str:
         """Which API tokens may use it, in words."""
