@@ -22,13 +22,14 @@ BARE = ["3", "1,000", "word", *map(repr, TEXTS)]
 FILES = ["x.csv", "my: x.csv", "it is empty"]
 OF_FILES = {"{1} has no header", "{1} has no usable header", "{1} holds no feedback", "{1} holds no items"}
 WORDS = {"an object": "对象", "a list": "列表", "a number": "数字", "null": "null"}
+KINDS = {word: CHINESE[word] for word in ("comparison", "thumb", "demonstration", "standard", "conversational")}
+OF_KINDS = "a {1} {2} does not fit a TRL file of {3} {4}s"
 OF_WORDS = {
     "{1} is {2}, not text": "2",
     "{1} is {2}, not a list of messages": "2",
     "{1} is {2}, not an object with role and content": "2",
     "HH-RLHF has no place for a {1}": "1",
     "TRL has no place for a {1}": "1",
-    "a {1} {2} does not fit a TRL file of {3} {4}s": "1234",
     "{1} has no place for a comparison without winner ('{2}')": "2",
     "completion {1}: {2}": "2",
     "not CSV: {1}": "1",
@@ -44,7 +45,9 @@ def with_values(english: str, choose: random.Random) -> tuple[str, str]:
         given = choose.choice(TEXTS) if quote else choose.choice(BARE)
         if not quote and english.replace(f"{{{number}}}", f"'{{{number}}}'") in CHINESE:
             given = choose.choice(["3", "word"])  # in quotation marks it is another sentence
-        if number in OF_WORDS.get(english, ""):
+        if english == OF_KINDS:
+            given = choose.choice(sorted(KINDS))
+        elif number in OF_WORDS.get(english, ""):
             given = choose.choice(sorted(WORDS))
         elif english in OF_FILES:
             given = choose.choice(FILES)
@@ -53,7 +56,7 @@ def with_values(english: str, choose: random.Random) -> tuple[str, str]:
         elif english == "{1} is {2}, not an object with role and content":
             given = "prompt"
         values[number] = given
-    elsewhere = {number: WORDS.get(value, value) for number, value in values.items()}
+    elsewhere = {number: (WORDS | KINDS).get(value, value) for number, value in values.items()}
 
     def filled(text: str, by: dict[str, str]) -> str:
         return re.sub(r"\{(\d)\}", lambda place: by[place[1]], text)
