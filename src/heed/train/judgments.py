@@ -14,6 +14,7 @@ from heed.losses.reward import likelihood_loss
 from heed.models.batch import microbatches
 from heed.models.components import REWARD, Components, check_weights
 from heed.models.reward import Encoded, RewardModel, ScalarModel
+from heed.train.agreement import ways_by_agreement
 from heed.train.checkpoint import Checkpoints
 from heed.train.likelihoods import ComparisonPart, Entries, Judged, Part, Sees
 from heed.train.optimise import Fit, FitSettings, fit
@@ -301,9 +302,9 @@ def fit_judgments(
         if len(plan.components) > 1:
             width = member.head.weight.shape[1]
             member.components = Components(plan.components, width, seed * 1_000 + number).to(member.head.weight.device)
-        task = task_of(
-            member, plan, texts, seen, validation, settings, Raters(raters, settings.length_pull, Gold.of(gold)), states
-        )
+        start = ways_by_agreement(seen, raters, gold) if raters else None
+        people = Raters(raters, settings.length_pull, Gold.of(gold), start)
+        task = task_of(member, plan, texts, seen, validation, settings, people, states)
         fitted = FitSettings.of(by_examples(settings, len(seen), len(task.lengths)), len(task.lengths))
         per_epoch = fitted.steps / settings.epochs
         if validation:

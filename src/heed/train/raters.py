@@ -51,9 +51,10 @@ class Raters(nn.Module):
         count: raters (count); 0 tells nobody apart.
         pulled: whether the pull of length is learned.
         gold: their answers to gold items.
+        start: [K, 4], the shares of their ways to begin with; None begins with what gold and the prior say.
     """
 
-    def __init__(self, count: int, pulled: bool, gold: Gold) -> None:
+    def __init__(self, count: int, pulled: bool, gold: Gold, start: Tensor | None = None) -> None:
         super().__init__()
         self.count, self.pulled = count, pulled
         self.log_scale, self.shift = nn.Parameter(torch.zeros(count)), nn.Parameter(torch.zeros(count))
@@ -63,7 +64,9 @@ class Raters(nn.Module):
         # No gradient reaches the shares: EM sets them, and they are parameters so that checkpoints hold them.
         self.ways = nn.Parameter((self.prior / self.prior.sum()).repeat(count, 1), requires_grad=False)
         self.gold = gold
-        if count:
+        if start is not None:
+            self.ways.copy_(start)
+        elif count:
             self.refit(gold.by_way.new_zeros(0, len(WAYS)), gold.rater.new_zeros(0))
 
     def sharpened(self, values: Tensor, rater: Tensor) -> Tensor:
