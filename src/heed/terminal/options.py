@@ -137,8 +137,8 @@ def only_with(command: str, leader: str, options: Mapping[str, object]) -> None:
         )
 
 
-def result_of(read: Path, out: Path | None) -> Path | None:
-    """The file to write a result to, None for none; never the one that is read.
+def result_of(out: Path | None, *read: Path | None) -> Path | None:
+    """The file to write a result to, None for none; never one that is read.
 
     Raises:
         ConfigError: it is that one. DataError: it cannot be written there.
@@ -148,9 +148,9 @@ def result_of(read: Path, out: Path | None) -> Path | None:
     if out is None:
         return None
     target = result_file(out)
-    if target == read.resolve():
+    if any(file is not None and target == file.resolve() for file in read):
         raise ConfigError(
-            f"--out {out}", "it is the file that is read, and would be replaced.", "Name another file for the result."
+            f"--out {out}", "it is a file that is read, and would be replaced.", "Name another file for the result."
         )
     return target
 

@@ -43,7 +43,7 @@ def rank(
     from heed.raters.ranking import rank as ranked
     from heed.terminal.watcher import watching
 
-    target = result_of(file, out)
+    target = result_of(out, file)
 
     def progress(rows: int) -> None:
         if not quiet:

@@ -255,7 +255,7 @@ def score(
     from heed.stages.scoring import score_all as stage
     from heed.terminal.models import reward_folder
 
-    target = result_of(data, out)
+    target = result_of(out, data)
     rows, broken = read_demonstrations(data)
     report_broken(data, broken)
     found = stage(reward_folder(reward), rows, device or "auto")

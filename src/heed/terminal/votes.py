@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heed.errors import ConfigError, DataError
+from heed.errors import DataError
 from heed.terminal.console import console, note, report_broken
-from heed.terminal.options import Quiet
+from heed.terminal.options import Quiet, result_of
 from heed.terminal.text import counted
 
 if TYPE_CHECKING:
@@ -54,15 +54,12 @@ def aggregate(
 
     Exit code 1 where rows were left out, or where the votes cannot tell which of two camps of raters is right.
     """
-    from heed.folder import result_file
     from heed.raters.choosing import METHODS, Choice, choose
     from heed.raters.vote_files import read_gold, read_votes
     from heed.terminal.show import print_json
     from heed.terminal.vote_tables import consensus_values, print_choice
 
-    target = None if out is None else result_file(out)
-    if target is not None and target in (file.resolve(), gold and gold.resolve()):
-        raise ConfigError(f"--out {out}", "it is a file that is read, and would be replaced.", "Name another file.")
+    target = result_of(out, file, gold)
     read = read_votes(file, contradictions)
     _tell(file, read, quiet)
     votes, known = read.votes, None
