@@ -207,6 +207,7 @@ class Rounds(Labelling):
                     watcher=self.watcher,
                     gold=learned.known,
                     skipped=learned.unused,
+                    groups={rater.name: rater.group for rater in self.project.store.raters()},
                 )
                 self._keep(run, done, left_out=left_out)
         self.weigh_after_training(round_)

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from heed.settings import Fraction, Name, Settings
 
+_WHOLE = 1e-6
+"""How far shares that make a whole may be from summing to 1."""
+
 
 class TrainSettings(Settings):
     """What training on fixed examples has in common."""
@@ -59,6 +62,11 @@ class RewardSettings(TrainSettings):
         "learned",
         description="whether it is learned how much each rater's answers tell, or everybody is taken for careful",
     )
+    population: dict[Name, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict,
+        description="share of each group of raters among the people whom the reward is for, whatever its share of the "
+        "answers; empty lets every answer count alike",
+    )
     length_pull: bool = Field(
         True, description="where raters are told apart, learn how far each is drawn to longer texts than the others are"
     )
@@ -108,4 +116,21 @@ class RewardSettings(TrainSettings):
     def _members_to_leave_something_out(self) -> RewardSettings:
         if self.cross_fit and self.members < 2:
             raise ValueError("cross_fit with one member would leave out everything; set members to 2 or more first")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_stand_for_people(self) -> RewardSettings:
+        if not self.population:
+            return self
+        if abs(sum(self.population.values()) - 1) > _WHOLE:
+            raise ValueError(f"the shares of population sum to {sum(self.population.values()):g}, not to 1")
+        if self.raters != "equal":
+            raise ValueError(
+                "population is for opinions that differ, and raters: learned would take who differs from most to err; set "
+                "raters: equal first"
+            )
+        if self.backbone != "network":
+            raise ValueError(
+                f"population is for backbone: network; a {self.backbone} reward lets all answers count alike"
+            )
         return self

@@ -17,6 +17,7 @@ from heed.stages.linear_reward import train_linear
 from heed.stages.measured import LINEAR, told_beside
 from heed.stages.pairwise_reward import train_pairwise
 from heed.stages.plan import training_plan
+from heed.stages.population import standing_of
 from heed.stages.results import (
     Output,
     StageResult,
@@ -66,6 +67,7 @@ def train_reward(
     watcher: Watcher | None = None,
     gold: Sequence[Known] = (),
     skipped: Mapping[str, int] | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> StageResult:
     """Fit a reward model on the backbone ``model`` and write it to ``out``; the same call goes on where it was stopped.
 
@@ -77,6 +79,7 @@ def train_reward(
         judgments: of the kinds that ``settings.kind`` learns from, as ``read_judgments`` gives them, or comparisons.
         gold: answers to gold items. They tell of who gave them alone: the reward does not learn what they are about.
         skipped: judgments left out before, by reason (counts), which the card tells.
+        groups: of raters, by name, for ``settings.population``.
 
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages; a DataError too where raters contradict each
@@ -92,19 +95,24 @@ def train_reward(
     given, tested = as_judgments(judgments), None if test is None else as_judgments(test)
     known = [[keyed(answer.given), keyed(answer.expected)] for answer in gold]
     data = content_hash([list(map(keyed, given)), list(map(keyed, tested or [])), known])
+    standing = standing_of(given, groups or {}, settings.population)
     identity = {"model": model_identity(model), "data": data, "settings": settings.model_dump(), "seed": seed}
+    if standing.by_rater:
+        identity["counts"] = dict(standing.by_rater)
     output = Output(folder, "reward", identity)
     with output.claimed() as finished:
         if finished is not None:
             watcher.say(f"already done: {folder}")
             return finished
         network = RewardModel.new(model, settings.pooling, settings.members, seed, prepare_machine(device))
-        work = _Work.of(network, given, tested, gold, settings, watcher)
+        if standing.by_rater:
+            watcher.say(standing.told())
+        work = _Work.of(network, given, tested, gold, settings, watcher, standing.by_rater)
         fitted = work.fit(seed, [output.checkpoints(f"member-{number}") for number in range(settings.members)])
         trust = work.trust(fitted, output)
         metrics = work.measured(reference_texts, fitted, trust)
-        metrics |= {"skipped": dict(skipped or {}), **work.of_raters(fitted)}
-        kept = ("kinds", "skipped", "gold", "raters", "direction", "weights")
+        metrics |= {"skipped": dict(skipped or {}), **work.of_raters(fitted), **standing.metrics()}
+        kept = ("kinds", "skipped", "gold", "raters", "direction", "weights", "population")
         network.card |= {name: metrics[name] for name in kept if name in metrics}
         with output.writing():
             network.save(output.folder)
@@ -138,11 +146,16 @@ class _Work:
         gold: Sequence[Known],
         settings: RewardSettings,
         watcher: Watcher,
+        counts: Mapping[str, float],
     ) -> _Work:
-        """Split and encode, refuse what nothing can be learned from, and say what is left out."""
+        """Split and encode, refuse what nothing can be learned from, and say what is left out.
+
+        Args:
+            counts: what one answer of a rater counts; 1 where it is not named.
+        """
         parts = _split(given, tested, settings)
         names = raters_of([*parts.train, *parts.validation], gold, settings)
-        encoder = Encoder(network, names)
+        encoder = Encoder(network, names, counts)
         train, validation, held_out = (encoder.encode(rows) for rows in (parts.train, parts.validation, parts.test))
         check_split(parts, train, encoder, settings)
         # Where test judgments are given, they are measured on; the members leave out their shares all the same.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +82,9 @@ class Encoder:
         too_long: judgments and texts that were left out (count).
     """
 
-    def __init__(self, network: RewardModel, names: Sequence[str]) -> None:
+    def __init__(self, network: RewardModel, names: Sequence[str], counts: Mapping[str, float]) -> None:
         self.reader, self.too_long = network.reader, 0
+        self._counts = counts
         self.table: dict[Encoded, int] = {}
         self._raters = {name: number for number, name in enumerate(names)}
         self._known: dict[tuple[PromptContent, str], Encoded | None] = {}
@@ -101,7 +102,8 @@ class Encoder:
                 continue
             numbers = tuple(self.table.setdefault(text, len(self.table)) for text in fitting)
             kept.rows.append(row)
-            kept.judged.append(Judged(row.kind, numbers, row.said, self._raters.get(row.rater, 0), row.shown))
+            counted = self._counts.get(row.rater, 1.0)
+            kept.judged.append(Judged(row.kind, numbers, row.said, self._raters.get(row.rater, 0), row.shown, counted))
         return kept
 
     def texts(self, texts: Sequence[tuple[PromptContent, str]]) -> list[Encoded]:
