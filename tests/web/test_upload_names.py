@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from site_of_tests import Site
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from heed.errors import DataError, HeedError, ProjectError
 from heed.feedback import asked, studio_schema
@@ -81,9 +81,15 @@ def test_what_an_upload_held_names_the_file_as_its_owner_does(
     for number, (kind, data) in enumerate(rows.items()):
         folder.uploaded(f"j{number}").write_text(data, encoding="utf-8")
         given = {"format": "auto", "name": name, "question_id": question, "rater": "import"}
-        job = site.write(lambda c, kind=kind, given=given, n=number: jobs.create(c, f"j{n}", kind, given, "lea", NOW))
-        site.write(lambda c: jobs.claim(c, "me", NOW))
-        imports.run_import(Work(job, site.project, folder, "me", site.write, lambda: NOW, threading.Event(), lambda: 0))
+
+        def mine(connection: Connection, kind: Any = kind, given: Any = given, number: int = number) -> jobs.Job:
+            # At once, and now: the server's own worker takes what nobody has, and what nobody has worked on for long.
+            made = jobs.create(connection, f"j{number}", kind, given, "lea", datetime.now(UTC))
+            jobs.claim(connection, "me", datetime.now(UTC))
+            return made
+
+        now, stopping = lambda: datetime.now(UTC), threading.Event()
+        imports.run_import(Work(site.write(mine), site.project, folder, "me", site.write, now, stopping, lambda: 0))
     with site.project.store.reading() as connection:
         assert connection.scalars(select(studio_schema.items.c.source)).all() == [f"{called}:2"]
     (judgment,) = site.client("lea", "lead").get("/api/v1/export").text.splitlines()
