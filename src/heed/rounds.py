@@ -190,6 +190,9 @@ class Rounds(Labelling):
             )
         self._tell_unused(unused)
         config = settings.model_dump()
+        groups = {rater.name: rater.group for rater in self.project.store.raters()} if settings.population else {}
+        if groups:
+            config["groups"] = groups
         if learned.known:
             config["gold"] = content_hash(learned.known)
         backbone, maker = self.reference_policy()
@@ -207,7 +210,7 @@ class Rounds(Labelling):
                     watcher=self.watcher,
                     gold=learned.known,
                     skipped=learned.unused,
-                    groups={rater.name: rater.group for rater in self.project.store.raters()},
+                    groups=groups,
                 )
                 self._keep(run, done, left_out=left_out)
         self.weigh_after_training(round_)

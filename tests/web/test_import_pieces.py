@@ -69,14 +69,16 @@ class Import:
 
 
 @pytest.fixture
-def importing(tmp_path: Path) -> Iterator[Import]:
+def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Import]:
+    monkeypatch.setattr(
+        imports, "SECONDS_READING", 1000.0
+    )  # pieces are as large as asked for, however slow the machine
     with Project.create(tmp_path / "project", ProjectSettings(name="kind replies", model="base")) as project:
         yield Import(project)
 
 
 def test_while_nobody_works_many_pieces_are_one_transaction(importing: Import, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imports, "SECONDS_ALONE", 1000.0)
-    monkeypatch.setattr(imports, "SECONDS_READING", 1000.0)  # whatever else the machine is doing
     imports.run_import(importing.work)
     importing.check()
     assert importing.done == [imports.ROWS_AT_ONCE, ROWS, ROWS]  # a small one first, all the others, the end
@@ -86,7 +88,6 @@ def test_a_request_ends_the_transaction_after_the_piece_in_hand(
     importing: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "SECONDS_ALONE", 1000.0)
-    monkeypatch.setattr(imports, "SECONDS_READING", 1000.0)  # whatever else the machine is doing
 
     def arrive(number: int) -> None:
         importing.requests += number in (1, 2)
@@ -104,7 +105,6 @@ def test_a_transaction_ends_after_its_time_though_nobody_works(
     importing: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "SECONDS_ALONE", 0.0)
-    monkeypatch.setattr(imports, "SECONDS_READING", 1000.0)
     imports.run_import(importing.work)
     importing.check()
     assert importing.done == [100, 300, 700, 1200, 1700, ROWS, ROWS]
@@ -114,7 +114,6 @@ def test_a_transaction_that_is_done_twice_adds_every_row_once(
     importing: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "SECONDS_ALONE", 1000.0)
-    monkeypatch.setattr(imports, "SECONDS_READING", 1000.0)  # whatever else the machine is doing
     inner = importing.work.submit
 
     class AgainError(Exception):
@@ -138,7 +137,6 @@ def test_of_a_file_that_is_slow_to_read_nothing_is_read_while_others_wait_and_th
     importing: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "SECONDS_ALONE", 1000.0)
-    monkeypatch.setattr(imports, "SECONDS_READING", 1000.0)  # whatever else the machine is doing
     monkeypatch.setattr(imports, "SECONDS_READING", -1.0)
 
     def stop(number: int) -> None:
@@ -184,7 +182,6 @@ def test_a_process_that_is_to_end_lets_go_after_the_piece_in_hand(
     importing: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "SECONDS_ALONE", 1000.0)
-    monkeypatch.setattr(imports, "SECONDS_READING", 1000.0)  # whatever else the machine is doing
 
     def stop(number: int) -> None:
         if number == 1:

@@ -50,10 +50,8 @@ def ways_by_agreement(
     if len(pairs) == len(compared) and not known:
         return None
     truth = [float("nan")] * len(codes)
-    start, answers = (
-        np.full(raters, 1.0),
-        np.full(raters, 2.0),
-    )  # as if each had answered gold twice, and half of it told
+    # As if everybody had answered gold twice, with one answer that tells: nobody begins at either end.
+    start, answers = np.full(raters, 1.0), np.full(raters, 2.0)
     for number, (rater, ways) in enumerate(known):
         said_left = number % 2 == 0 if ways[LEFT] == ways[RIGHT] else ways[LEFT] > ways[RIGHT]
         right = ways[HEEDS] > ways[INVERTS]
