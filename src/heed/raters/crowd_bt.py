@@ -13,7 +13,7 @@ just as well, so which way is up must come from gold items, or from a clear majo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from heed.errors import DataError
 from heed.lazily import np
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 HEEDS, INVERTS, LEFT, RIGHT = range(4)
 
 WAYS_PRIOR = (4.0, 1.5, 1.25, 1.25)
-"""Dirichlet prior of the shares: as if each rater had been seen to heed three times, and rarely anything else."""
+"""Dirichlet prior of the shares: as if each rater had been seen to heed four times in eight.
+
+The best point is sought by the logits of the shares, whose density there has each share to the power of its prior: the prior
+alone then has its best point at its mean, and not where heeding is nearly all (MacKay 1998, "Choice of Basis for Laplace
+Approximation", Machine Learning 33, section 2)."""
 
 SCORE_PRIOR = 0.1
 """Precision of the normal prior of a score (1 / log-odds squared). Where odd answers can be laid at the door of a rater, what
@@ -42,8 +46,8 @@ CLEAR_MAJORITY = 3 / 4
 _CLOSE = 1e-2
 """The search ends where everything is this close to the best point, in about standard errors of its own."""
 
-_SURELY = 3.0
-"""Standard errors that a reliability must be away from 0: the prior alone brings it to two."""
+_SURELY = 2.0
+"""Standard errors that a reliability must be away from 0: the prior alone brings it to one."""
 
 _LEAST_SHARE = 1e-9
 
@@ -101,7 +105,7 @@ def crowd_bradley_terry(
         gold: [N], 1 or 0 where it is known which one is better, else nan; such answers tell of the rater alone.
         items, raters: things and raters there are (counts); None: as many as the codes say.
         prior: precision of the normal prior on each score.
-        ways_prior: Dirichlet prior of each rater's shares, all above 1.
+        ways_prior: Dirichlet prior of each rater's shares, all above 0.
 
     Raises:
         DataError: columns of different length, codes or outcomes that are none, or a prior that is none.
@@ -113,8 +117,8 @@ def crowd_bradley_terry(
     if rater.shape != left.shape or rater.min() < 0:
         raise DataError(f"{rater.size} raters for {left.size} comparisons", "each needs one.", "Pass one code each.")
     raters = int(rater.max()) + 1 if raters is None else raters
-    if min(ways_prior) <= 1:
-        raise DataError(f"prior of the ways {ways_prior}", "shares could be pushed off their end.", "Give above 1.")
+    if min(ways_prior) <= 0:
+        raise DataError(f"prior of the ways {ways_prior}", "shares could be pushed off their end.", "Give above 0.")
     known = np.full(left.size, np.nan) if gold is None else np.asarray(gold, dtype=np.float64)
     if known.shape != left.shape or not np.isin(known[np.isfinite(known)], (0.0, 1.0)).all():
         raise DataError("gold", "it is not one of 1, 0 and nan for each comparison.", "Correct it.")
@@ -223,8 +227,8 @@ class _Data:
             heeded, every = np.add.reduceat(by_ahead, self.starts), np.add.reduceat(slope, self.starts)
             by_share[self.present] = np.stack([heeded, every - heeded, every, np.zeros_like(every)], axis=1)
         loss, by_share = self._with_gold(loss, by_share, ways)
-        loss += 0.5 * self.prior * float(scores @ scores) - float((np.log(ways) @ (self.ways_prior - 1)).sum())
-        by_share -= (self.ways_prior - 1) / ways
+        loss += 0.5 * self.prior * float(scores @ scores) - float((np.log(ways) @ self.ways_prior).sum())
+        by_share -= self.ways_prior / ways
         by_logit = ways * (by_share - (ways * by_share).sum(axis=1, keepdims=True))
         return loss, by_score, by_logit
 
@@ -291,11 +295,11 @@ def _softmax(logits: Array) -> Array:
 
 def _told(data: _Data, scores: Array, ways: Array, loss: float) -> CrowdRanking:
     reliability = ways[:, HEEDS] - ways[:, INVERTS]
-    errors = _reliability_errors(data, scores, ways)
+    score_errors, errors = _errors(data, scores, ways)
     direction, reason = _direction(data, reliability, errors)
     return CrowdRanking(
         scores=scores - scores.mean(),
-        score_errors=_score_errors(data, scores, ways),
+        score_errors=score_errors,
         ways=ways,
         reliability=reliability,
         reliability_errors=errors,
@@ -334,29 +338,102 @@ def _direction(data: _Data, reliability: Array, errors: Array) -> tuple[Directio
 # How sure
 
 
-def _reliability_errors(data: _Data, scores: Array, ways: Array) -> Array:
-    """Standard errors [raters] of heeds - inverts, scores held fixed: from the inverse of each rater's information.
+def _errors(data: _Data, scores: Array, ways: Array) -> tuple[Array, Array]:
+    """Standard errors of scores less their mean [items], and of heeds - inverts [raters].
 
-    The information is the negative second derivative of the log-posterior by three free shares, the last being what is
-    left, at its expected value (Louis 1982 needs no missing data here: the mixture is summed out).
+    From the inverse of the information of scores and shares together: a rater seems the more reliable the closer the scores
+    lie together, so that neither is sure where the other is not. It is the observed information (Efron and Hinkley 1978,
+    "Assessing the accuracy of the maximum likelihood estimator", Biometrika 65), or its expectation where there are very many
+    things, or where the best point was not met closely enough for it to be positive definite.
     """
-    ahead, said, _ = data.said(scores, ways)
+    if data.items <= _DENSE:
+        try:
+            return _errors_together(data, _information(data, scores, ways, observed=True))
+        except np.linalg.LinAlgError:
+            return _errors_together(data, _information(data, scores, ways, observed=False))
+    return _errors_apart(data, scores, _information(data, scores, ways, observed=False))
+
+
+class _Information(NamedTuple):
+    """Of the free shares of each rater, ``shares`` [raters, 3, 3]; of each answer, of a share and the lead of the left one,
+    ``crossed`` [3, N], and of the lead alone, ``leads`` [N]."""
+
+    shares: Array
+    crossed: Array
+    leads: Array
+
+
+def _information(data: _Data, scores: Array, ways: Array, observed: bool) -> _Information:
+    """The negative second derivative of the log-posterior by scores and by three free shares of each rater, the last being
+    what is left; or its expected value (Louis 1982 needs no missing data here: the mixture is summed out)."""
+    ahead, said, reads = data.said(scores, ways)
     # By the shares of heeding, inverting and left; each step is taken from the share of right.
     steps = np.stack([ahead, 1 - ahead, np.ones_like(ahead)])
-    weight = data.weight / (said * (1 - said))
-    information = np.zeros((data.raters, 3, 3))
+    bend = ahead * (1 - ahead)
+    seen = np.where(data.sign > 0, said, 1 - said)
+    weight = data.weight / (seen**2 if observed else said * (1 - said))
+    shares = np.zeros((data.raters, 3, 3))
     if data.present.size:
         for i in range(3):
             for j in range(i, 3):
                 summed = np.add.reduceat(weight * steps[i] * steps[j], data.starts)
-                information[data.present, i, j] = information[data.present, j, i] = summed
-    information += _gold_information(data, ways)
-    concentration = (data.ways_prior - 1) / ways**2
-    information += concentration[:, RIGHT][:, None, None]
-    information[:, range(3), range(3)] += concentration[:, :RIGHT]
-    contrast = np.array([1.0, -1.0, 0.0])
-    variance = np.einsum("i,rij,j->r", contrast, np.linalg.inv(information), contrast)
-    return np.sqrt(np.maximum(variance, 0.0))
+                shares[data.present, i, j] = shares[data.present, j, i] = summed
+    shares += _gold_information(data, ways)
+    concentration = data.ways_prior / ways**2
+    shares += concentration[:, RIGHT][:, None, None]
+    shares[:, range(3), range(3)] += concentration[:, :RIGHT]
+    crossed, leads = weight * steps * reads * bend, weight * (reads * bend) ** 2
+    if observed:
+        turn = data.weight * data.sign / seen * bend
+        crossed -= turn * np.array([[1.0], [-1.0], [0.0]])
+        leads -= turn * reads * (1 - 2 * ahead)
+    return _Information(shares, crossed, leads)
+
+
+def _errors_together(data: _Data, information: _Information) -> tuple[Array, Array]:
+    """By blocks (the Schur complement), so that raters may be many.
+
+    Raises:
+        numpy.linalg.LinAlgError: the information is not positive definite.
+    """
+    n, raters = data.items, data.raters
+    np.linalg.cholesky(information.shares)
+    inverse = np.linalg.inv(information.shares)
+    contrast = inverse[:, :, HEEDS] - inverse[:, :, INVERTS]
+    left, right = data.rater * n + data.left, data.rater * n + data.right
+    common = np.stack(
+        [np.bincount(left, one, raters * n) - np.bincount(right, one, raters * n) for one in information.crossed]
+    ).reshape(3, raters, n)
+    links = np.bincount(data.left * n + data.right, information.leads, n * n).reshape(n, n)
+    links += links.T
+    known = np.diag(links.sum(axis=1) + data.prior) - links
+    known -= common.reshape(-1, n).T @ np.einsum("rij,jrn->irn", inverse, common).reshape(-1, n)
+    np.linalg.cholesky(known)
+    covariance = np.linalg.inv(known)
+    pull = np.einsum("ri,irn->rn", contrast, common)
+    variance = contrast[:, HEEDS] - contrast[:, INVERTS] + ((pull @ covariance) * pull).sum(axis=1)
+    centre = np.eye(n) - 1 / n
+    spread = np.diag(centre @ covariance @ centre)
+    return np.sqrt(np.maximum(spread, 0.0)), np.sqrt(np.maximum(variance, 0.0))
+
+
+def _errors_apart(data: _Data, scores: Array, information: _Information) -> tuple[Array, Array]:
+    """Each score by itself; and of what shares have in common with all scores, how far apart these lie, which is the most."""
+    n = data.items
+    alone = np.bincount(data.left, information.leads, n) + np.bincount(data.right, information.leads, n) + data.prior
+    inverse = np.linalg.inv(information.shares)
+    contrast = inverse[:, :, HEEDS] - inverse[:, :, INVERTS]
+    apart = scores - scores.mean()
+    lead = apart[data.left] - apart[data.right]
+    common = np.zeros((data.raters, 3))
+    if data.present.size:
+        common[data.present] = np.add.reduceat(information.crossed * lead, data.starts, axis=1).T
+    known = float(information.leads @ lead**2) + data.prior * float(apart @ apart)
+    known -= float(np.einsum("ri,rij,rj->", common, inverse, common))
+    variance = contrast[:, HEEDS] - contrast[:, INVERTS]
+    if known > 0:
+        variance = variance + (contrast * common).sum(axis=1) ** 2 / known
+    return 1 / np.sqrt(alone), np.sqrt(np.maximum(variance, 0.0))
 
 
 def _gold_information(data: _Data, ways: Array) -> Array:
@@ -366,22 +443,6 @@ def _gold_information(data: _Data, ways: Array) -> Array:
         said = np.clip(ways[:, way] + ways[:, LEFT], 1e-12, 1 - 1e-12)
         step = np.zeros(3)
         step[[way, LEFT]] = 1.0
-        asked = data.gold_counts[:, truth].sum(axis=1)
-        found += (asked / (said * (1 - said)))[:, None, None] * np.outer(step, step)
+        told = data.gold_counts[:, truth, 1] / said**2 + data.gold_counts[:, truth, 0] / (1 - said) ** 2
+        found += told[:, None, None] * np.outer(step, step)
     return found
-
-
-def _score_errors(data: _Data, scores: Array, ways: Array) -> Array:
-    """Standard errors [items] of scores less their mean, shares held fixed, from the expected information."""
-    ahead, said, reads = data.said(scores, ways)
-    weight = data.weight * (reads * ahead * (1 - ahead)) ** 2 / (said * (1 - said))
-    n = data.items
-    if n > _DENSE:
-        alone = np.bincount(data.left, weight, n) + np.bincount(data.right, weight, n) + data.prior
-        return np.asarray(1 / np.sqrt(alone))
-    links = np.zeros((n, n))
-    np.add.at(links, (data.left, data.right), weight)
-    links += links.T
-    information = np.diag(links.sum(axis=1) + data.prior) - links
-    centre = np.eye(n) - 1 / n
-    return np.sqrt(np.maximum(np.diag(centre @ np.linalg.inv(information) @ centre), 0.0))
