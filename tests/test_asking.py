@@ -25,26 +25,10 @@ from heed.project import Project
 from heed.rounds import Rounds, WaitingForPeopleError
 from heed.studio_items import items_from_runs
 from heed.train.progress import Watcher
-from tiny_project import completed, make_project, tiny_settings
+from tiny_project import Listener, completed, make_project, tiny_settings
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 FOUR = SamplingSettings(prompts=16, samples_per_prompt=4, max_new_tokens=6, rows_per_batch=16)
-
-
-class Listener(Watcher):
-    """Keeps what it hears; interrupts at the ``stop_at``-th advance."""
-
-    def __init__(self, stop_at: int = 0) -> None:
-        self.heard: list[str] = []
-        self.left = stop_at
-
-    def say(self, text: str) -> None:
-        self.heard.append(text)
-
-    def advance(self, done: int, total: int, line: str) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
 
 
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, selector: str = "disagreement", **changes: object) -> Path:

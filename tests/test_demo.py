@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 SEED = 5
-STAGES = ["sft-1", "sample-1", "ask-1", "reward-1", "policy-1", "evaluate-1"]
+STAGES = ["sft-1", "sample-1", "ask-1", "reward-1", "labels-1", "policy-1", "evaluate-1"]
 _TIMES = re.compile(r"seconds|peak_memory|created|version|folder|per_second")
 
 
@@ -45,7 +45,7 @@ def killed_at(process: subprocess.Popen[str], words: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_a_demo_killed_in_every_stage_ends_with_the_report_of_one_left_alone(tmp_path: Path) -> None:
     cache, folder = tmp_path / "cache", tmp_path / "killed"
     assert killed_at(demo(folder, cache), "training the built-in world's base model"), (

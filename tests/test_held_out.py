@@ -20,7 +20,7 @@ from heed.people import exclusions
 from heed.project import Project
 from heed.rounds import Rounds
 from heed.train.progress import Watcher
-from tiny_project import TEST, TRAIN, finish, letters, make_project, tiny_settings, write_lines
+from tiny_project import TEST, TRAIN, Listener, finish, letters, make_project, tiny_settings, write_lines
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RATERS = ("ann", "bob", "eve")
@@ -34,18 +34,6 @@ FORM = {
     "gold_rate": 0.0,
     "repeat_rate": 0.0,
 }
-
-
-class Listener(Watcher):
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-        self.alarms: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.heard.append(text)
-
-    def alarm(self, text: str) -> None:
-        self.alarms.append(text)
 
 
 def judged(number: int, rater: str) -> dict[str, object]:

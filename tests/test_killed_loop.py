@@ -21,7 +21,7 @@ from heed.train import checkpoint
 from tiny_project import begin, command_line, finish, make_project, start
 
 LOOP = ("loop", "--rounds", "2")
-STAGES = [f"{stage}-{n}" for n in (1, 2) for stage in ("sample", "ask", "reward", "policy", "evaluate")]
+STAGES = [f"{stage}-{n}" for n in (1, 2) for stage in ("sample", "ask", "reward", "labels", "policy", "evaluate")]
 RUNS = ["sft-1", *STAGES]
 _TIMES = re.compile(r"seconds|peak_memory_mib|created|started|ended")
 

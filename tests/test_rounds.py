@@ -21,29 +21,9 @@ from heed.rater_settings import RatersSettings
 from heed.rounds import Rounds, WaitingForPeopleError
 from heed.train.progress import Watcher
 from tiny_models import tiny_policy
-from tiny_project import TEST, TRAIN, letters, make_project, tiny_settings, write_lines
+from tiny_project import TEST, TRAIN, Listener, letters, make_project, tiny_settings, write_lines
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-
-class Listener(Watcher):
-    """Keeps what it hears; interrupts at the ``stop_at``-th advance."""
-
-    def __init__(self, stop_at: int = 0) -> None:
-        self.heard: list[str] = []
-        self.alarms: list[str] = []
-        self.left = stop_at
-
-    def say(self, text: str) -> None:
-        self.heard.append(text)
-
-    def alarm(self, text: str) -> None:
-        self.alarms.append(text)
-
-    def advance(self, done: int, total: int, line: str) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -87,7 +67,7 @@ def test_the_loop_given_again_does_nothing(turned: Project) -> None:
     evaluations = run_loop(turned, 2, listener)
     assert (turned.runs(), turned.store.counts()) == before
     assert [run.id for run in evaluations] == ["evaluate-1", "evaluate-2"]
-    assert len([text for text in listener.heard if "done before" in text]) == 11
+    assert len([text for text in listener.heard if "done before" in text]) == 13
 
 
 def test_a_completion_is_traced_to_every_rater_behind_it(turned: Project) -> None:

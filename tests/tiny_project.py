@@ -29,6 +29,7 @@ from heed.config import (
 )
 from heed.project import Project
 from heed.rater_settings import RatersSettings, SimulatedRaterSettings
+from heed.train.progress import Watcher
 from tiny_models import LETTERS, tiny_policy
 
 # What the commands import when they need it; here the server of the processes does it once.
@@ -36,7 +37,7 @@ for _module in (
     *("alembic.command", "torch._dynamo", "heed.cli", "heed.reporting", "heed.rounds"),
     *("heed.evaluate.report_page", "heed.terminal.judge", "heed.terminal.stages", "heed.terminal.watcher"),
     *("heed.terminal.init", "heed.terminal.feedback", "heed.terminal.doctor", "heed.terminal.show"),
-    *(f"heed.stages.{stage}" for stage in ("evaluation", "policy", "reward", "sampling", "supervised")),
+    *(f"heed.stages.{stage}" for stage in ("evaluation", "labels", "policy", "reward", "sampling", "supervised")),
 ):
     importlib.import_module(_module)
 torch.set_num_threads(1)
@@ -171,3 +172,23 @@ def finish(folder: Path, log: Path, *arguments: str) -> int:
     process = begin(folder, log, *arguments)
     process.join(120)
     return int(process.exitcode)
+
+
+class Listener(Watcher):
+    """Keeps what it hears; interrupts at the ``stop_at``-th advance."""
+
+    def __init__(self, stop_at: int = 0) -> None:
+        self.heard: list[str] = []
+        self.alarms: list[str] = []
+        self.left = stop_at
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
+
+    def alarm(self, text: str) -> None:
+        self.alarms.append(text)
+
+    def advance(self, done: int, total: int, line: str) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt

@@ -175,7 +175,11 @@ class AskingSettings(Settings):
     pool: int = Field(
         20_000, ge=1, description="pairs or items that the reward model looks at, by chance if there are more (count)"
     )
-    label_cost: float = Field(0.0, ge=0.0, description="cost of one label, in any currency; 0 is not said")
+    label_cost: float = Field(
+        0.0,
+        ge=0.0,
+        description="cost of one label, in any currency; 0 is not said. heed loop ends when labels are surely worth less",
+    )
     accuracy_value: float = Field(
         0.0, ge=0.0, description="value of a percentage point of accuracy, in the same currency; 0 is not said"
     )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from heed.asking import Asking
 from heed.chosen import judgment_weights
 from heed.errors import DataError
-from heed.evaluate.learning import sentence
+from heed.evaluate.learning import sentence, surely_too_dear
 from heed.feedback.chances import corrected_mean, weights_of
 from heed.feedback.kinds import prompt_id
 from heed.questions import comparisons_in, unique
@@ -33,12 +33,14 @@ class _Labels(NamedTuple):
 class Labelling(Asking):
     """The stage that says what labels are worth."""
 
-    def labels(self, further: int = 100) -> RunRecord:
+    def labels(self, further: int = 100, round_: int = 0) -> RunRecord:
         """Measure the learning curve of all comparisons, and say what ``further`` labels would bring.
 
         Raises:
             DataError: there is no comparison.
         """
+        if (before := self._done(STAGE, round_)) is not None:
+            return before
         from heed.stages.labels import label_curve
 
         given = self._labels()
@@ -55,7 +57,7 @@ class Labelling(Asking):
             "accuracy_value": asking.accuracy_value,
         }
         parents = [maker, *([reward.id] if reward is not None else [])]
-        with self._run(STAGE, config, 0, parents, unique(given.ids)) as run:
+        with self._run(STAGE, config, round_, parents, unique(given.ids)) as run:
             if run.state == "running":
                 started = time.monotonic()
                 curve = label_curve(
@@ -67,11 +69,22 @@ class Labelling(Asking):
                     self.settings.seed,
                     self._device(),
                     self.watcher,
+                    maker,
                 )
                 told = sentence(curve, asking.label_cost, asking.accuracy_value)
-                metrics = {"curve": curve.model_dump(mode="json"), "earlier": self._earlier(), "verdict": told}
+                dear = surely_too_dear(curve, asking.label_cost, asking.accuracy_value)
+                metrics = {
+                    "curve": curve.model_dump(mode="json"),
+                    "earlier": self._earlier(),
+                    "verdict": told,
+                    "stop": dear,
+                }
                 run.finish(metrics | self._accuracy(given, reward), Cost(0, 0, time.monotonic() - started))
         return self._record(run)
+
+    def worth_of_labels(self, round_: int) -> RunRecord | None:
+        """The same in a turn of the loop; None where there are no comparisons, which the curve is of."""
+        return self.labels(round_=round_) if comparisons_in(self.project.store)[1] else None
 
     def _labels(self) -> _Labels:
         store = self.project.store

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from heed.evaluate.compare import FrontierPoint
+from heed.evaluate.learning import KnownReward, LabelsWorth
 from heed.evaluate.metrics import Accuracy, Calibration
 from heed.evaluate.report import Alarm, RaterSource, ReportData, RunSource, TrainingPoint
 from heed.evaluate.report_raters import MOST_SHOWN, RatersPart, raters_part
 from heed.feedback.kinds import PromptContent
+from heed.labelling import STAGE as LABELS
 from heed.project import Project
 from heed.questions import unique
 from heed.raters.from_feedback import answers_of_feedback
@@ -57,6 +59,7 @@ def report_data(project: Project, evaluation: RunRecord) -> ReportData:
         runs=[RunSource(id=run.id, stage=run.stage) for run in lineage],
         raters=_raters(project, reward, found),
         trust=_trust(project, reward, found),
+        worth=_worth(project, reward),
         seed=evaluation.seed,
         code_version=code_version(),
         created=datetime.now(UTC),
@@ -156,6 +159,24 @@ def _trust(project: Project, reward: RunRecord | None, found: Evaluation) -> Rat
     wanted = [prompts[one.item] for one in trust.parted[:MOST_SHOWN]]
     texts = {prompt.id: prompt.content for prompt in project.store.prompts(ids=unique(wanted))}
     return raters_part(trust, found.judged_by_group, lambda item: _beginning(texts[prompts[item]]))
+
+
+def _worth(project: Project, reward: RunRecord | None) -> LabelsWorth | Undefined:
+    """What the newest measurement says of labels that was made with this reward model."""
+    if reward is None:
+        return Undefined(reason="This policy was not optimised against a reward model.")
+    told = [run for run in project.runs() if run.stage == LABELS and run.state == "done" and reward.id in run.parents]
+    if not told:
+        return Undefined(reason="What labels have taught was not measured: give heed labels, then heed report.")
+    metrics = told[-1].metrics
+    if "points" not in metrics["curve"]:
+        return Undefined.model_validate(metrics["curve"])
+    rewards = [
+        KnownReward(labels=run["labels"], accuracy=run["accuracy"]["estimate"])
+        for run in metrics["earlier"]
+        if run["accuracy"]["estimate"] is not None
+    ]
+    return LabelsWorth(verdict=metrics["verdict"], curve=metrics["curve"], rewards=rewards)
 
 
 def _beginning(prompt: PromptContent) -> str:

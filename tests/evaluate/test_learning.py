@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize
 
 from heed.errors import DataError
-from heed.evaluate.learning import LearningCurve, fit_power_law, learning_curve, sentence
+from heed.evaluate.learning import LearningCurve, fit_power_law, learning_curve, sentence, surely_too_dear
 from heed.statistics import Undefined
 
 SIZES = np.array([50.0, 100, 200, 400, 800])
@@ -98,3 +98,13 @@ def test_too_little_is_undefined_and_what_does_not_fit_is_refused() -> None:
 def test_a_curve_survives_its_record() -> None:
     found = curve()
     assert LearningCurve.model_validate(found.model_dump(mode="json")) == found
+
+
+def test_only_a_gain_whose_whole_interval_is_too_small_is_surely_too_dear() -> None:
+    found = curve()
+    low, high = (100 * end for end in (found.gain.low, found.gain.high))
+    assert surely_too_dear(found, label_cost=high / 100 * 1.001, accuracy_value=1.0)
+    assert not surely_too_dear(found, label_cost=(low + high) / 200, accuracy_value=1.0)
+    assert not surely_too_dear(found, label_cost=0.0, accuracy_value=1.0)
+    assert not surely_too_dear(found, label_cost=1.0, accuracy_value=0.0)
+    assert not surely_too_dear(Undefined(reason="too few"), label_cost=1.0, accuracy_value=1.0)

@@ -23,7 +23,7 @@ from heed.raters.judged import judged_of, pairs_of
 from heed.raters.simulated import SimulatedRater
 from heed.raters.statistics import rater_statistics
 from heed.raters.testing import LEVEL, benjamini_hochberg, holm
-from heed.raters.trust import Trust, trust_of, weights_of
+from heed.raters.trust import Trust, trust_of
 from heed.sandbox.crowd import Work, crowd_answers, worth
 
 KINDS = ("inverted", "chance", "copying", "one_person", "drift", "pattern")
@@ -109,7 +109,7 @@ def test_who_says_the_opposite_and_who_tosses_a_coin_are_told_apart() -> None:
     assert trust.raters["r11"].verdict == "against"
     assert trust.raters["r10"].verdict in ("chance", "low")
     assert trust.raters["r0"].verdict == "high"
-    assert weights_of(trust)["r11"] == 0.0
+    assert trust.raters["r11"].weight == 0.0
 
 
 def test_who_disagrees_with_everybody_is_not_to_be_excluded_as_long_as_no_gold_says_so() -> None:
@@ -184,7 +184,7 @@ def test_simulated_faults_are_worth_less_than_care(seed: int) -> None:
     """What an answer counts, of every behaviour, against careful raters of the same crowd."""
     kinds = {"careful": 12, "noisy": 1, "random": 1, "inverted": 1, "lazy_left": 1, "lazy_long": 1, "flattering": 1}
     trust = trust_of(crowd_answers(crowd(seed, **kinds), Work(items=900, gold=8), seed), {})
-    weights = weights_of(trust)
+    weights = {name: one.weight for name, one in trust.raters.items()}
     least = min(weights[f"careful-{n}"] for n in range(12))
     assert least > 0.6
     for kind in ("noisy", "random", "inverted", "lazy_left", "lazy_long"):

@@ -52,6 +52,21 @@ class LearningCurve(Record):
     learner: str = Field(description="what was trained on so many labels, for people")
 
 
+class KnownReward(Record):
+    """What a reward model of the project reached with the labels that it had."""
+
+    labels: int = Field(ge=0, description="comparisons learned from and held out (count)")
+    accuracy: float = Field(ge=0, le=1, description="share of its held-out comparisons ordered rightly")
+
+
+class LabelsWorth(Record):
+    """What labels have taught, and what further ones would bring."""
+
+    verdict: str = Field(description="it in a sentence, for people")
+    curve: LearningCurve = Field(description="how accuracy grew with labels")
+    rewards: list[KnownReward] = Field(description="the project's reward models so far")
+
+
 def fit_power_law(labels: Array, errors: Array, weights: Array) -> list[PowerLaw]:
     """The law that comes nearest to each row of errors, by weighted least squares.
 
@@ -170,6 +185,17 @@ def _drawn_shares(right: Array, counted: Array, rng: np.random.Generator) -> Arr
     return np.asarray(told / np.maximum(total, 1e-12)[:, None])
 
 
+def surely_too_dear(curve: LearningCurve | Undefined, label_cost: float, accuracy_value: float) -> bool:
+    """Whether further labels are surely worth less than they cost: the whole interval of the gain is.
+
+    Args:
+        curve, label_cost, accuracy_value: as in :func:`sentence`; False where one of the two prices is 0, which is not said.
+    """
+    if isinstance(curve, Undefined) or not (label_cost > 0 and accuracy_value > 0):
+        return False
+    return 100 * (curve.gain.high or 0.0) * accuracy_value < curve.further * label_cost
+
+
 def sentence(curve: LearningCurve | Undefined, label_cost: float = 0.0, accuracy_value: float = 0.0) -> str:
     """What the next labels would bring, and whether they are worth it, in words.
 
@@ -191,7 +217,7 @@ def sentence(curve: LearningCurve | Undefined, label_cost: float = 0.0, accuracy
     cost, worth = curve.further * label_cost, gain * accuracy_value
     least, most = low * accuracy_value, high * accuracy_value
     told = f" They would cost {cost:,.6g} and be worth {worth:,.6g} ({least:,.6g} to {most:,.6g})"
-    if most < cost:
+    if surely_too_dear(curve, label_cost, accuracy_value):
         return f"{text}{told}: stop, a further label is surely worth less than it costs."
     if least > cost:
         return f"{text}{told}: go on, a further label is surely worth more than it costs."

@@ -16,6 +16,7 @@ from pydantic import Field, computed_field, field_validator, model_validator
 
 from heed.errors import ProjectError
 from heed.evaluate.compare import FrontierPoint, WinRate
+from heed.evaluate.learning import LabelsWorth
 from heed.evaluate.metrics import Accuracy, Calibration, KLSummary, TextStatistics
 from heed.evaluate.report_raters import RatersPart
 from heed.evaluate.verdict import Verdict
@@ -121,6 +122,10 @@ class ReportData(Record):
     trust: RatersPart | Undefined = Field(
         Undefined(reason="Whom to trust was not looked at when this report was made."),
         description="how far the raters of training can be trusted, and where their groups part",
+    )
+    worth: LabelsWorth | Undefined = Field(
+        Undefined(reason="What labels have taught was not measured: give heed labels, then heed report."),
+        description="the learning curve of the labels that the reward model had, and what further ones would bring",
     )
     seed: int = Field(description="seed of everything random")
     code_version: str = Field(description="version of heed, and of the code where known")

@@ -17,11 +17,13 @@ from markupsafe import Markup
 from heed.statistics import Interval
 
 if TYPE_CHECKING:
+    from heed.evaluate.learning import LabelsWorth
     from heed.evaluate.metrics import ReliabilityBin
 
 WIDTH, HEIGHT = 320, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 40
 _MOST_MARKED = 24
+_LAW_POINTS = 40
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,14 @@ def _widened(values: Sequence[float]) -> tuple[float, float]:
 class _Frame:
     """Axes: turns data coordinates into places on the drawing."""
 
-    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float], x_label: str) -> None:
-        self.x_range, self.y_range, self.x_label = x_range, y_range, x_label
+    def __init__(
+        self,
+        x_range: tuple[float, float],
+        y_range: tuple[float, float],
+        x_label: str,
+        x_ticks: Sequence[tuple[float, str]] = (),
+    ) -> None:
+        self.x_range, self.y_range, self.x_label, self.x_ticks = x_range, y_range, x_label, x_ticks
 
     def x(self, value: float) -> float:
         low, high = self.x_range
@@ -86,13 +94,14 @@ class _Frame:
         line = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
         text = Markup('<text class="{}" text-anchor="{}" x="{}" y="{}">{}</text>')
         parts = []
-        y_ticks, x_ticks = ticks(*self.y_range, about=4), ticks(*self.x_range)
+        y_ticks, places = ticks(*self.y_range, about=4), ticks(*self.x_range)
+        x_ticks = self.x_ticks or list(zip(places, _tick_labels(places), strict=True))
         for tick, label in zip(y_ticks, _tick_labels(y_ticks), strict=True):
             y = self.y(tick)
             parts.append(line.format("grid", _LEFT, right, y, y))
             parts.append(text.format("tick", "end", _LEFT - 6, y + 4, label))
         parts.append(line.format("axis", _LEFT, right, bottom, bottom))
-        for tick, label in zip(x_ticks, _tick_labels(x_ticks), strict=True):
+        for tick, label in x_ticks:
             parts.append(line.format("axis", self.x(tick), self.x(tick), bottom, bottom + 4))
             parts.append(text.format("tick", "middle", self.x(tick), bottom + 17, label))
         parts.append(text.format("label", "middle", (_LEFT + right) / 2, HEIGHT - 5, self.x_label))
@@ -107,18 +116,19 @@ def _svg(identity: str, title: str, description: str, body: Markup) -> Markup:
 
 
 def _marker(style: str, x: float, y: float) -> Markup:
-    """A disc for series ``a``, a diamond for series ``b``."""
+    """A disc for series ``a``, a diamond for series ``b``, a hollow one for ``c``."""
     if style == "a":
         return Markup('<circle class="dot a" cx="{}" cy="{}" r="3.5"/>').format(x, y)
-    return Markup('<path class="dot b" d="M{} {}l4.5 4.5l-4.5 4.5l-4.5 -4.5z"/>').format(x, round(y - 4.5, 1))
+    path = Markup('<path class="dot {}" d="M{} {}l4.5 4.5l-4.5 4.5l-4.5 -4.5z"/>')
+    return path.format(style, x, round(y - 4.5, 1))
 
 
-def swatch(style: str) -> Markup:
-    """The sample of a line for the legend."""
-    return Markup(
-        '<svg class="swatch" width="34" height="12" aria-hidden="true"><line class="line {s}" x1="1" x2="33" y1="6" '
-        'y2="6"/>{m}</svg>'
-    ).format(s=style, m=_marker(style, 17, 6))
+def swatch(style: str, line: bool = True, mark: bool = True) -> Markup:
+    """The sample of a line and its marks for the legend, or of one of the two."""
+    drawn = Markup('<line class="line {}" x1="1" x2="33" y1="6" y2="6"/>').format(style) if line else Markup("")
+    return Markup('<svg class="swatch" width="34" height="12" aria-hidden="true">{}{}</svg>').format(
+        drawn, _marker(style, 17, 6) if mark else ""
+    )
 
 
 def _told(series: Series, x_name: str) -> str:
@@ -177,6 +187,43 @@ def reliability_chart(identity: str, title: str, curve: Sequence[ReliabilityBin]
         parts.append(_marker("a", x, frame.y(observed.estimate)))
         told.append(f"predicted {number(part.predicted)}, observed {number(observed.estimate)}")
     return _svg(identity, title, "; ".join(told) + ".", Markup("").join(parts))
+
+
+def learning_chart(identity: str, title: str, worth: LabelsWorth) -> Markup:
+    """Accuracy over labels, in steps of equal ratio: what was measured with its intervals, the law through it, a hollow
+    diamond with so many labels more, and the project's own reward models as diamonds."""
+    curve, law = worth.curve, worth.curve.law
+    last = float(curve.labels + curve.further)
+    first = min([point.labels for point in curve.points] + [max(known.labels, 1) for known in worth.rewards])
+    steps = [first * (last / first) ** (place / _LAW_POINTS) for place in range(_LAW_POINTS + 1)]
+    spans = [(point.accuracy.low, point.accuracy.high) for point in curve.points]
+    seen = [law.accuracy(labels) for labels in steps] + [known.accuracy for known in worth.rewards]
+    seen += [end for span in spans for end in span if end is not None]
+    marks = [point.labels for point in curve.points]
+    frame = _Frame(
+        _widened([math.log(first), math.log(last)]),
+        _widened([100 * value for value in seen]),
+        "comparisons learned from (count)",
+        [(math.log(labels), f"{labels:,.0f}") for labels in marks],
+    )
+    line = " ".join(f"{frame.x(math.log(labels))},{frame.y(100 * law.accuracy(labels))}" for labels in steps)
+    parts = [frame.axes(), Markup('<polyline class="line b" points="{}"/>').format(line)]
+    for labels, (low, high), point in zip(marks, spans, curve.points, strict=True):
+        x = frame.x(math.log(labels))
+        if low is not None and high is not None:
+            bar = Markup('<line class="whisker a" x1="{x}" x2="{x}" y1="{}" y2="{}"/>')
+            parts.append(bar.format(frame.y(100 * low), frame.y(100 * high), x=x))
+        if point.accuracy.estimate is not None:
+            parts.append(_marker("a", x, frame.y(100 * point.accuracy.estimate)))
+    for known in worth.rewards:
+        parts.append(_marker("b", frame.x(math.log(max(known.labels, 1))), frame.y(100 * known.accuracy)))
+    parts.append(_marker("c", frame.x(math.log(last)), frame.y(100 * law.accuracy(last))))
+    told = [
+        f"{100 * point.accuracy.estimate:.1f} % with {point.labels:,.0f}"
+        for point in curve.points
+        if point.accuracy.estimate is not None
+    ]
+    return _svg(identity, title, f"{'; '.join(told)}. {worth.verdict}", Markup("").join(parts))
 
 
 def whiskers(raw: Interval, controlled: Interval) -> Markup:

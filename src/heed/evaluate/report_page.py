@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from heed.evaluate.metrics import WORD
-from heed.evaluate.report_charts import Series, line_chart, number, reliability_chart, share_whisker, swatch, whiskers
+from heed.evaluate.report_charts import (
+    Series,
+    learning_chart,
+    line_chart,
+    number,
+    reliability_chart,
+    share_whisker,
+    swatch,
+    whiskers,
+)
 from heed.evaluate.verdict import percent
 from heed.statistics import Interval, Undefined
 from heed.texts import visible
@@ -158,6 +167,21 @@ def _frontier_chart(data: ReportData) -> Chart | None:
     return Chart(title, drawing, [(swatch(line.style), line.name) for line in lines])
 
 
+def _learning_chart(data: ReportData) -> Chart | None:
+    worth = data.worth
+    if isinstance(worth, Undefined):
+        return None
+    title = "Held-out comparisons ordered rightly (percent)"
+    legend = [
+        (swatch("a", line=False), "measured, with 95 % intervals"),
+        (swatch("b", mark=False), "the law through it"),
+    ]
+    legend.append((swatch("c", line=False), f"with {worth.curve.further:,} more"))
+    if worth.rewards:
+        legend.append((swatch("b", line=False), "this project’s reward models"))
+    return Chart(title, learning_chart("learning", title, worth), legend)
+
+
 def _value(value: float, shown: str) -> Markup:
     """A number as shown, with the number itself for machines."""
     return Markup('<data value="{}">{}</data>').format(repr(value), shown)
@@ -262,6 +286,7 @@ def page(data: ReportData) -> str:
             if isinstance(data.training, Undefined) or not data.training
             else _constraint_rows(data.training),
             frontier=_frontier_chart(data),
+            learning=_learning_chart(data),
             reliability=None
             if isinstance(calibration, Undefined)
             else reliability_chart("reliability", "Observed against predicted preference", calibration.curve),

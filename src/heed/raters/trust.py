@@ -283,8 +283,3 @@ def _suggestion(flags: list[Flag]) -> Suggestion:
     if any(flag.kind in ("inverted", "chance") and flag.by_gold for flag in flags):
         return "exclude"
     return "look" if flags else "none"
-
-
-def weights_of(trust: Trust) -> dict[str, float]:
-    """What an answer of each rater counts, by name."""
-    return {name: one.weight for name, one in trust.raters.items()}

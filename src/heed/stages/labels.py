@@ -45,6 +45,7 @@ def label_curve(
     seed: int = 0,
     device: str = "auto",
     watcher: Watcher | None = None,
+    name: str = "",
 ) -> LearningCurve | Undefined:
     """The learning curve of comparisons, on the frozen features of ``backbone``.
 
@@ -55,6 +56,7 @@ def label_curve(
         settings: how features are pooled.
         further: how many further labels are asked about (count).
         seed: of the splits and orders.
+        name: of the backbone, for people; empty takes that of its folder.
 
     Raises:
         ModelError: the backbone cannot be loaded. Stopped: on Ctrl-C.
@@ -71,7 +73,7 @@ def label_curve(
         return Undefined(reason=f"A curve takes {FOLDS} prompts and winners on both sides.")
     sizes, right, counted = probe(differences, first, prompts, weights[decided][fits], seed)
     per_label = len(comparisons) / len(decided)
-    learner = f"a linear reward on the frozen features of {Path(backbone).name}"
+    learner = f"a linear reward on the frozen features of {name or Path(backbone).name}"
     return learning_curve(
         [size * per_label for size in sizes], right, counted, len(comparisons), further, learner, seed=seed
     )
