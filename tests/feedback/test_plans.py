@@ -12,6 +12,7 @@ from sqlalchemy import text
 from heed.feedback import queue
 from heed.feedback.census import Census
 from heed.feedback.store import Store
+from heed.feedback.upkeep import _LOCK, refresh_statistics
 
 _ROWS_READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'items'"
 _ENTRIES_READ = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'items'"
@@ -67,3 +68,24 @@ def test_an_import_does_not_read_what_was_imported_before(growing: Studio) -> No
     for _ in range(5):
         add(100)
     assert rows_read(growing, _ENTRIES_READ) - before < 5 * 400
+
+
+def test_tables_that_were_just_filled_are_counted_anew_by_one_process_at_a_time(growing: Studio) -> None:
+    growing.ask(2000)
+    rows_read(growing)
+    counted = "SELECT reltuples FROM pg_class WHERE relname = 'items'"
+    with growing.store.reading() as connection:
+        assert connection.scalar(text(counted)) < 2000
+    with growing.store.reading() as other:
+        assert other.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK})
+        assert growing.store.write(refresh_statistics) == 0, "another process is at it"
+    assert growing.store.write(refresh_statistics) > 0
+    with growing.store.reading() as connection:
+        assert connection.scalar(text(counted)) == 2000
+    rows_read(growing)
+    assert growing.store.write(refresh_statistics) == 0, "nothing has changed since"
+
+
+def test_sqlite_needs_no_counts(sqlite_url) -> None:
+    with Store.open(sqlite_url()) as store:
+        assert store.write(refresh_statistics) == 0

@@ -29,6 +29,7 @@ from uvicorn.supervisors import Multiprocess
 from heed.config import ServeSettings
 from heed.errors import ConfigError, ProjectError
 from heed.feedback.kinds import explain_validation
+from heed.feedback.upkeep import refresh_statistics
 from heed.people import audit
 from heed.people.invitations import first_invitation
 from heed.people.secrets import load_secrets
@@ -184,6 +185,7 @@ def run(serving: Serving, say: Say, open_browser: bool = False, folder: str | Pa
             )
         whole = _note_head(project)  # before there are secrets: from then on a head that is missing was taken away
         load_secrets(project.folder)
+        project.store.write(refresh_statistics)  # what an import has just filled is read quickly from the first request on
         with listen(serving.host, serving.port) as sock:
             base = address.base("http", _name_of(sock, serving.host))
             warnings = [*_open_to_others(project), *_unlike_what_was_noted(whole)]

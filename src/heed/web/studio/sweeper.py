@@ -1,4 +1,4 @@
-"""Ends leases whose time has run out, also while nobody asks for the next item."""
+"""Ends leases whose time has run out, also while nobody asks for the next item; and keeps the database quick."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from heed.errors import HeedError
 from heed.feedback.leases import sweep
+from heed.feedback.upkeep import refresh_statistics
 from heed.web.background import beside
 from heed.web.call import Studio
 
@@ -31,6 +32,7 @@ async def _sweep(studio: Studio) -> None:
         try:
             while await studio.desk.write(lambda connection: sweep(connection, datetime.now(UTC))):
                 pass  # a hundred at a time, so that nobody waits long
+            await studio.desk.write(refresh_statistics)
         except HeedError as error:
             _log.warning("ending leases: %s", error)
         await asyncio.sleep(EVERY)
