@@ -37,7 +37,7 @@ from heed.stages.judgments import Judgment, Known
 from heed.stages.reward import train_reward
 from heed.train.judgments import fit_judgments
 from heed.train.likelihoods import Judged
-from trust_kinds import judgments_of_minutes, seconds_of
+from trust_kinds import comparisons_of_minutes, forms_of_minutes, seconds_of
 
 _SEEDS = (0, 1, 2, 3, 4, 5)
 _PARTS = ("mixture", "inverted", "kinds", "speed")
@@ -217,13 +217,13 @@ def inverted(rows: Report, bench: Bench, seeds: Sequence[int]) -> None:
 
 
 def kinds(rows: Report, bench: Bench, seeds: Sequence[int]) -> None:
-    """All kinds together against comparisons alone, for the same minutes of the same simulated people."""
+    """Forms of all kinds against comparisons alone, for the same minutes of the same simulated people."""
     start, alone, together = time.monotonic(), list[float](), list[float]()
     counts: dict[str, int] = {}
     for seed in seeds:
         people = raters(_MIXTURE, seed)
-        compared, _ = judgments_of_minutes(_MINUTES, ("comparison",), people, seed)
-        everything, counts = judgments_of_minutes(_MINUTES, None, people, seed)
+        compared = comparisons_of_minutes(_MINUTES, people, seed)
+        everything, counts = forms_of_minutes(_MINUTES, people, seed)
         alone.append(bench.fit(compared, seed).metrics["true"])
         together.append(bench.fit(everything, seed).metrics["true"])
     shared: dict[str, Any] = {"seeds": tuple(seeds), "seconds": time.monotonic() - start}
