@@ -255,7 +255,7 @@ def test_the_report_holds_the_newest_evaluation_and_every_documented_key(turned:
     assert found["policy"] == "policy-2"
     assert found["reference"] == "sft-1"
     runs = {run["id"] for run in found["runs"]}
-    assert runs == {run.id for run in turned.runs() if run.round or run.id == "sft-1"} - {"evaluate-1"}
+    assert runs == {run.id for run in turned.runs() if run.round or run.id == "sft-1"} - {"evaluate-1", "labels-1"}
     assert found["tokens"] == sum(turned.run(run).cost.tokens for run in runs)
     by_use = {(r["name"], r["used_for"]): r["labels"] for r in found["raters"]}
     assert by_use[("gauge", "evaluation")] == TEST

@@ -30,6 +30,9 @@ def report_data(project: Project, evaluation: RunRecord) -> ReportData:
     lineage = _ancestors(project, evaluation)
     policy = next(run for run in lineage if run.id in evaluation.parents and run.stage == "policy")
     reward = next((run for run in lineage if run.id in evaluation.parents and run.stage == "reward"), None)
+    labels = _labels_of(project, reward)
+    if labels is not None:
+        lineage = sorted([*lineage, labels], key=lambda run: run.started)
     reference = next((parent for parent in policy.parents if parent.startswith("sft-")), project.settings.model)
     seconds = _seconds(lineage)
     return ReportData(
@@ -59,7 +62,7 @@ def report_data(project: Project, evaluation: RunRecord) -> ReportData:
         runs=[RunSource(id=run.id, stage=run.stage) for run in lineage],
         raters=_raters(project, reward, found),
         trust=_trust(project, reward, found),
-        worth=_worth(project, reward),
+        worth=_worth(labels),
         seed=evaluation.seed,
         code_version=code_version(),
         created=datetime.now(UTC),
@@ -161,14 +164,19 @@ def _trust(project: Project, reward: RunRecord | None, found: Evaluation) -> Rat
     return raters_part(trust, found.judged_by_group, lambda item: _beginning(texts[prompts[item]]))
 
 
-def _worth(project: Project, reward: RunRecord | None) -> LabelsWorth | Undefined:
-    """What the newest measurement says of labels that was made with this reward model."""
+def _labels_of(project: Project, reward: RunRecord | None) -> RunRecord | None:
+    """The newest run that measured what the labels of this reward model have taught."""
     if reward is None:
-        return Undefined(reason="This policy was not optimised against a reward model.")
+        return None
     told = [run for run in project.runs() if run.stage == LABELS and run.state == "done" and reward.id in run.parents]
-    if not told:
+    return told[-1] if told else None
+
+
+def _worth(labels: RunRecord | None) -> LabelsWorth | Undefined:
+    """What such a run says."""
+    if labels is None:
         return Undefined(reason="What labels have taught was not measured: give heed labels, then heed report.")
-    metrics = told[-1].metrics
+    metrics = labels.metrics
     if "points" not in metrics["curve"]:
         return Undefined.model_validate(metrics["curve"])
     rewards = [

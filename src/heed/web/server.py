@@ -185,7 +185,7 @@ def run(serving: Serving, say: Say, open_browser: bool = False, folder: str | Pa
             )
         whole = _note_head(project)  # before there are secrets: from then on a head that is missing was taken away
         load_secrets(project.folder)
-        project.store.write(refresh_statistics)  # what an import has just filled is read quickly from the first request on
+        project.store.write(refresh_statistics)  # what was just imported is read quickly from the first request on
         with listen(serving.host, serving.port) as sock:
             base = address.base("http", _name_of(sock, serving.host))
             warnings = [*_open_to_others(project), *_unlike_what_was_noted(whole)]
