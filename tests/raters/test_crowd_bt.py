@@ -116,9 +116,9 @@ def test_the_mirror_image_fits_as_well() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("each", "least"), [(100, 0.88), (200, 0.91), (400, 0.93), (800, 0.93)])
-def test_intervals_cover_what_they_say(each: int, least: float) -> None:
-    """Of reliabilities and of scores; of few answers they are a little too narrow, as what is nearly normal is taken for it."""
+@pytest.mark.parametrize("each", [200, 400, 800])
+def test_intervals_cover_what_they_say(each: int) -> None:
+    """Of reliabilities and of scores, with so many answers a rater."""
     reliabilities, scores = list[bool](), list[bool]()
     for seed in range(200):
         ways = np.random.default_rng(1000 + seed).dirichlet(WAYS_PRIOR, size=8)
@@ -130,8 +130,8 @@ def test_intervals_cover_what_they_say(each: int, least: float) -> None:
         reliabilities += (np.abs(found.reliability - expected) <= 1.96 * found.reliability_errors).tolist()
         scores += (np.abs(found.scores - world.truth) <= 1.96 * found.score_errors).tolist()
     assert len(reliabilities) > 1000
-    assert least <= np.mean(reliabilities) <= 0.97
-    assert least <= np.mean(scores) <= 0.97
+    assert 0.93 <= np.mean(reliabilities) <= 0.97
+    assert 0.93 <= np.mean(scores) <= 0.97
 
 
 def test_errors_are_those_of_the_whole_information() -> None:
@@ -153,12 +153,10 @@ def test_errors_are_those_of_the_whole_information() -> None:
     at, step = best.x, 1e-5
     rows = [(gradient(at + step * one) - gradient(at - step * one)) / (2 * step) for one in np.eye(at.size)]
     covariance = np.linalg.pinv((np.array(rows) + np.array(rows).T) / 2, rcond=1e-9)
-    for rater in range(6):
-        weights = np.exp(at[8 + 4 * rater : 12 + 4 * rater])
-        shares = weights / weights.sum()
-        slope = np.zeros(at.size)
-        slope[8 + 4 * rater : 12 + 4 * rater] = (np.diag(shares) - np.outer(shares, shares)) @ np.array([1, -1, 0, 0])
-        assert found.reliability_errors[rater] == pytest.approx(np.sqrt(slope @ covariance @ slope), rel=0.02)
+    drawn = np.random.default_rng(0).multivariate_normal(at[8:], covariance[8:, 8:], 200_000, check_valid="ignore")
+    weights = np.exp(drawn.reshape(-1, 6, 4))
+    shares = weights / weights.sum(axis=2, keepdims=True)
+    assert found.reliability_errors == pytest.approx((shares[:, :, 0] - shares[:, :, 1]).std(axis=0), rel=0.03)
 
 
 def test_an_answer_without_a_partner_and_wrong_columns_are_refused() -> None:

@@ -51,6 +51,12 @@ _SURELY = 2.0
 
 _LEAST_SHARE = 1e-9
 
+_NODES = 7
+"""Points of the quadrature over each logit."""
+
+_AT_ONCE = 256
+"""Raters whose shares are set beside all scores at once (count): so much is held in memory."""
+
 _DENSE = 1500
 """Things up to which errors come from the whole inverse; beyond, from each thing by itself, others held fixed."""
 
@@ -346,12 +352,32 @@ def _errors(data: _Data, scores: Array, ways: Array) -> tuple[Array, Array]:
     "Assessing the accuracy of the maximum likelihood estimator", Biometrika 65), or its expectation where there are very many
     things, or where the best point was not met closely enough for it to be positive definite.
     """
-    if data.items <= _DENSE:
+    if data.items > _DENSE:
+        errors, shares = _errors_apart(data, scores, _information(data, scores, ways, observed=False))
+    else:
         try:
-            return _errors_together(data, _information(data, scores, ways, observed=True))
+            errors, shares = _errors_together(data, _information(data, scores, ways, observed=True))
         except np.linalg.LinAlgError:
-            return _errors_together(data, _information(data, scores, ways, observed=False))
-    return _errors_apart(data, scores, _information(data, scores, ways, observed=False))
+            errors, shares = _errors_together(data, _information(data, scores, ways, observed=False))
+    return errors, _reliability_errors(ways, shares)
+
+
+def _reliability_errors(ways: Array, shares: Array) -> Array:
+    """Standard deviations [raters] of heeds - inverts where the logits of the shares are normal about the best point, as the
+    prior's basis has it: near an end a share is far from normal. ``shares`` [raters, 3, 3] is the covariance of the free ones.
+    """
+    free = ways[:, :RIGHT]
+    logits = np.linalg.inv(np.eye(3) * free[:, :, None] - free[:, :, None] * free[:, None, :])
+    values, vectors = np.linalg.eigh(logits @ shares @ logits)
+    roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    at = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij")).reshape(3, -1)
+    mass = np.einsum("i,j,k->ijk", weights, weights, weights).ravel() / weights.sum() ** 3
+    drawn = np.log(free / ways[:, RIGHT:])[:, :, None] + roots @ at
+    spread = np.concatenate([drawn, np.zeros_like(drawn[:, :1])], axis=1)
+    spread = np.exp(spread - spread.max(axis=1, keepdims=True))
+    found = (spread[:, HEEDS] - spread[:, INVERTS]) / spread.sum(axis=1)
+    return np.asarray(np.sqrt(((found - (found @ mass)[:, None]) ** 2) @ mass))
 
 
 class _Information(NamedTuple):
@@ -391,49 +417,53 @@ def _information(data: _Data, scores: Array, ways: Array, observed: bool) -> _In
 
 
 def _errors_together(data: _Data, information: _Information) -> tuple[Array, Array]:
-    """By blocks (the Schur complement), so that raters may be many.
+    """Errors of scores [items] and covariances of the free shares [raters, 3, 3], by blocks (the Schur complement).
 
     Raises:
         numpy.linalg.LinAlgError: the information is not positive definite.
     """
+    from scipy.sparse import bsr_matrix, csr_matrix
+
     n, raters = data.items, data.raters
     np.linalg.cholesky(information.shares)
     inverse = np.linalg.inv(information.shares)
-    contrast = inverse[:, :, HEEDS] - inverse[:, :, INVERTS]
-    left, right = data.rater * n + data.left, data.rater * n + data.right
-    common = np.stack(
-        [np.bincount(left, one, raters * n) - np.bincount(right, one, raters * n) for one in information.crossed]
-    ).reshape(3, raters, n)
+    # Each rater has seen few of the things: sparse, so that raters may be many.
+    rows = np.concatenate([3 * data.rater + share for share in range(3)] * 2)
+    columns = np.concatenate([data.left] * 3 + [data.right] * 3)
+    values = np.concatenate([information.crossed.ravel(), -information.crossed.ravel()])
+    common = csr_matrix((values, (rows, columns)), shape=(3 * raters, n))
+    blocks = bsr_matrix((inverse, np.arange(raters), np.arange(raters + 1)), shape=(3 * raters, 3 * raters))
+    explained = (blocks @ common).tocsr()
     links = np.bincount(data.left * n + data.right, information.leads, n * n).reshape(n, n)
     links += links.T
-    known = np.diag(links.sum(axis=1) + data.prior) - links
-    known -= common.reshape(-1, n).T @ np.einsum("rij,jrn->irn", inverse, common).reshape(-1, n)
+    known = np.diag(links.sum(axis=1) + data.prior) - links - (common.T @ explained).toarray()
     np.linalg.cholesky(known)
     covariance = np.linalg.inv(known)
-    pull = np.einsum("ri,irn->rn", contrast, common)
-    variance = contrast[:, HEEDS] - contrast[:, INVERTS] + ((pull @ covariance) * pull).sum(axis=1)
+    shares = np.array(inverse, dtype=np.float64)
+    for first in range(0, raters, _AT_ONCE):
+        some = explained[3 * first : 3 * (first + _AT_ONCE)].toarray()
+        shares[first : first + _AT_ONCE] += np.einsum(
+            "rin,rjn->rij", (some @ covariance).reshape(-1, 3, n), some.reshape(-1, 3, n)
+        )
     centre = np.eye(n) - 1 / n
-    spread = np.diag(centre @ covariance @ centre)
-    return np.sqrt(np.maximum(spread, 0.0)), np.sqrt(np.maximum(variance, 0.0))
+    return np.sqrt(np.maximum(np.diag(centre @ covariance @ centre), 0.0)), shares
 
 
 def _errors_apart(data: _Data, scores: Array, information: _Information) -> tuple[Array, Array]:
-    """Each score by itself; and of what shares have in common with all scores, how far apart these lie, which is the most."""
+    """The same, each score by itself; of what shares have in common with all scores, how far apart these lie is the most."""
     n = data.items
     alone = np.bincount(data.left, information.leads, n) + np.bincount(data.right, information.leads, n) + data.prior
     inverse = np.linalg.inv(information.shares)
-    contrast = inverse[:, :, HEEDS] - inverse[:, :, INVERTS]
     apart = scores - scores.mean()
     lead = apart[data.left] - apart[data.right]
     common = np.zeros((data.raters, 3))
     if data.present.size:
         common[data.present] = np.add.reduceat(information.crossed * lead, data.starts, axis=1).T
-    known = float(information.leads @ lead**2) + data.prior * float(apart @ apart)
-    known -= float(np.einsum("ri,rij,rj->", common, inverse, common))
-    variance = contrast[:, HEEDS] - contrast[:, INVERTS]
+    explained = np.einsum("rij,rj->ri", inverse, common)
+    known = float(information.leads @ lead**2) + data.prior * float(apart @ apart) - float((common * explained).sum())
     if known > 0:
-        variance = variance + (contrast * common).sum(axis=1) ** 2 / known
-    return 1 / np.sqrt(alone), np.sqrt(np.maximum(variance, 0.0))
+        inverse = inverse + explained[:, :, None] * explained[:, None, :] / known
+    return 1 / np.sqrt(alone), np.asarray(inverse, dtype=np.float64)
 
 
 def _gold_information(data: _Data, ways: Array) -> Array:
