@@ -19,6 +19,8 @@ from heed.stages.data import FIRST, TIE, ComparisonRow, comparisons_of, share_of
 from heed.statistics import Array, Interval, undefined_interval
 
 STAGE = "labels"
+FURTHER = 100
+"""Labels that are asked about where nobody says how many (count)."""
 
 
 class _Labels(NamedTuple):
@@ -33,21 +35,29 @@ class _Labels(NamedTuple):
 class Labelling(Asking):
     """The stage that says what labels are worth."""
 
-    def labels(self, further: int = 100, round_: int = 0) -> RunRecord:
+    def labels(self, further: int = FURTHER) -> RunRecord:
         """Measure the learning curve of all comparisons, and say what ``further`` labels would bring.
 
         Raises:
             DataError: there is no comparison.
         """
-        if (before := self._done(STAGE, round_)) is not None:
-            return before
-        from heed.stages.labels import label_curve
-
         given = self._labels()
         if not given.rows:
             raise DataError(
                 "no comparison to learn from", "the project has none.", "Run 'heed ask' or 'heed feedback import FILE'."
             )
+        return self._worth(given, further, 0)
+
+    def worth_of_labels(self, round_: int) -> RunRecord | None:
+        """The same in a turn of the loop, of the next ``FURTHER``; None where there are no comparisons."""
+        if (before := self._done(STAGE, round_)) is not None:
+            return before
+        given = self._labels()
+        return self._worth(given, FURTHER, round_) if given.rows else None
+
+    def _worth(self, given: _Labels, further: int, round_: int) -> RunRecord:
+        from heed.stages.labels import label_curve
+
         backbone, maker = self.reference_policy()
         asking, reward = self.settings.asking, self.project.latest("reward")
         config = {
@@ -81,10 +91,6 @@ class Labelling(Asking):
                 }
                 run.finish(metrics | self._accuracy(given, reward), Cost(0, 0, time.monotonic() - started))
         return self._record(run)
-
-    def worth_of_labels(self, round_: int) -> RunRecord | None:
-        """The same in a turn of the loop; None where there are no comparisons, which the curve is of."""
-        return self.labels(round_=round_) if comparisons_in(self.project.store)[1] else None
 
     def _labels(self) -> _Labels:
         store = self.project.store

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from heed.evaluate.compare import FrontierPoint
-from heed.evaluate.learning import KnownReward, LabelsWorth
+from heed.evaluate.learning import NOT_MEASURED, KnownReward, LabelsWorth
 from heed.evaluate.metrics import Accuracy, Calibration
 from heed.evaluate.report import Alarm, RaterSource, ReportData, RunSource, TrainingPoint
 from heed.evaluate.report_raters import MOST_SHOWN, RatersPart, raters_part
@@ -175,7 +175,7 @@ def _labels_of(project: Project, reward: RunRecord | None) -> RunRecord | None:
 def _worth(labels: RunRecord | None) -> LabelsWorth | Undefined:
     """What such a run says."""
     if labels is None:
-        return Undefined(reason="What labels have taught was not measured: give heed labels, then heed report.")
+        return NOT_MEASURED
     metrics = labels.metrics
     if "points" not in metrics["curve"]:
         return Undefined.model_validate(metrics["curve"])

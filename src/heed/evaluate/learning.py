@@ -52,6 +52,9 @@ class LearningCurve(Record):
     learner: str = Field(description="what was trained on so many labels, for people")
 
 
+NOT_MEASURED = Undefined(reason="What labels have taught was not measured: give heed labels, then heed report.")
+
+
 class KnownReward(Record):
     """What a reward model of the project reached with the labels that it had."""
 

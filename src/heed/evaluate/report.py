@@ -16,7 +16,7 @@ from pydantic import Field, computed_field, field_validator, model_validator
 
 from heed.errors import ProjectError
 from heed.evaluate.compare import FrontierPoint, WinRate
-from heed.evaluate.learning import LabelsWorth
+from heed.evaluate.learning import NOT_MEASURED, LabelsWorth
 from heed.evaluate.metrics import Accuracy, Calibration, KLSummary, TextStatistics
 from heed.evaluate.report_raters import RatersPart
 from heed.evaluate.verdict import Verdict
@@ -124,7 +124,7 @@ class ReportData(Record):
         description="how far the raters of training can be trusted, and where their groups part",
     )
     worth: LabelsWorth | Undefined = Field(
-        Undefined(reason="What labels have taught was not measured: give heed labels, then heed report."),
+        NOT_MEASURED,
         description="the learning curve of the labels that the reward model had, and what further ones would bring",
     )
     seed: int = Field(description="seed of everything random")
