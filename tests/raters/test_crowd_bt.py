@@ -8,8 +8,9 @@ from scipy.optimize import approx_fprime, minimize
 
 from heed.errors import DataError
 from heed.raters.bradley_terry import Duels, bradley_terry
-from heed.raters.crowd_bt import WAYS_PRIOR, CrowdRanking, crowd_bradley_terry
-from heed.raters.crowd_bt import _Data as Data
+from heed.raters.crowd_answers import WAYS_PRIOR
+from heed.raters.crowd_answers import CrowdAnswers as Data
+from heed.raters.crowd_bt import CrowdRanking, crowd_bradley_terry
 
 CAREFUL, INVERTED, LEFT, RANDOM = (
     (0.95, 0.01, 0.02, 0.02),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from heed.losses.raters import HEEDS, INVERTS, LEFT
-from heed.raters.crowd_bt import WAYS_PRIOR
+from heed.raters.crowd_answers import WAYS_PRIOR
 from heed.train.agreement import ways_by_agreement
 from tiny_judgments import World
 

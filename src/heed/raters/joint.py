@@ -19,7 +19,7 @@ from typing import Any
 from heed.lazily import np
 from heed.raters.columns import Ints
 from heed.raters.counting import summed
-from heed.raters.crowd_bt import HEEDS, INVERTS, LEFT, RIGHT, WAYS_PRIOR
+from heed.raters.crowd_answers import HEEDS, INVERTS, LEFT, RIGHT, WAYS_PRIOR
 from heed.statistics import Array
 
 _RELIABILITY = (1.0, -1.0, 0.0, 0.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from heed.losses.raters import HEEDS, INVERTS, LEFT, RIGHT
 from heed.losses.reward import A_PREFERRED, TIE
-from heed.raters.crowd_bt import WAYS_PRIOR
+from heed.raters.crowd_answers import WAYS_PRIOR
 from heed.raters.joint import joint_model
 from heed.train.likelihoods import Judged
 

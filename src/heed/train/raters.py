@@ -17,7 +17,7 @@ from heed.losses.raters import (
     reliability,
     reliability_errors,
 )
-from heed.raters.crowd_bt import WAYS_PRIOR
+from heed.raters.crowd_answers import WAYS_PRIOR
 
 SCALE_SPREAD, PULL_SPREAD, SHIFT_SPREAD = 0.7, 1.0, 1.0
 """Standard deviations of the normal priors: of the log of a scale, of the pull of a standard deviation of length, and of a
