@@ -61,7 +61,8 @@ ROUTES = (
 
 @pytest.fixture(autouse=True)
 def few_routes(monkeypatch):
-    monkeypatch.setattr(application, "all_routes", lambda: ROUTES)
+    monkeypatch.setattr(application, "first_routes", lambda: ROUTES)
+    monkeypatch.setattr(application, "later_routes", lambda: ())
 
 
 BYTES = {"content-type": "application/octet-stream"}

@@ -29,3 +29,10 @@ def test_a_server_starts_without_what_only_some_pages_need():
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert "fastapi" in loaded
     assert not {"torch", "transformers", "numpy", "alembic", "httpx", "latex2mathml"} & set(loaded)
+
+
+def test_the_first_page_waits_for_no_surface_but_its_own():
+    program = "import sys, heed.web.server, heed.web.routes as r; r.first_routes(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "heed.web.account.entry_routes" in loaded
+    assert not {f"heed.web.{surface}.routes" for surface in ("studio", "account", "board", "exchange")} & set(loaded)

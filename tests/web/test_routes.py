@@ -10,7 +10,7 @@ from site_of_tests import Site
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from heed.web.on_demand import OnDemand
+from heed.web.on_demand import OnDemand, Rest
 from heed.web.permissions import PERMISSIONS
 from heed.web.routes import all_routes
 from heed.web.routing import Route
@@ -45,13 +45,14 @@ def test_no_two_routes_share_an_address():
 
 
 def test_the_application_answers_the_table_and_static_files_and_nothing_else(site: Site):
+    site.app.state.rest.load()
     served = {
         (method, route.path) for route in site.app.routes if isinstance(route, OnDemand) for method in route.methods
     }
     assert {key for key in served if key[0] != "HEAD"} == {route.key for route in all_routes()}
     assert all(path in {path for _, path in served - {("HEAD", path)}} for method, path in served if method == "HEAD")
     others = [route for route in site.app.routes if not isinstance(route, OnDemand)]
-    assert [type(route) for route in others] == [Mount]
+    assert [type(route) for route in others] == [Mount, Rest]
     assert others[0].path.startswith("/static/")
 
 

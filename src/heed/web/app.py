@@ -21,18 +21,23 @@ from starlette.staticfiles import StaticFiles
 from heed.config import ServeSettings
 from heed.errors import HeedError, SignInError
 from heed.project import Project
+from heed.web.background import beside
 from heed.web.call import Call, Studio
 from heed.web.connections import AcceptErrors
 from heed.web.desk import Desk
 from heed.web.errors import PausedError, RoleError, asked_for_json, internal, of_http, of_validation, problem, status_of
 from heed.web.identity import Identities, credentials_of
-from heed.web.on_demand import OnDemand, api_route
+from heed.web.memory import keep_what_is_loaded
+from heed.web.on_demand import OnDemand, Rest, api_route
 from heed.web.pages import STATIC, static_version
 from heed.web.permissions import Caller, anyone
-from heed.web.routes import all_routes
+from heed.web.routes import all_routes, first_routes, later_routes
 from heed.web.routing import Route
 from heed.web.security import Address, Gate
 from heed.web.services import SERVICES
+
+_FIRST_PAGE_SECONDS = 1.0
+"""How long after its start a server leaves the processor to the first page."""
 
 
 def create_app(project: Project, address: Address | None = None) -> FastAPI:
@@ -45,9 +50,11 @@ def create_app(project: Project, address: Address | None = None) -> FastAPI:
     where = address or Address()
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=partial(_life, project, where))
     serve = project.settings.serve
-    for route in all_routes():
-        app.router.routes.append(OnDemand(route, route.most_sent(serve)))
+    routes = app.router.routes
+    routes += [OnDemand(route, route.most_sent(serve)) for route in first_routes()]
     app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
+    app.state.rest = Rest(routes, later_routes, lambda route: route.most_sent(serve))
+    routes.append(app.state.rest)
     app.add_exception_handler(HeedError, _tell_error)
     app.add_exception_handler(RequestValidationError, _tell_validation)
     app.add_exception_handler(HTTPException, _tell_http)
@@ -80,12 +87,21 @@ async def _life(project: Project, address: Address, app: FastAPI) -> AsyncIterat
         async with AsyncExitStack() as running:
             for service in SERVICES:
                 await running.enter_async_context(service(studio))
+            await running.enter_async_context(beside(_load_rest(app.state.rest)))
             try:
                 yield
             finally:
                 studio.stopping.set()
     finally:
         desk.close()
+
+
+async def _load_rest(rest: Rest) -> None:
+    """Once the first page is out, so that nobody's first click waits for it."""
+    await asyncio.sleep(_FIRST_PAGE_SECONDS)
+    await asyncio.to_thread(later_routes)
+    rest.load()
+    keep_what_is_loaded()
 
 
 class _StaticFiles(StaticFiles):

@@ -1,12 +1,12 @@
-"""Routes that FastAPI prepares when their first request comes.
+"""Routes that are loaded, and prepared by FastAPI, when a request first needs them.
 
-To read the parameters of every handler takes longer than half of all that a server does before it answers, and most sessions
-use a few of them.
+To load all that answers, and to read the parameters of every handler, takes longer than all else that a server does before
+it answers, and most sessions use a few of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from typing import Any
 
@@ -53,6 +53,36 @@ class OnDemand(routing.Route):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _prepared(self._route, self._body_limit).app(scope, receive, send)
+
+
+class Rest(routing.BaseRoute):
+    """Stands last in a list of routes for those that are not loaded yet, and makes way for them when a request gets so far.
+
+    Args:
+        routes: the list, which grows.
+        load: gives the rows of the table that are to follow.
+        body_limit: largest body (bytes) of a row.
+    """
+
+    def __init__(
+        self,
+        routes: list[routing.BaseRoute],
+        load: Callable[[], Sequence[Route]],
+        body_limit: Callable[[Route], int],
+    ) -> None:
+        self._routes, self._load, self._body_limit = routes, load, body_limit
+        self._loaded = False
+
+    def matches(self, scope: Scope) -> tuple[routing.Match, Scope]:
+        """None itself. The router, which is going through the list, goes on with what now follows."""
+        self.load()
+        return routing.Match.NONE, {}
+
+    def load(self) -> None:
+        """Have the rows follow, if they do not yet."""
+        if not self._loaded:
+            self._loaded = True
+            self._routes += [OnDemand(route, self._body_limit(route)) for route in self._load()]
 
 
 @cache

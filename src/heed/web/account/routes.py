@@ -1,26 +1,15 @@
-"""The routes of this surface."""
+"""The routes of this surface for those who are signed in."""
 
 from __future__ import annotations
 
-from heed.web.account import before_work, entry, guests, me, others, settings, sso
+from heed.web.account import before_work, me, others, settings
 from heed.web.account import models as m
-from heed.web.permissions import anyone, leads, rates, signed_in
+from heed.web.permissions import leads, rates, signed_in
 from heed.web.routing import Route
 
 _API = "/api/v1"
 _PERSON = f"{_API}/people/{{account_id}}"
 _TEST = f"{_API}/qualification/{{question_id}}"
-
-_ENTRY = (
-    Route("GET", "/sign-in", entry.sign_in_page, anyone, "page", "Sign in"),
-    Route("POST", "/sign-in", entry.sign_in, anyone, "page", "Sign in"),
-    Route("GET", "/sign-in/sso", sso.begin, anyone, "page", "Sign in elsewhere"),
-    Route("GET", sso.CALLBACK, sso.callback, anyone, "page", "Back from signing in elsewhere"),
-    Route("POST", "/sign-out", entry.sign_out, anyone, "page", "Sign out"),
-    Route("POST", "/preferences", entry.preferences, anyone, "page", "Switch language or colours"),
-    Route("GET", "/invitation/{secret}", guests.invitation_page, anyone, "page", "Take an invitation"),
-    Route("POST", "/invitation/{secret}", guests.accept, anyone, "page", "Take an invitation"),
-)
 
 _SETTINGS = (
     Route("GET", "/settings", settings.settings_page, signed_in, "page", "Settings"),
@@ -174,4 +163,4 @@ _PEOPLE = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*_ENTRY, *_SETTINGS, *_BEFORE_WORK, *_ME, *_PEOPLE)
+ROUTES: tuple[Route, ...] = (*_SETTINGS, *_BEFORE_WORK, *_ME, *_PEOPLE)

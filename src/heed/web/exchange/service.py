@@ -18,11 +18,8 @@ from typing import Any
 from heed.errors import HeedError, ProjectError, UnreachableError
 from heed.web.call import Studio
 from heed.web.errors import told
-from heed.web.exchange import events, jobs
-from heed.web.exchange.delivery import deliver_due
-from heed.web.exchange.exports import run_export
+from heed.web.exchange import jobs
 from heed.web.exchange.files import ExchangeFolder
-from heed.web.exchange.imports import run_import
 from heed.web.exchange.jobs import Job, JobLostError
 from heed.web.exchange.work import StoppingError, Work
 
@@ -169,6 +166,10 @@ class JobWorker(_Worker):
         Raises:
             UnreachableError: it could not, after all of ``_PAUSES`` without a row more.
         """
+        # What reads and writes files is loaded with the first job: the start of a server does not wait for it.
+        from heed.web.exchange.exports import run_export
+        from heed.web.exchange.imports import run_import
+
         run = run_import if work.job.kind.startswith("import") else run_export
         furthest, tries = _how_far(work.job), 0
         while True:
@@ -232,6 +233,9 @@ class WebhookWorker(_Worker):
 
     def look(self) -> bool:
         """Owe what is new, send what is due."""
+        from heed.web.exchange import events
+        from heed.web.exchange.delivery import deliver_due
+
         hosts = self.studio.project.settings.serve.webhook_hosts
         with self.studio.project.store.reading() as connection:
             if not events.anything_new(connection, utc_now()):

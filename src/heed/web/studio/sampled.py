@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select
 
@@ -16,9 +17,11 @@ from heed.feedback import asked, schema
 from heed.feedback.forms import default_form, parse_form
 from heed.feedback.studio_schema import questions
 from heed.project import Project
-from heed.studio_items import ItemsFromRuns, items_from_runs
 from heed.web.background import beside
 from heed.web.call import Studio
+
+if TYPE_CHECKING:
+    from heed.studio_items import ItemsFromRuns
 
 QUESTION = "comparison"
 """Name of the question under which sampled pairs are asked about; it is made where a project has none at all."""
@@ -69,6 +72,7 @@ def ask_about_samples(project: Project, now: datetime, studio: Studio | None = N
         now: the time (UTC).
         studio: whose desk writes; None writes to the store itself.
     """
+    from heed.studio_items import ItemsFromRuns, items_from_runs  # not before anything was sampled
 
     def question(connection: Connection) -> str | None:
         found = asked.question_named(connection, QUESTION)
