@@ -19,11 +19,12 @@ from heed.raters.bradley_terry import (
     Ties,
     bootstrap,
     bradley_terry,
-    fewest_to_flip,
+    score_errors,
     win_probability,
 )
 from heed.raters.bradley_terry import _first_parameters as first_parameters
 from heed.raters.bradley_terry import _losses_of as losses_of
+from heed.raters.firmness import fewest_to_flip
 
 
 def simulated(items: int, n: int, seed: int, tie: float = 0.0) -> tuple[Duels, np.ndarray]:
@@ -190,6 +191,21 @@ def test_a_lead_that_no_comparison_carries_cannot_be_flipped() -> None:
     # The winner lost never and stood against one thing only: without its comparisons it is no better than any other.
     duels = Duels(np.array([0, 0]), np.array([1, 1]), np.ones(2), 2)
     assert fewest_to_flip(duels, bradley_terry(duels)) is None
+
+
+def test_errors_from_the_information_are_those_of_the_bootstrap() -> None:
+    duels, _ = simulated(6, 3_000, 7)
+    fitted = bradley_terry(duels)
+    drawn = np.array(list(bootstrap(duels, fitted, 400, seed=1)))
+    assert np.allclose(score_errors(duels, fitted), drawn.std(axis=0), rtol=0.12)
+
+
+def test_things_are_tied_together_where_each_has_beaten_the_other_by_way_of_others() -> None:
+    # 0 > 1 > 2 > 0 in a round, 3 tied with 2; 4 beats one of them and never loses.
+    duels = Duels(np.array([0, 1, 2, 3, 4]), np.array([1, 2, 0, 2, 0]), np.array([1.0, 1.0, 1.0, 0.5, 1.0]), 5)
+    sets = duels.tied_together()
+    assert len({int(code) for code in sets[:4]}) == 1
+    assert sets[4] != sets[0]
 
 
 def test_win_probabilities_follow_the_scores() -> None:

@@ -12,8 +12,11 @@ import pytest
 
 from heed.cli import app
 from heed.errors import ConfigError, DataError
-from heed.raters.duel_files import read_duels
-from heed.raters.ranking import held_out_losses, rank
+from heed.raters.bradley_terry import bradley_terry
+from heed.raters.crowd_bt import crowd_bradley_terry
+from heed.raters.duel_files import NamedDuels, read_duels
+from heed.raters.firmness import fewest_to_flip
+from heed.raters.ranking import Method, crowd_flip, held_out_losses, rank
 
 NAMES = ["ada", "bob", "cyd", "dan", "eve", "fay"]
 
@@ -92,7 +95,7 @@ def test_bradley_terry_says_how_firm_the_first_place_is(tmp_path: Path, capsys: 
 
 def test_what_no_comparison_connects_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "apart.csv").write_text("left,right,winner\nA,B,left\nC,D,tie\n")
-    heed("rank", str(tmp_path / "apart.csv"), "--draws", "10", "--quiet")
+    heed("rank", str(tmp_path / "apart.csv"), "--draws", "40", "--quiet")
     assert "2 groups that no comparison connects" in capsys.readouterr().out
 
 
@@ -125,7 +128,7 @@ def test_broken_rows_are_named_and_the_good_ones_count(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, said: str
 ) -> None:
     (tmp_path / "some.csv").write_text(f"left,right,winner\nA,B,left\n{row}\n")
-    assert heed("rank", str(tmp_path / "some.csv"), "--draws", "5") == 1
+    assert heed("rank", str(tmp_path / "some.csv"), "--draws", "40") == 1
     shown = capsys.readouterr()
     assert "line 3" in shown.err
     assert said in shown.err
@@ -176,3 +179,125 @@ def test_crowd_bt_without_raters_is_refused(tmp_path: Path) -> None:
     (tmp_path / "duels.csv").write_text("left,right,winner\nA,B,left\n")
     with pytest.raises(DataError):
         rank(read_duels(tmp_path / "duels.csv"), "crowd-bt")
+
+
+def dueled(tmp_path: Path, *rows: str, header: str = "left,right,winner,rater,gold") -> NamedDuels:
+    (tmp_path / "duels.csv").write_text("\n".join([header, *rows]) + "\n")
+    return read_duels(tmp_path / "duels.csv")
+
+
+def test_one_gold_answer_that_may_be_a_slip_decides_between_no_camps(tmp_path: Path) -> None:
+    named = read_duels(write_duels(tmp_path / "duels.csv", inverted=3, honest=3))
+    with pytest.raises(DataError, match="camps"):
+        rank(named, "crowd-bt")
+    # One rater who is honest has erred where the answer is known.
+    honest = next(n for n in range(len(named.raters) * 60) if named.raters[named.rater[n]] == "r5")
+    named.gold = np.full(named.rater.size, np.nan)
+    named.gold[honest] = 1 - named.duels.outcome[honest]
+    with pytest.raises(DataError, match="1 answer to gold items does not decide it"):
+        rank(named, "crowd-bt")
+
+
+def test_gold_that_all_raters_contradict_is_told(tmp_path: Path) -> None:
+    named = read_duels(write_duels(tmp_path / "duels.csv", inverted=0, honest=6))
+    named.gold = np.full(named.rater.size, np.nan)
+    named.gold[::20] = 1 - named.duels.outcome[::20]
+    with pytest.raises(DataError, match="known answers are wrong, or most raters invert"):
+        rank(named, "crowd-bt")
+
+
+def test_a_table_of_gold_alone_is_told_and_bradley_terry_ranks_it(tmp_path: Path) -> None:
+    rows = ["A,B,left,r,left"] * 3 + ["B,A,left,s,right"]
+    with pytest.raises(DataError, match="every comparison has a known answer"):
+        rank(dueled(tmp_path, *rows), "crowd-bt")
+    assert [place.item for place in rank(dueled(tmp_path, *rows), "bradley-terry").places] == ["A", "B"]
+
+
+def test_comparisons_with_known_answers_are_not_counted_behind_a_ranking_that_they_do_not_teach(tmp_path: Path) -> None:
+    named = read_duels(write_duels(tmp_path / "gold.csv", inverted=1, honest=7, gold=10))
+    board = rank(named, "crowd-bt")
+    assert board.comparisons == 8 * 50
+    assert sum(place.comparisons for place in board.places) == 2 * 8 * 50
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("method", ["bradley-terry", "crowd-bt"])
+def test_without_the_comparisons_it_counts_another_is_first(tmp_path: Path, seed: int, method: Method) -> None:
+    named = read_duels(write_duels(tmp_path / "duels.csv", inverted=1, honest=7, seed=seed))
+    duels = named.duels
+    if method == "crowd-bt":
+        learned = crowd_bradley_terry(duels.left, duels.right, duels.outcome, named.rater, items=duels.items)
+        found = crowd_flip(named, learned)
+    else:
+        found = fewest_to_flip(duels, bradley_terry(duels))
+    board = rank(named, method, draws=0)
+    assert found is not None
+    assert board.fewest_to_flip == found.votes.size
+    kept = np.ones(named.rater.size, bool)
+    kept[found.votes] = False
+    left = NamedDuels(duels.only(kept), named.items, named.raters, named.rater[kept], None)
+    again = rank(left, method, draws=0)
+    assert again.places[0].item == board.flips_to != board.places[0].item
+
+
+def test_where_nothing_connects_two_groups_no_first_place_is_called_firm(tmp_path: Path) -> None:
+    rows = ["A,B,left"] * 5 + ["A,B,right"] * 4 + ["X,Y,left"] * 5 + ["X,Y,right"] * 4
+    board = rank(dueled(tmp_path, *rows, header="left,right,winner"))
+    assert board.groups == 2
+    assert board.fewest_to_flip is None
+    assert [place.place for place in board.places] == [1, 1, 3, 3]
+
+
+def test_a_score_that_has_no_end_has_no_interval_and_the_others_keep_theirs(tmp_path: Path) -> None:
+    round_robin = ["B,C,left", "C,D,left", "D,B,left", "B,C,right", "C,D,right"] * 4
+    board = rank(dueled(tmp_path, *round_robin, "A,B,left", "A,C,left", header="left,right,winner"))
+    by_name = {place.item: place.score for place in board.places}
+    assert board.places[0].item == "A"
+    assert (by_name["A"].low, by_name["A"].high) == (None, None)
+    assert "no end" in (by_name["A"].reason or "")
+    for name in "BCD":
+        score = by_name[name]
+        assert score.low < score.estimate < score.high
+
+
+def test_draws_that_are_all_alike_leave_the_interval_of_the_information(tmp_path: Path) -> None:
+    board = rank(dueled(tmp_path, *["A,B,tie"] * 40, header="left,right,winner"))
+    # The difference of two scores from 40 even comparisons has the variance 1 / (40 / 4); each lies half of it from the mean.
+    half = 1.959964 * (4 / 40) ** 0.5 / 2
+    assert [place.place for place in board.places] == [1, 1]
+    for place in board.places:
+        assert place.score.high == pytest.approx(half, rel=1e-2)
+        assert place.score.low == pytest.approx(-half, rel=1e-2)
+
+
+def test_too_few_draws_for_an_interval_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="39 bootstrap draws"):
+        rank(dueled(tmp_path, "A,B,left,r,"), draws=39)
+
+
+def test_methods_that_foretell_alike_are_not_called_better(tmp_path: Path) -> None:
+    named = dueled(
+        tmp_path, *[f"A,B,tie,{rater}" for rater in "xyz" for _ in range(20)], header="left,right,winner,rater"
+    )
+    board = rank(named)
+    assert board.method == "bradley-terry"
+    assert "as well as" in board.why
+
+
+def test_a_model_of_ties_is_not_passed_over(tmp_path: Path) -> None:
+    named = read_duels(write_duels(tmp_path / "duels.csv", inverted=2, honest=8))
+    with pytest.raises(DataError, match="ties graded of Crowd-BT"):
+        rank(named, "crowd-bt", "graded")
+    assert rank(named, "auto", "graded", draws=0).method == "bradley-terry"
+
+
+def test_what_is_passed_over_or_can_be_taken_in_two_ways_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.csv").write_text(
+        "left,right,winner,ratr,winner\nright,left,left,x,right\nleft,right,left,y,left\n"
+    )
+    heed("rank", str(tmp_path / "odd.csv"), "--draws", "0")
+    told = capsys.readouterr().err
+    assert "not read: columns 'ratr', 'winner'" in told
+    assert "1 row names a winner that is called as the other side is" in told

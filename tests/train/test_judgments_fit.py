@@ -218,17 +218,22 @@ def test_without_gold_two_camps_are_said_to_be_unidentifiable() -> None:
 
 
 def test_the_direction_follows_the_stated_criterion() -> None:
-    def direction(reliability: list[float], judgments: list[int], error: float = 0.1, gold: int = 0) -> str:
+    def direction(
+        reliability: list[float], judgments: list[int], error: float = 0.1, gold: int = 0, favour: float = 0.0
+    ) -> str:
         zeros = [0.0] * len(reliability)
         ways = [[0.25] * 4] * len(reliability)
         table = RaterTable(
-            ways, reliability, [error] * len(reliability), zeros, zeros, zeros, judgments, [gold] * len(zeros)
+            ways, reliability, [error] * len(reliability), zeros, zeros, zeros, judgments, [gold] * len(zeros), favour
         )
         return table.direction()[0]
 
     assert direction([0.8, 0.8, -0.8], [10, 10, 10]) == "majority"
     assert direction([0.8, 0.8, -0.8], [10, 10, 11]) == "unidentifiable"
-    assert direction([0.8, 0.8, -0.8], [10, 10, 11], gold=1) == "gold"
+    assert direction([0.8, 0.8, -0.8], [10, 10, 11], gold=1, favour=3.1) == "gold"
+    assert direction([0.8, 0.8, -0.8], [10, 10, 11], gold=1, favour=2.9) == "unidentifiable", "it may be a slip"
+    assert direction([0.8, 0.8, -0.8], [10, 10, 10], gold=1, favour=2.9) == "majority"
+    assert direction([0.8, 0.8, 0.8], [10, 10, 10], gold=4, favour=-3.1) == "unidentifiable"
     assert direction([0.8, 0.8, -0.19], [10, 10, 10_000]) == "majority", "who may as well read nothing points nowhere"
     assert direction([0.1, -0.1], [10, 10]) == "prior"
 

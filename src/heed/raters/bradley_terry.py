@@ -32,8 +32,11 @@ WEAK_PRIOR = 0.01
 _CLOSE = 1e-4
 """The search ends where every score is this close to the best one, in standard errors of its own."""
 
-_AHEAD = 1e-3
+AHEAD = 1e-3
 """By how much (log-odds) one thing is surely ahead of another, and not by how close the search came."""
+
+_MOST_TOGETHER = 1500
+"""Items up to which errors come from the whole inverse."""
 
 _STRENGTHS = 3
 _FIRST_GAPS = (0.2, 1.0, 2.0)
@@ -79,6 +82,31 @@ class Duels:
             raise DataError("weights", "one is negative or not a number.", "A comparison counts 0 or more.")
         if self.strength is not None and not np.isin(self.strength, range(_STRENGTHS + 1)).all():
             raise DataError("strengths", "one is none of 0, 1, 2 and 3.", "Correct it.")
+
+    def only(self, rows: NDArray[np.bool_]) -> Duels:
+        """Those where ``rows`` [N] is true.
+
+        Raises:
+            DataError: there is none.
+        """
+        weight = None if self.weight is None else self.weight[rows]
+        strength = None if self.strength is None else self.strength[rows]
+        return Duels(self.left[rows], self.right[rows], self.outcome[rows], self.items, weight, strength)
+
+    def tied_together(self) -> Codes:
+        """Codes [items] of who has beaten and been beaten by one another, by way of others too.
+
+        Between two such sets one never lost to the other, so that no finite difference of scores is the likeliest (Ford
+        1957, "Solution of a Ranking Problem from Binary Comparisons", American Mathematical Monthly 64).
+        """
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        won, lost = self.outcome > 0, self.outcome < 1
+        ahead = np.concatenate([self.left[won], self.right[lost]])
+        behind = np.concatenate([self.right[won], self.left[lost]])
+        beat = coo_array((np.ones(ahead.size), (ahead, behind)), shape=(self.items, self.items))
+        return np.asarray(connected_components(beat, connection="strong")[1], dtype=np.intp)
 
     @property
     def weights(self) -> Array:
@@ -300,80 +328,19 @@ def bootstrap(
         yield scores - (np.bincount(fitted.group, scores) / np.bincount(fitted.group))[fitted.group]
 
 
-@dataclass(frozen=True)
-class Flip:
-    """How firm the first place is.
+def score_errors(duels: Duels, fitted: Scores, prior: float = WEAK_PRIOR) -> Array:
+    """Standard errors [items] of scores less the mean of their group, from the inverse of the information; where there
+    are very many items, each by itself, the others held fixed.
 
-    Attributes:
-        winner, runner_up: the first, and whoever would be first without these comparisons.
-        votes: comparisons that make the difference (places [V]); with them left out, ``runner_up`` is first.
+    Ties count as half a win each, whatever model they were fitted by.
     """
-
-    winner: int
-    runner_up: int
-    votes: Codes
-
-
-def fewest_to_flip(duels: Duels, fitted: Scores, prior: float = WEAK_PRIOR, rivals: int = 5) -> Flip | None:
-    """The fewest comparisons found that, left out, give the first place to another; None where none do.
-
-    Comparisons are ordered by their influence on the lead, the first-order effect of leaving one out (Broderick, Giordano
-    and Meager 2020, "An Automatic Finite-Sample Robustness Metric", section 2, as Huang et al. 2025 use it on leaderboards),
-    and the count is then made sure by fitting without them. It is an upper bound: fewer may do.
-
-    Args:
-        duels: the comparisons.
-        fitted: their scores, by the model "half".
-        prior: as in :func:`bradley_terry`.
-        rivals: how many of the next places are looked at (count).
-    """
-    order = np.argsort(-np.where(fitted.group == fitted.group[np.argmax(fitted.scores)], fitted.scores, -np.inf))
-    order = order[np.isfinite(fitted.scores[order]) & (fitted.group[order] == fitted.group[order[0]])]
-    winner, best = int(order[0]), None
-    for rival in order[1 : rivals + 1]:
-        found = _flip_by(duels, fitted, prior, winner, int(rival), None if best is None else best.votes.size)
-        if found is not None and (best is None or found.votes.size < best.votes.size):
-            best = found
-    return best
-
-
-def _flip_by(
-    duels: Duels, fitted: Scores, prior: float, winner: int, rival: int, fewer_than: int | None
-) -> Flip | None:
     p = win_probability(fitted, duels.left, duels.right)
-    lead = _solve(duels, p, prior, winner, rival)
-    # Leaving a comparison out moves the lead by minus its own pull on it.
-    pull = duels.weights * (duels.outcome - p) * (lead[duels.left] - lead[duels.right])
-    helpful = np.argsort(-pull)[: int((pull > 0).sum())]
-    low, high = 1, helpful.size if fewer_than is None else min(helpful.size, fewer_than - 1)
-    if high < 1 or not _flipped(duels, fitted, prior, winner, rival, helpful[:high]):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        if _flipped(duels, fitted, prior, winner, rival, helpful[:middle]):
-            high = middle
-        else:
-            low = middle + 1
-    return Flip(winner, rival, helpful[:high])
-
-
-def _flipped(duels: Duels, fitted: Scores, prior: float, winner: int, rival: int, without: Codes) -> bool:
-    weight = duels.weights.copy()
-    weight[without] = 0
-    scores = bradley_terry(replace(duels, weight=weight), "half", prior, fitted).scores
-    return bool(scores[rival] > scores[winner] + _AHEAD)
-
-
-def _solve(duels: Duels, p: Array, prior: float, winner: int, rival: int) -> Array:
-    """The Hessian's inverse [items] on the difference of two scores."""
-    from scipy.sparse import coo_array, diags_array
-    from scipy.sparse.linalg import cg
-
-    weight = duels.weights * p * (1 - p)
-    links = coo_array((weight, (duels.left, duels.right)), shape=(duels.items, duels.items)).tocsr()
-    links = links + links.T
-    diagonal = np.asarray(links.sum(axis=1)).ravel() + prior
-    target = np.zeros(duels.items)
-    target[[winner, rival]] = 1.0, -1.0
-    hessian = diags_array(diagonal) - links
-    return np.asarray(cg(hessian, target, rtol=1e-8, M=diags_array(1 / diagonal))[0])
+    weight, n = duels.weights * p * (1 - p), duels.items
+    if n > _MOST_TOGETHER:
+        return 1 / np.sqrt(np.bincount(duels.left, weight, n) + np.bincount(duels.right, weight, n) + prior)
+    links = np.bincount(duels.left * n + duels.right, weight, n * n).reshape(n, n)
+    links += links.T
+    covariance = np.linalg.inv(np.diag(links.sum(axis=1) + prior) - links)
+    same = fitted.group[:, None] == fitted.group
+    centre = np.eye(n) - same / same.sum(axis=1)
+    return np.sqrt(np.maximum(np.diag(centre @ covariance @ centre.T), 0.0))

@@ -32,6 +32,10 @@ _CLOSE = 1e-2
 _LEAST_SHARE = 1e-9
 
 
+OF_GOLD = ((1, 1, HEEDS, LEFT), (1, 0, INVERTS, RIGHT), (0, 1, INVERTS, LEFT), (0, 0, HEEDS, RIGHT))
+"""Truth, what was said (1 left, 0 right), and the two ways in which one says so."""
+
+
 @dataclass(frozen=True)
 class CrowdAnswers:
     """The comparisons sorted by rater, those of gold apart; a tie is half an answer each way, in two rows.
@@ -152,17 +156,22 @@ class CrowdAnswers:
         counts = self.gold_counts
         if not counts.any():
             return loss, by_share
-        for truth, said, one, other in (
-            (1, 1, HEEDS, LEFT),
-            (1, 0, INVERTS, RIGHT),
-            (0, 1, INVERTS, LEFT),
-            (0, 0, HEEDS, RIGHT),
-        ):
+        for truth, said, one, other in OF_GOLD:
             share = ways[:, one] + ways[:, other]
             loss -= float(counts[:, truth, said] @ np.log(share))
             for way in (one, other):
                 by_share[:, way] -= counts[:, truth, said] / share
         return loss, by_share
+
+    def gold_favour(self, ways: Array) -> float:
+        """By how much (nats) the answers to gold items favour these shares [raters, 4] over their mirror image, in which
+        whoever heeds inverts: below 0 they speak against them."""
+
+        def logprob(one: Array) -> float:
+            said = [self.gold_counts[:, truth, side] @ np.log(one[:, a] + one[:, b]) for truth, side, a, b in OF_GOLD]
+            return float(sum(said))
+
+        return logprob(ways) - logprob(ways[:, [INVERTS, HEEDS, LEFT, RIGHT]])
 
 
 def softmax(logits: Array) -> Array:

@@ -20,6 +20,7 @@ from heed.lazily import np
 from heed.raters.bradley_terry import Duels, bradley_terry
 from heed.raters.crowd_answers import HEEDS, INVERTS, LEFT, RIGHT, WAYS_PRIOR, CrowdAnswers
 from heed.raters.crowd_errors import standard_errors
+from heed.raters.direction import DECISIVE, gold_contradicts, gold_decides, gold_leaves_open
 from heed.statistics import Array
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _starts(data: CrowdAnswers, duels: Duels) -> Iterator[tuple[Array, Array]]:
 def _told(data: CrowdAnswers, scores: Array, ways: Array, loss: float) -> CrowdRanking:
     reliability = ways[:, HEEDS] - ways[:, INVERTS]
     score_errors, errors = standard_errors(data, scores, ways)
-    direction, reason = _direction(data, reliability, errors)
+    direction, reason = _direction(data, ways, reliability, errors)
     return CrowdRanking(
         scores=scores - scores.mean(),
         score_errors=score_errors,
@@ -154,25 +155,30 @@ def _told(data: CrowdAnswers, scores: Array, ways: Array, loss: float) -> CrowdR
     )
 
 
-def _direction(data: CrowdAnswers, reliability: Array, errors: Array) -> tuple[Direction, str]:
+def _direction(data: CrowdAnswers, ways: Array, reliability: Array, errors: Array) -> tuple[Direction, str]:
     """What decides which way is up: gold answers, or that of all that reliable answers tell most points one way."""
-    known = int(data.gold_counts.sum())
-    if known:
-        return "gold", f"{known} answers to gold items say which way is up."
+    known, favour = int(data.gold_counts.sum()), data.gold_favour(ways)
+    if favour >= DECISIVE:
+        return "gold", gold_decides(known)
+    if favour <= -DECISIVE:
+        return "unidentifiable", gold_contradicts(known)
     answers = np.bincount(data.rater, minlength=data.raters)
     # Only who surely reads counts: a reliability that could as well be nothing points nowhere.
     tells = answers * np.where(np.abs(reliability) > _SURELY * errors, reliability, 0.0)
     up, down = float(tells[tells > 0].sum()), float(-tells[tells < 0].sum())
+    lack = gold_leaves_open(known)
     if up + down == 0:
-        return "unidentifiable", "No rater's answers fit those of the others, so that nothing says which way is up."
+        reason = "No rater's answers fit those of the others, so that nothing says which way is up."
+        return "unidentifiable", f"{reason}{lack}"
     share, camp = max(up, down) / (up + down), int((tells < 0).sum())
     if share < CLEAR_MAJORITY:
         reason = (
             f"The raters fall into two camps that answer against each other, {int((tells > 0).sum())} and {camp} of them, "
             f"and the larger holds {share:.0%} of what their answers tell, less than {CLEAR_MAJORITY:.0%}: which camp "
-            "is right cannot be known from the answers alone. Ask both about a few gold items."
+            f"is right cannot be known from the answers alone.{lack} Ask both about a few gold items."
         )
         return "unidentifiable", reason
     if not camp:
-        return "majority", "All raters whose answers tell anything point the same way."
-    return "majority", f"The clear majority decides which way is up; {camp} raters answer against it."
+        return "majority", f"All raters whose answers tell anything point the same way.{lack}"
+    against = "1 rater answers" if camp == 1 else f"{camp} raters answer"
+    return "majority", f"The clear majority decides which way is up; {against} against it.{lack}"

@@ -28,6 +28,28 @@ DECISIVE = 3.0
 """Nats by which known labels must favour an order: about 20 to 1."""
 
 
+def gold_decides(known: int) -> str:
+    """Sentence where ``known`` answers to gold items (count) favour one way by ``DECISIVE``."""
+    return f"{_answers(known)} to gold items {'says' if known == 1 else 'say'} which way is up."
+
+
+def gold_contradicts(known: int) -> str:
+    """Sentence where they favour by ``DECISIVE`` the way that all else speaks against."""
+    return (
+        f"{_answers(known)} to gold items {'speaks' if known == 1 else 'speak'} against what else the raters say: either "
+        "known answers are wrong, or most raters invert. See whether the gold items are right, and ask about more of them."
+    )
+
+
+def gold_leaves_open(known: int) -> str:
+    """What is added where they favour no way so clearly; nothing where there are none."""
+    return f" {_answers(known)} to gold items {'does' if known == 1 else 'do'} not decide it." if known else ""
+
+
+def _answers(count: int) -> str:
+    return "1 answer" if count == 1 else f"{count:,} answers"
+
+
 @dataclass(frozen=True)
 class Direction:
     """What the order of the classes rests on.

@@ -47,6 +47,7 @@ class NamedDuels:
         rater: [N], code of the rater; None where the file does not say.
         gold: [N], 1 or 0 where the better side is known, else nan; None where the file has no such column.
         broken: rows that could not be used.
+        notes: what a reader should know of how the file was taken, sentences.
     """
 
     duels: Duels
@@ -55,6 +56,7 @@ class NamedDuels:
     rater: NDArray[np.intp] | None
     gold: Array | None
     broken: list[BrokenRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_duels(path: Path, progress: Callable[[int], None] = lambda rows: None) -> NamedDuels:
@@ -79,7 +81,9 @@ def read_duels(path: Path, progress: Callable[[int], None] = lambda rows: None) 
             reader.take(*record)
         if number % _ROWS_BETWEEN_WORDS == 0:
             progress(number)
-    return reader.done(path)
+    found = reader.done(path)
+    found.notes += _passed_over(header[1], columns)
+    return found
 
 
 _EXAMPLE = "The first line names the columns: left,right,winner,rater; each further one is a comparison: A,B,left,ann."
@@ -101,6 +105,14 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
     return found
 
 
+def _passed_over(header: list[str], columns: dict[str, int]) -> list[str]:
+    """What is said of columns that are not read."""
+    names = [cut(header[place].strip(), _SHOWN) for place in range(len(header)) if place not in columns.values()]
+    if not names:
+        return []
+    return [f"not read: {'column' if len(names) == 1 else 'columns'} {cut(', '.join(map(repr, names)), 5 * _SHOWN)}"]
+
+
 class _Reader:
     """Collects rows; what cannot be used is kept with its line and reason."""
 
@@ -109,6 +121,7 @@ class _Reader:
         self._items: dict[str, int] = {}
         self._raters: dict[str, int] = {}
         self._rows: list[tuple[int, int, float, int, int, float]] = []
+        self._doubtful = 0
         self.broken: list[BrokenRow] = []
 
     def take(self, line: int, cells: list[str]) -> None:
@@ -130,9 +143,12 @@ class _Reader:
         if left == right:
             raise ValueError(f"it compares {cut(left, _SHOWN)!r} with itself")
         outcome = _side(said["winner"], left, right, ties=True)
+        self._doubtful += _means_two(said["winner"], left, right)
         strength = said.get("strength", "")
         if strength not in ("", "0", "1", "2", "3"):
-            raise ValueError(f"strength is {cut(strength, _SHOWN)!r}, not 1, 2 or 3")
+            raise ValueError(
+                f"strength is {cut(strength, _SHOWN)!r}, not 1, 2 or 3, nor 0 or empty where it was not said"
+            )
         gold = _side(said["gold"], left, right, ties=False) if said.get("gold") else np.nan
         if "rater" in said and not said["rater"]:
             raise ValueError("it does not say who compared")
@@ -153,7 +169,16 @@ class _Reader:
         duels = Duels(left, right, outcome, len(self._items), strength=strength if strength.any() else None)
         told = "rater" in self._columns
         known = gold if np.isfinite(gold).any() else None
-        return NamedDuels(duels, list(self._items), list(self._raters), rater if told else None, known, self.broken)
+        found = NamedDuels(duels, list(self._items), list(self._raters), rater if told else None, known, self.broken)
+        if self._doubtful:
+            rows = "1 row names" if self._doubtful == 1 else f"{self._doubtful:,} rows name"
+            found.notes.append(f"{rows} a winner that is called as the other side is: the name was taken, not the side")
+        return found
+
+
+def _means_two(text: str, left: str, right: str) -> bool:
+    """Whether a winner is the name of one and the word for the side of the other."""
+    return (text == right and text.lower() in _LEFT) or (text == left and text.lower() in _RIGHT)
 
 
 def _side(text: str, left: str, right: str, ties: bool) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 from heed.lazily import np
 from heed.raters.columns import Ints
 from heed.raters.counting import summed
-from heed.raters.crowd_answers import HEEDS, INVERTS, LEFT, RIGHT, WAYS_PRIOR
+from heed.raters.crowd_answers import HEEDS, INVERTS, LEFT, OF_GOLD, RIGHT, WAYS_PRIOR
 from heed.statistics import Array
 
 _RELIABILITY = (1.0, -1.0, 0.0, 0.0)
@@ -220,15 +220,11 @@ def _way_counts(rows: _Rows, tables: tuple[Array, Array], ways: Array, weights: 
         left, right = (cells[:, :, side] + cells[:, :, _TIE_SAID] / 2 for side in (_LEFT_SAID, _RIGHT_SAID))
         counts += np.einsum("rok,owk->rw", left / said, by_way)
         counts += np.einsum("rok,owk->rw", right / (1 - said), 1 - by_way)
-    for truth, answered, one, other in _OF_GOLD:
+    for truth, answered, one, other in OF_GOLD:
         share = rows.gold[:, truth, answered] / np.maximum(ways[:, one] + ways[:, other], 1e-12)
         counts[:, one] += share
         counts[:, other] += share
     return counts * ways
-
-
-_OF_GOLD = ((1, 1, HEEDS, LEFT), (1, 0, INVERTS, RIGHT), (0, 1, INVERTS, LEFT), (0, 0, HEEDS, RIGHT))
-"""Truth, what was said (1 left, 0 right), and the two ways in which one says so."""
 
 
 def _errors(rows: _Rows, tables: tuple[Array, Array], ways: Array, weights: Array, differences: Array) -> Array:
@@ -241,7 +237,7 @@ def _errors(rows: _Rows, tables: tuple[Array, Array], ways: Array, weights: Arra
     information[-1, -1] += 1 / _SPREAD_PRIOR**2
     own = np.zeros((raters, 3, 3))
     steps = np.eye(4)[:, :3] - np.eye(4)[:, [RIGHT] * 3]
-    for truth, answered, one, other in _OF_GOLD:
+    for truth, answered, one, other in OF_GOLD:
         slope = (steps[one] + steps[other])[None, :] / (ways[:, one] + ways[:, other])[:, None]
         own += rows.gold[:, truth, answered][:, None, None] * slope[:, :, None] * slope[:, None, :]
     held = (np.array(WAYS_PRIOR) - 1) / ways**2

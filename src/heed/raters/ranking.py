@@ -11,21 +11,25 @@ from pydantic import Field
 from heed.errors import DataError
 from heed.lazily import np
 from heed.raters.bradley_terry import (
+    AHEAD,
     Duels,
     Scores,
     Ties,
     bootstrap,
     bradley_terry,
-    fewest_to_flip,
+    score_errors,
     sigmoid,
     win_probability,
 )
 from heed.raters.crowd_bt import CrowdRanking, crowd_bradley_terry
 from heed.raters.duel_files import NamedDuels
+from heed.raters.firmness import Flip, fewest_to_flip, first_of
 from heed.raters.plackett_luce import elo
 from heed.statistics import Array, Interval, Record
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from heed.raters.bradley_terry import Codes
 
 Method = Literal["bradley-terry", "crowd-bt"]
@@ -36,15 +40,30 @@ FEW_EACH = 20
 
 _FOLDS = 5
 _FEWEST_RATERS, _FEWEST_EACH = 3, 10
+_FEWEST_DRAWS = 40
+"""Bootstrap draws below which the ends of a 95 % interval are the outermost of them, or beyond."""
+
+_MOST_REFITTED = 100_000
+"""Comparisons above which it is not tried how firm the first place is by Crowd-BT, which must then learn all anew each time."""
+
+_FARTHER = 1.25
+_EQUAL = 1e-4
+"""Nats a comparison: what the losses of two methods are shown to."""
+
 _SCORE = "percentile bootstrap over comparisons"
-_NORMAL = "normal approximation from the information, raters' shares held fixed"
+_NORMAL = "normal approximation from the information, of scores and raters' shares together"
+_SAME_SCORES = "normal approximation from the information, as all bootstrap draws are alike"
+_ENDLESS = (
+    "It has won or lost every comparison with some of the others, or ties with none: how far apart they are has no end that "
+    "the comparisons could tell."
+)
 
 
 class Place(Record):
     """One thing in the ranking."""
 
     item: str
-    place: int = Field(ge=1, description="from the score, 1 is best")
+    place: int = Field(ge=1, description="from the score, 1 is best; equals share a place")
     score: Interval = Field(description="log-odds; 0 is the mean of the things compared with one another")
     elo: float = Field(description="Elo rating in the order of the file, for display only")
     comparisons: int = Field(ge=0, description="in which it stood (count)")
@@ -95,27 +114,56 @@ def rank(
         progress: hears of the draws, done and all.
 
     Raises:
-        DataError: raters are asked for and not named; or nothing says which way is up.
+        DataError: raters are asked for and not named; nothing says which way is up; a model of ties is asked of Crowd-BT, which
+            has none; or too few draws.
     """
-    chosen, why = _chosen(named, method, seed)
+    if 0 < draws < _FEWEST_DRAWS:
+        why = f"the ends of a 95 % interval need at least {_FEWEST_DRAWS}."
+        raise DataError(f"{draws:,} bootstrap draw{'s' if draws > 1 else ''}", why, "Give more, or 0 for no intervals.")
+    chosen, why = _chosen(named, method, ties, seed)
     if chosen == "crowd-bt":
-        return _by_crowd(named, why, seed)
+        return _by_crowd(named, why)
     duels = named.duels
     fitted = bradley_terry(duels, ties)
     drawn = []
     for number, scores in enumerate(bootstrap(duels, fitted, draws, seed), 1):
         drawn.append(scores)
         progress(number, draws)
-    counts = _comparisons(duels)
-    intervals = [
-        _drawn(fitted.scores[item], np.array([d[item] for d in drawn]), int(counts[item]))
-        for item in range(duels.items)
-    ]
     plain = fitted if ties == "half" else bradley_terry(duels)
-    return _board("bradley-terry", why, named, fitted.scores, fitted.group, intervals, plain)
+    intervals = _intervals(duels, fitted, np.array(drawn))
+    return _board("bradley-terry", why, duels, named.items, fitted.scores, intervals, _flip(duels, plain))
 
 
-def _chosen(named: NamedDuels, method: str, seed: int) -> tuple[Method, str]:
+def _intervals(duels: Duels, fitted: Scores, drawn: Array) -> list[Interval]:
+    """Of each score, from bootstrap draws [draws, items]."""
+    counts, sets = _comparisons(duels), duels.tied_together()
+    alone = 2 * np.bincount(sets)[sets] <= np.bincount(fitted.group)[fitted.group]
+    errors = None
+    intervals = []
+    for item in range(duels.items):
+        estimate, n = float(fitted.scores[item]), int(counts[item])
+        if not drawn.size:
+            intervals.append(_undefined(estimate, n, "No draws were asked for."))
+        elif alone[item]:
+            intervals.append(_undefined(estimate, n, _ENDLESS))
+        elif np.ptp(drawn[:, item]) < AHEAD:
+            errors = score_errors(duels, fitted) if errors is None else errors
+            intervals.append(_normal(estimate, errors[item], n, method=_SAME_SCORES))
+        else:
+            intervals.append(_drawn(estimate, drawn[:, item], n))
+    return intervals
+
+
+def _flip(duels: Duels, fitted: Scores) -> Flip | None:
+    """How firm the first place is; nothing where there are several groups, whose scores cannot be compared."""
+    return fewest_to_flip(duels, fitted) if fitted.groups == 1 else None
+
+
+def _chosen(named: NamedDuels, method: str, ties: Ties, seed: int) -> tuple[Method, str]:
+    if ties != "half" and method == "crowd-bt":
+        raise DataError(
+            f"ties {ties} of Crowd-BT", "it takes a tie for half a win each.", "Leave --ties out, or use bradley-terry."
+        )
     if method == "bradley-terry":
         return "bradley-terry", "It was asked for."
     if named.rater is None:
@@ -124,6 +172,8 @@ def _chosen(named: NamedDuels, method: str, seed: int) -> tuple[Method, str]:
         return "bradley-terry", "The file does not say who compared: all comparisons count alike."
     if method == "crowd-bt":
         return "crowd-bt", "It was asked for."
+    if ties != "half":
+        return "bradley-terry", f"Ties by {ties} were asked for, which no other method has."
     answers = np.bincount(named.rater)
     if int((answers >= _FEWEST_EACH).sum()) < _FEWEST_RATERS:
         few = f"Fewer than {_FEWEST_RATERS} raters have {_FEWEST_EACH} comparisons: too few to tell them apart."
@@ -131,6 +181,11 @@ def _chosen(named: NamedDuels, method: str, seed: int) -> tuple[Method, str]:
     if named.gold is not None:
         return "crowd-bt", "There are gold items, which tell raters apart."
     plain, crowd = held_out_losses(named, seed)
+    if abs(plain - crowd) < _EQUAL:
+        return (
+            "bradley-terry",
+            f"It foretells held-out comparisons as well as with each rater's reliability: {plain:.4f} nats.",
+        )
     better: Method = "crowd-bt" if crowd < plain else "bradley-terry"
     other = "all raters alike" if better == "crowd-bt" else "each rater's reliability"
     return better, (
@@ -167,15 +222,24 @@ def said_left(crowd: CrowdRanking, left: Codes, right: Codes, rater: Codes) -> A
     return np.asarray(ways[:, 0] * p + ways[:, 1] * (1 - p) + ways[:, 2])
 
 
-def _by_crowd(named: NamedDuels, why: str, seed: int) -> Leaderboard:
+def _by_crowd(named: NamedDuels, why: str) -> Leaderboard:
     duels, rater = named.duels, named.rater
     assert rater is not None
-    crowd = crowd_bradley_terry(
-        duels.left, duels.right, duels.outcome, rater, gold=named.gold, items=duels.items, raters=len(named.raters)
-    )
+    told = _told(named)
+    if not told.any():
+        raise DataError(
+            "nothing to rank by",
+            "every comparison has a known answer: such answers tell of the raters alone.",
+            "Leave 'gold' empty where the ranking is to rest on what was said, or use --method bradley-terry.",
+        )
+    crowd = _learned(named, np.ones(rater.size, bool))
     if crowd.direction == "unidentifiable":
-        raise DataError("which way is up cannot be known", crowd.reason, "Add a column 'gold' for a few comparisons.")
-    counts, answers = _comparisons(duels), np.bincount(rater, minlength=len(named.raters))
+        fix = "Add a column 'gold' for a few comparisons."
+        if named.gold is not None:
+            fix = "See whether the gold answers are right, and add some for more comparisons of each rater."
+        raise DataError("which way is up cannot be known", crowd.reason, fix)
+    ranked = duels.only(told)
+    counts, answers = _comparisons(ranked), np.bincount(rater, minlength=len(named.raters))
     columns = (crowd.scores.tolist(), crowd.score_errors.tolist(), counts.tolist())
     scores = [_normal(score, error, n) for score, error, n in zip(*columns, strict=True)]
     behind = tuple(
@@ -187,38 +251,92 @@ def _by_crowd(named: NamedDuels, why: str, seed: int) -> Leaderboard:
         )
         for code, name in enumerate(named.raters)
     )
-    # How firm the first place is, as if each rater's answers counted what they tell, turned where they invert.
-    turned = np.where(crowd.reliability[rater] < 0, 1 - duels.outcome, duels.outcome)
-    weighed = replace(duels, outcome=turned, weight=crowd.weight[rater], strength=None)
-    board = _board("crowd-bt", why, named, crowd.scores, duels.groups(), scores, bradley_terry(weighed), weighed)
+    flip = crowd_flip(named, crowd)
+    board = _board("crowd-bt", why, ranked, named.items, crowd.scores, scores, flip)
     return board.model_copy(update={"raters": behind, "direction": crowd.reason})
+
+
+def _learned(named: NamedDuels, rows: NDArray[np.bool_]) -> CrowdRanking:
+    """Scores and raters from these rows [N]."""
+    assert named.rater is not None
+    duels = named.duels.only(rows)
+    gold = None if named.gold is None else named.gold[rows]
+    return crowd_bradley_terry(
+        duels.left,
+        duels.right,
+        duels.outcome,
+        named.rater[rows],
+        gold=gold,
+        items=duels.items,
+        raters=len(named.raters),
+    )
+
+
+def _told(named: NamedDuels) -> NDArray[np.bool_]:
+    """Rows [N] that tell of what was compared: those whose answer is known tell of the raters alone."""
+    return np.ones(named.duels.left.size, bool) if named.gold is None else np.isnan(named.gold)
+
+
+def crowd_flip(named: NamedDuels, crowd: CrowdRanking) -> Flip | None:
+    """How firm the first place by Crowd-BT is: comparisons, without those that have gold, whose absence gives it to another.
+
+    Which ones matter most is looked for as if the raters were known; that another is first without them is made sure by
+    learning all anew.
+    """
+    assert named.rater is not None
+    told = _told(named)
+    ranked = named.duels.only(told)
+    if ranked.left.size > _MOST_REFITTED:
+        return None
+    rater = named.rater[told]
+    turned = np.where(crowd.reliability[rater] < 0, 1 - ranked.outcome, ranked.outcome)
+    weighed = replace(ranked, outcome=turned, weight=crowd.weight[rater], strength=None)
+    flip, rows = _flip(weighed, bradley_terry(weighed)), np.flatnonzero(told)
+    winner, group = int(np.argmax(crowd.scores)), ranked.groups()
+    if flip is None or flip.winner != winner:
+        return None
+    count = flip.votes.size
+    while True:
+        left = np.ones(told.size, bool)
+        left[rows[flip.helpful[:count]]] = False
+        if not (left & told).any():
+            return None
+        again = _learned(named, left)
+        if again.direction == "unidentifiable":
+            return None
+        first = first_of(again.scores, group, winner)
+        if first != winner:
+            return Flip(winner, first, flip.helpful[:count], flip.helpful)
+        if count == flip.helpful.size:
+            return None
+        count = min(int(count * _FARTHER) + 1, flip.helpful.size)
 
 
 def _board(
     method: Method,
     why: str,
-    named: NamedDuels,
+    duels: Duels,
+    names: list[str],
     scores: Array,
-    group: Codes,
     intervals: list[Interval],
-    plain: Scores,
-    weighed: Duels | None = None,
+    flip: Flip | None,
 ) -> Leaderboard:
-    duels = named.duels
-    flip = fewest_to_flip(weighed or duels, plain)
-    if flip is not None and flip.winner != int(np.argmax(scores)):
-        flip = None
+    group = duels.groups()
     counts, shown = _comparisons(duels), elo(duels)
+    order = np.argsort(-scores, kind="stable").tolist()
+    numbers = _places(scores[order])
+    if numbers.count(1) > 1:
+        flip = None  # there is no lead to lose
     places = tuple(
         Place(
-            item=named.items[item],
+            item=names[item],
             place=number,
             score=intervals[item],
             elo=float(shown[item]),
             comparisons=int(counts[item]),
             group=int(group[item]),
         )
-        for number, item in enumerate(np.argsort(-scores, kind="stable").tolist(), 1)
+        for item, number in zip(order, numbers, strict=True)
     )
     return Leaderboard(
         method=method,
@@ -228,9 +346,18 @@ def _board(
         direction="",
         groups=int(group.max()) + 1,
         fewest_to_flip=None if flip is None else int(flip.votes.size),
-        flips_to=None if flip is None else named.items[flip.runner_up],
+        flips_to=None if flip is None else names[flip.runner_up],
         comparisons=int(duels.left.size),
     )
+
+
+def _places(falling: Array) -> list[int]:
+    """Places from scores that fall: equals share the first of theirs."""
+    places = list[int]()
+    for number, score in enumerate(falling.tolist(), 1):
+        equal = places and falling[number - 2] - score < AHEAD
+        places.append(places[-1] if equal else number)
+    return places
 
 
 def _comparisons(duels: Duels) -> Codes:
@@ -238,16 +365,20 @@ def _comparisons(duels: Duels) -> Codes:
 
 
 def _drawn(estimate: float, draws: Array, n: int) -> Interval:
-    low, high = np.percentile(draws, (2.5, 97.5)) if draws.size else (None, None)
-    reason = None if draws.size else "No draws were asked for."
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return Interval(estimate=estimate, low=low, high=high, confidence=0.95, prompts=0, n=n, method=_SCORE, reason=None)
+
+
+def _undefined(estimate: float, n: int, reason: str) -> Interval:
+    """A score without ends."""
     return Interval(
-        estimate=float(estimate), low=low, high=high, confidence=0.95, prompts=0, n=n, method=_SCORE, reason=reason
+        estimate=estimate, low=None, high=None, confidence=0.95, prompts=0, n=n, method=_SCORE, reason=reason
     )
 
 
-def _normal(estimate: float, error: float, n: int, bound: float = np.inf) -> Interval:
+def _normal(estimate: float, error: float, n: int, bound: float = np.inf, method: str = _NORMAL) -> Interval:
     half = 1.959964 * float(error)
     low, high = max(float(estimate) - half, -bound), min(float(estimate) + half, bound)
     return Interval(
-        estimate=float(estimate), low=low, high=high, confidence=0.95, prompts=0, n=n, method=_NORMAL, reason=None
+        estimate=float(estimate), low=low, high=high, confidence=0.95, prompts=0, n=n, method=method, reason=None
     )

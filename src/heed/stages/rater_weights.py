@@ -66,8 +66,7 @@ def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings, gold: Sequenc
         raise DataError(
             "which way the reward points cannot be told",
             found.reason,
-            "Ask raters of both camps about gold items, whose answers are known; or set raters to equal to go by the larger "
-            "number.",
+            "Ask raters about gold items, whose answers are known; or set raters to equal to go by the larger number.",
         )
     who = who[: len(asked)]
     inverts = found.reliability + _SURELY * found.reliability_errors < 0

@@ -221,7 +221,7 @@ class _Work:
             raise DataError(
                 "which way the reward points cannot be told",
                 reason,
-                "Ask raters of both camps about gold items, whose answers are known; or set raters to equal to go by the "
+                "Ask raters about gold items, whose answers are known; or set raters to equal to go by the "
                 "larger number.",
             )
         pairs = zip(self.names, fitted.raters.reliability, fitted.raters.errors, strict=True)

@@ -51,6 +51,8 @@ def rank(
 
     named = read_duels(file, progress)
     report_broken(file, named.broken)
+    for told in named.notes:
+        note(f"{file}: {told}")
     with watching(quiet) as watcher:
         board = ranked(named, method, ties, draws, seed, lambda done, total: watcher.advance(done, total, "draws"))
     if target is not None:
@@ -111,6 +113,14 @@ def _words(board: Leaderboard) -> list[str]:
             f"With fewer than {FEW_EACH} comparisons of each thing, raters look more reliable than they are: scores bend "
             "to what they said."
         )
+    endless = [place for place in board.places if place.score.low is None and place.score.reason]
+    for reason in dict.fromkeys(place.score.reason for place in endless):
+        names = ", ".join(one_line(place.item, _NAME_WIDTH) for place in endless[:5] if place.score.reason == reason)
+        more = f" and {len(endless) - 5:,} more" if len(endless) > 5 else ""
+        lines.append(f"No interval of {names}{more}: {reason}")
+    first = [one_line(place.item, _NAME_WIDTH) for place in board.places if place.place == 1]
+    if len(first) > 1 and board.groups == 1:
+        lines.append(f"{', '.join(first[:5])}{' and others' if len(first) > 5 else ''} share the first place.")
     if board.groups > 1:
         lines.append(
             f"The things fall into {board.groups:,} groups that no comparison connects: scores of different groups "

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from heed.losses.raters import (
     HEEDS,
+    INVERTS,
+    LEFT,
+    RIGHT,
     WAYS,
     fitted_ways,
     mixture_logprobs,
@@ -18,6 +21,7 @@ from heed.losses.raters import (
     reliability_errors,
 )
 from heed.raters.crowd_answers import WAYS_PRIOR
+from heed.raters.direction import DECISIVE, gold_contradicts, gold_decides, gold_leaves_open
 
 SCALE_SPREAD, PULL_SPREAD, SHIFT_SPREAD = 0.7, 1.0, 1.0
 """Standard deviations of the normal priors: of the log of a scale, of the pull of a standard deviation of length, and of a
@@ -119,7 +123,14 @@ class Raters(nn.Module):
             shift=self.shift.tolist(),
             judgments=judged.tolist(),
             gold=known.tolist(),
+            gold_favour=self._gold_favour(),
         )
+
+    def _gold_favour(self) -> float:
+        """By how much (nats) gold favours the ways as they are over their mirror image, in which whoever heeds inverts."""
+        gold, logs = self.gold.by_way.to(self.ways), self.ways.log()[self.gold.rater.to(self.ways.device)]
+        mirrored = logs[:, [INVERTS, HEEDS, LEFT, RIGHT]]
+        return float((mixture_logprobs(gold, logs) - mixture_logprobs(gold, mirrored)).sum())
 
     def _with_gold(self, by_way: Tensor, rater: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         joined = torch.cat([by_way, self.gold.by_way.to(by_way)]), torch.cat([rater, self.gold.rater.to(rater)])
@@ -131,8 +142,9 @@ class Raters(nn.Module):
 @dataclass(frozen=True)
 class RaterTable:
     """What was learned of each rater [K]: shares of the four ways, reliability (-1 to 1) with its standard error, how sharply
-    each sees (1 is usual), what a standard deviation of length is worth and how lenient each is (reward units); and from how
-    many judgments and answers to gold items."""
+    each sees (1 is usual), what a standard deviation of length is worth and how lenient each is (reward units); from how
+    many judgments and answers to gold items; and by how much (nats) gold favours this over its mirror image, in which whoever
+    heeds inverts."""
 
     ways: list[list[float]]
     reliability: list[float]
@@ -142,6 +154,7 @@ class RaterTable:
     shift: list[float]
     judgments: list[int]
     gold: list[int]
+    gold_favour: float
 
     @classmethod
     def mean(cls, tables: Sequence[RaterTable]) -> RaterTable:
@@ -178,23 +191,27 @@ class RaterTable:
         thirds of what their answers tell, it cannot be known.
         """
         known = sum(self.gold)
-        if known:
-            return "gold", f"{known:,} answers to gold items say which way is up."
+        if self.gold_favour >= DECISIVE:
+            return "gold", gold_decides(known)
+        if self.gold_favour <= -DECISIVE:
+            return "unidentifiable", gold_contradicts(known)
+        lack = gold_leaves_open(known)
         tells = [
             count * value if abs(value) > 2 * error else 0.0
             for count, value, error in zip(self.judgments, self.reliability, self.errors, strict=True)
         ]
         up, down = sum(t for t in tells if t > 0), -sum(t for t in tells if t < 0)
         if up + down == 0:
-            return "prior", "Too little was said to tell the raters apart; they are taken to heed."
+            return "prior", f"Too little was said to tell the raters apart; they are taken to heed.{lack}"
         camps = sum(t > 0 for t in tells), sum(t < 0 for t in tells)
         share = max(up, down) / (up + down)
         if share < CLEAR_MAJORITY:
             return "unidentifiable", (
                 f"The raters fall into two camps that answer against each other, {camps[0]} and {camps[1]} of them, and "
                 f"the larger holds {share:.0%} of what their answers tell, less than {CLEAR_MAJORITY:.0%}: which camp is "
-                "right cannot be known from the answers alone."
+                f"right cannot be known from the answers alone.{lack}"
             )
         if not camps[1]:
-            return "majority", "All raters whose answers tell anything point the same way."
-        return "majority", f"The clear majority decides which way is up; {camps[1]:,} of the raters answer against it."
+            return "majority", f"All raters whose answers tell anything point the same way.{lack}"
+        against = "1 of the raters answers" if camps[1] == 1 else f"{camps[1]:,} of the raters answer"
+        return "majority", f"The clear majority decides which way is up; {against} against it.{lack}"
