@@ -86,6 +86,16 @@ def test_the_sentence_weighs_the_gain_against_the_cost() -> None:
     assert "unknown: too few" in sentence(Undefined(reason="too few"))
 
 
+def test_what_lies_far_beyond_the_labels_is_called_a_guess_and_the_end_of_the_curve_has_an_interval() -> None:
+    far = learning_curve(SIZES.tolist(), *measured(np.random.default_rng(1), 400), 1000, 3001)
+    assert isinstance(far, LearningCurve)
+    assert "it is a guess" in sentence(far)
+    assert "guess" not in sentence(curve())
+    assert far.ceiling.low is not None
+    assert far.ceiling.high is not None
+    assert far.ceiling.low < 0.88 < far.ceiling.high, "the law that was measured levels off at 0.88"
+
+
 def test_too_little_is_undefined_and_what_does_not_fit_is_refused() -> None:
     right, counted = measured(np.random.default_rng(0), prompts=5)
     few = learning_curve(SIZES.tolist(), right, counted, 100)

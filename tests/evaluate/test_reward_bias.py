@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from heed.evaluate.reward_bias import lean, pair_order
-from heed.evaluate.reward_style import style_counts, style_differences, style_effects
+from heed.evaluate.reward_style import STYLES, style_counts, style_differences, style_effects
 from heed.statistics import Undefined
 
 RNG = np.random.default_rng
@@ -147,3 +147,17 @@ def test_the_order_of_a_pair_model_by_hand() -> None:
     found = pair_order(preference + 0.5, -preference + 0.5, list("pqr"), 0.95)
     assert found.changed.estimate == pytest.approx(1 / 3)
     assert found.first_place.estimate == pytest.approx(0.5)
+
+
+def test_a_style_that_goes_with_every_choice_cannot_be_told_apart_from_it() -> None:
+    n = 80
+    outcomes = np.tile([1.0, 0.0], n // 2)
+    differences = np.zeros((n, len(STYLES)))
+    differences[:, 0] = 0.3 * (2 * outcomes - 1)
+    found = style_effects(np.random.default_rng(0).normal(size=n), outcomes, differences, [f"p{i}" for i in range(n)])
+    assert (found[0].correlation.low, found[0].excess.estimate) == (None, None)
+    assert "nothing tells the two apart" in (found[0].excess.reason or "")
+    # One answer against it, and it can.
+    outcomes[0] = 0.0
+    found = style_effects(np.random.default_rng(0).normal(size=n), outcomes, differences, [f"p{i}" for i in range(n)])
+    assert found[0].correlation.low is not None

@@ -195,6 +195,28 @@ def test_subsets_weigh_alike_in_their_mean() -> None:
     assert found.subset_mean.high - 0.625 == pytest.approx(2.01 * error, rel=0.25)
 
 
+def test_the_mean_of_subsets_that_are_all_right_is_not_sure() -> None:
+    rows = [judged("comparison", f"a{n}", ("x", "y"), n, choice="a", subset="easy") for n in range(40)]
+    rows += [judged("comparison", f"b{n}", ("x", "y"), n, choice="a", subset="hard") for n in range(10)]
+    claims = claims_of(rows)
+    found = diagnose(claims, [1.0 if text == "x" else 0.0 for _, text in claims.texts])
+    lows = [one.low or 0.0 for one in division(found, "subset").values()]
+    assert found.subset_mean is not None
+    assert (found.subset_mean.estimate, found.subset_mean.high) == (1.0, 1.0)
+    # Two independent distances from 1, each weighing a half.
+    assert found.subset_mean.low == pytest.approx(1 - ((1 - lows[0]) ** 2 + (1 - lows[1]) ** 2) ** 0.5 / 2)
+    assert max(lows) - 0.1 < (found.subset_mean.low or 0.0) < max(lows)
+
+
+def test_the_mean_of_one_subset_is_its_own() -> None:
+    rows = [judged("comparison", f"a{n}", ("x", "y"), n, choice="a" if n < 30 else "b", subset="s") for n in range(40)]
+    claims = claims_of(rows)
+    found = diagnose(claims, [1.0 if text == "x" else 0.0 for _, text in claims.texts])
+    (own,) = division(found, "subset").values()
+    assert found.subset_mean is not None
+    assert (found.subset_mean.low, found.subset_mean.high) == pytest.approx((own.low, own.high))
+
+
 class Pairs:
     """Knows what texts are worth, and gives the one that stands first something more; reads no text of over 30 words."""
 

@@ -19,6 +19,8 @@ from heed.statistics import Array, Interval, Record, Undefined
 _EXPONENTS = np.geomspace(0.05, 2.0, 60)
 _DRAWS = 400
 _FEWEST_SIZES, _FEWEST_PROMPTS = 3, 10
+_FARTHEST = 3
+"""Further labels, in those there are, beyond which the law is carried farther than it was ever tried."""
 
 
 class PowerLaw(Record):
@@ -49,6 +51,9 @@ class LearningCurve(Record):
     further: int = Field(gt=0, description="further labels that the gain is of (count)")
     now: Interval = Field(description="accuracy with the labels there are, by the law (0 to 1)")
     gain: Interval = Field(description="accuracy that the further labels would bring (0 to 1)")
+    ceiling: Interval = Field(
+        description="accuracy that no number of labels would bring it beyond, by the law (0 to 1)"
+    )
     learner: str = Field(description="what was trained on so many labels, for people")
 
 
@@ -174,6 +179,7 @@ def learning_curve(
         further=further,
         now=interval(float(ends[0, 0]), ends[1:, 0]),
         gain=interval(float(gains[0]), gains[1:]),
+        ceiling=interval(1 - laws[0].floor, 1 - np.array([law.floor for law in laws[1:]])),
         learner=learner,
     )
 
@@ -213,8 +219,11 @@ def sentence(curve: LearningCurve | Undefined, label_cost: float = 0.0, accuracy
     text = (
         f"The next {curve.further:,} labels would raise accuracy by {gain:.2f} points ({low:.2f} to {high:.2f}), from "
         f"{100 * (curve.now.estimate or 0.0):.1f} % with the {curve.labels:,} there are; the curve levels off at about "
-        f"{100 * (1 - curve.law.floor):.0f} %."
+        f"{100 * (curve.ceiling.estimate or 0.0):.0f} % ({100 * (curve.ceiling.low or 0.0):.0f} to "
+        f"{100 * (curve.ceiling.high or 0.0):.0f})."
     )
+    if curve.further > _FARTHEST * curve.labels:
+        text += f" That is over {_FARTHEST} times as many labels as there are: so far beyond what was measured it is a guess."
     if not (label_cost > 0 and accuracy_value > 0):
         return text
     cost, worth = curve.further * label_cost, gain * accuracy_value

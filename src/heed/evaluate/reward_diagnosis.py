@@ -265,18 +265,31 @@ def _order(
 
 
 def _subset_mean(claims: Claims, of: _Columns, divisions: Sequence[Division], confidence: float) -> Interval | None:
-    """Mean over the subsets, each weighing alike however large it is."""
-    parts = next(one for one in divisions if one.by == "subset").parts
-    sizes = {part.name: part.accuracy.n for part in parts if part.accuracy.n}
-    if not sizes:
+    """Mean over the subsets, each weighing alike however large it is.
+
+    Where no prompt stands in two of them they are independent, and the ends follow from their own intervals (the method of
+    variance estimates recovery, Zou and Donner 2008, "Construction of confidence limits about effect measures", Statistics in
+    Medicine 27, section 2): so they are wide enough, too, where all is right.
+    """
+    parts = [part for one in divisions if one.by == "subset" for part in one.parts if part.accuracy.n]
+    if not parts:
         return None
+    sizes = {part.name: part.accuracy.n for part in parts}
     subsets = [_judged(claims, place).subset for place in of.place]
     kept = [i for i, name in enumerate(subsets) if name in sizes and of.outcomes[i] != 0.5]
     right = 0.5 + 0.5 * np.sign(of.differences[kept]) * np.sign(of.outcomes[kept] - 0.5)
     # Weighted so that the mean over claims is the mean over subsets.
     share = np.array([len(kept) / (len(sizes) * sizes[subsets[i]]) for i in kept])
     found = mean_interval(right * share, [of.prompts[i] for i in kept], confidence)
-    return found.model_copy(update={"method": "mean of the subsets, cluster-robust t"})
+    ends = [(part.accuracy.low, part.accuracy.estimate, part.accuracy.high) for part in parts]
+    apart = len({(subsets[i], of.prompts[i]) for i in kept}) == len({of.prompts[i] for i in kept})
+    if not apart or any(None in three for three in ends):
+        return found.model_copy(update={"method": "mean of the subsets, cluster-robust t"})
+    low, middle, high = np.array(ends, np.float64).T
+    below, above = (float(np.linalg.norm(side)) / len(parts) for side in (middle - low, high - middle))
+    mean = float(middle.mean())
+    method = f"mean of the subsets, ends recovered from theirs: {parts[0].accuracy.method}"
+    return found.model_copy(update={"low": mean - below, "high": mean + above, "method": method})
 
 
 def _best(fitted: Calibration | Undefined) -> float:

@@ -85,7 +85,10 @@ def style_effects(
         seed: of the bootstrap.
     """
     clusters = prompt_codes(prompt_ids, outcomes.size)
-    reasons = [_too_few(differences[:, s], clusters) for s in range(len(STYLES))]
+    reasons = [
+        _too_few(differences[:, s], clusters) or _goes_with(differences[:, s], 2 * outcomes - 1)
+        for s in range(len(STYLES))
+    ]
     kept = [s for s, reason in enumerate(reasons) if reason is None]
     found: dict[int, tuple[Interval, Interval]] = {}
     if kept:
@@ -114,6 +117,14 @@ def _too_few(difference: Array, clusters: NDArray[np.intp]) -> str | None:
             f"{_FEWEST_CLAIMS} of {_FEWEST_PROMPTS} are needed."
         )
     return None
+
+
+def _goes_with(difference: Array, choice: Array) -> str | None:
+    """Why a style cannot be told apart from what raters chose, if so."""
+    shared = float(difference @ choice) ** 2
+    if shared < (1 - 1e-9) * float(difference @ difference) * float(choice @ choice):
+        return None
+    return "The texts differ in it by as much in every comparison, and raters always chose alike: nothing tells the two apart."
 
 
 def _correlations(
