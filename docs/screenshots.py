@@ -104,6 +104,7 @@ SHOTS = (
     Shot("board-phone", "/board", size=PHONE),
     Shot("people", "/board/people"),
     Shot("person", "/board/people/{person}"),
+    Shot("trust", "/board/trust", size=(1200, 1300)),
     Shot("disagreements", "/board/disagreements", size=(1200, 1300)),
     Shot("items", "/board/items"),
     Shot("item", "/board/items/{item}", whole=True),
