@@ -91,6 +91,14 @@ def test_known_labels_are_taken_as_certain_and_show_what_votes_alone_are_worth(
     shown = capsys.readouterr()
     assert "which label is which: not known. The raters are in two camps" in shown.out
     assert "--gold FILE" in shown.out
+    assert "how far each rater is right: undefined. Which label is which is not known" in shown.out
+    assert "turned around?" not in shown.out
+    assert heed("aggregate", "votes.csv", "--json", "-q") == 1
+    raters = json.loads(capsys.readouterr().out)["raters"]
+    assert len(raters) == 10
+    for row in raters:
+        assert (row["accuracy"], row["low"], row["high"]) == (None, None, None)
+        assert "Which label is which is not known" in row["reason"]
     with Path("without.csv").open(encoding="utf-8", newline="") as stream:
         assert {(row["label"], row["probability"]) for row in csv.DictReader(stream)} == {("", "0.5")}
     assert heed("aggregate", "votes.csv", "--gold", "gold.csv", "--out", "with.csv") == 0
@@ -117,6 +125,24 @@ def test_rows_left_out_are_told_and_the_exit_code_says_so(folder: Path, capsys: 
     with pytest.raises(DataError, match="contradictions"):
         heed("agreement", "twice.csv")
     assert heed("agreement", "twice.csv", "--contradictions", "last") == 0
+
+
+def test_few_votes_give_probabilities_that_follow_them_and_say_what_they_lack(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ["a r yes", "a s yes", "a t no", "b r no", "b s no", "b t yes", "c r yes", "c s no", "c t yes"]
+    (folder / "votes.csv").write_text("\n".join(said), encoding="utf-8")
+    assert heed("aggregate", "votes.csv") == 0
+    shown = capsys.readouterr().out
+    assert "how far each rater is right: no intervals. The votes do not say enough" in shown
+    assert "may still move" not in shown
+    assert heed("aggregate", "votes.csv", "--json") == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert [(item["label"], round(item["probability"], 6)) for item in items] == [
+        ("yes", 0.6),
+        ("no", 0.6),
+        ("yes", 0.6),
+    ]
 
 
 def test_a_file_is_not_written_over_what_is_read(made: Crowd, folder: Path) -> None:

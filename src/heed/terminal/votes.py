@@ -151,8 +151,9 @@ def _beside_gold(votes: Votes, path: Path, gold: dict[str, str]) -> tuple[Votes,
 def _tell_what_votes_alone_say(labels: Codes, known: Codes) -> None:
     """How many known labels the votes would have found by themselves: how far the other items can be trusted."""
     of_known = known >= 0
-    right = int((labels[of_known] == known[of_known]).sum())
-    told = f"Without the known labels this method calls {right:,} of these {int(of_known.sum()):,} items rightly."
+    items, right = int(of_known.sum()), int((labels[of_known] == known[of_known]).sum())
+    of_all = f"{right:,} of these {items:,} items" if items != 1 else f"{right} of this one item"
+    told = f"Without the known labels this method calls {of_all} rightly."
     console().print(told, soft_wrap=True)
 
 
