@@ -101,8 +101,26 @@ def test_how_far_raters_are_right_is_undefined_where_the_order_is(name: str) -> 
 def test_one_known_label_is_told_in_the_singular() -> None:
     made = crowd(np.random.default_rng(19), 60, 4, coins(np.full(6, 0.9)))
     assert one_coin(made.votes, made.gold(1)).direction.reason.startswith("1 known label; ")
-    turned = np.where(np.arange(60) < 1, 1 - made.truth, -1)
-    assert one_coin(made.votes, turned).direction.reason.startswith("1 known label decides it; ")
+    parted = camps(np.random.default_rng(20), 200, 5, 20, turned=0.4)
+    surest = one_coin(parted.votes).fitted.max(axis=1).argmax()
+    gold = np.where(np.arange(200) == surest, parted.truth, -1)
+    assert one_coin(parted.votes, gold).direction.reason.startswith("1 known label decides it; ")
+
+
+@pytest.mark.parametrize("raters", [5, 25])
+@pytest.mark.parametrize("name", TURNING)
+def test_one_known_label_alone_turns_no_crowd(name: str, raters: int) -> None:
+    made = crowd(np.random.default_rng(21), 60, raters, coins(np.full(raters, 0.95)))
+    one, four = (METHODS[name](made.votes, np.where(np.arange(60) < k, 1 - made.truth, -1)) for k in (1, 4))
+    assert (one.labels() == 1 - made.truth)[1:].mean() < 0.1
+    if name == "glad":  # it may call the item hard instead
+        return
+    assert one.direction.by == "unidentifiable"
+    assert f"All {raters} raters" in one.direction.reason
+    assert "the known labels (1) do not decide between them" in one.direction.reason
+    assert one.direction.lacks_labels
+    assert four.direction.by == "gold"
+    assert (four.labels() == 1 - made.truth).mean() > 0.9
 
 
 def test_camps_that_turn_three_labels_in_a_ring_are_found_and_named() -> None:

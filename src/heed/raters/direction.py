@@ -28,6 +28,10 @@ CLEAR = 2.58
 DECISIVE = 3.0
 """Nats by which known labels must favour an order: about 20 to 1."""
 
+DOUBT = 4.6
+"""Nats (100 to 1) that one known label says at most, as it may be wrong itself; and as many more must favour an order
+that most raters speak against. One label alone thus never turns a crowd around."""
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -71,7 +75,8 @@ def direction_of(votes: Votes, probabilities: Array, prior: Array, confusion: Ar
         by_labels = counted(known, "known label") if known else "no label is known"
         return Direction(by, f"{_capital(by_labels)}; {told}.", straight, turned, order)
     assert order is not None
-    if known and _favour(votes, prior, confusion, gold, order) >= DECISIVE:
+    needed = DECISIVE + (DOUBT if turned > straight else 0.0)
+    if known and _favour(votes, prior, confusion, gold, order) >= needed:
         reason = f"{counted(known, 'known label')} decide{'s' if known == 1 else ''} it; {told}."
         if turned > straight:
             reason += " Check the known labels: they turn around what most raters say."
@@ -171,12 +176,13 @@ def _camps(said: Array) -> tuple[int, dict[tuple[int, ...], int]]:
 
 
 def _favour(votes: Votes, prior: Array, confusion: Array, gold: Codes, order: tuple[int, ...]) -> float:
-    """By how much (nats) known labels favour the order of the classes that was found over ``order``."""
+    """By how much (nats) known labels favour the order of the classes that was found over ``order``, each by DOUBT at most."""
     of_known = gold[votes.item] >= 0
     label, rater, true = votes.label[of_known], votes.rater[of_known], gold[votes.item[of_known]]
     places = np.argsort(order)
     other = places[true]
     by_votes = np.log(confusion[rater, true, label]) - np.log(confusion[rater, other, label])
+    by_item = np.bincount(votes.item[of_known], weights=by_votes, minlength=gold.size)[gold >= 0]
     classes = gold[gold >= 0]
     by_classes = np.log(prior[classes]) - np.log(prior[places[classes]])
-    return float(by_votes.sum() + by_classes.sum())
+    return float(np.clip(by_item + by_classes, -DOUBT, DOUBT).sum())
