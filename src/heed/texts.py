@@ -109,6 +109,11 @@ def visible(text: str) -> str:
     return _BIDIRECTIONAL.sub(lambda m: f"[U+{ord(m[0]):04X}]", shown)
 
 
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
 def cut(text: str, longest: int = _SHOWN) -> str:
     """``text``, or its beginning where it has more than ``longest`` characters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -188,6 +188,10 @@ GOOD_RECORD = b"p,x,y,a,,,"
         (b",x,y,a,,,", "prompt is empty"),
         (b"p,x,y,a,,,clap", "kind is 'clap'"),
         (b"p," + b"x" * MAX_ROW_BYTES + b",y,a,,,", "longer than"),
+        (
+            b"p,x,y,a,,,\rp,x,y,a,,,",
+            "a carriage return stands in a cell that is not quoted; end every line with a line feed",
+        ),
     ],
 )
 def test_a_broken_record_costs_no_other(tmp_path: Path, record: bytes, reason: str) -> None:

@@ -90,6 +90,27 @@ def test_where_nothing_can_be_compared_the_majority_counts_and_says_why(votes: V
     assert words in found.reason
 
 
+def test_a_method_that_trusts_raters_is_not_taken_against_the_known_labels() -> None:
+    made = crowd(np.random.default_rng(0), 80, 5, coins(np.full(6, 0.8)))
+    straight = choose(made.votes)
+    assert straight.method == "majority"
+    found = choose(made.votes, np.where(np.arange(80) < 10, 1 - made.truth, -1))
+    assert found.candidates == straight.candidates
+    assert found.method == next(one.method for one in found.candidates if one.method not in ("majority", "mace"))
+    assert "takes for granted that most raters mean what they say, which is in doubt here" in found.reason
+    assert found.consensus.direction.by == "gold"
+    assert (found.consensus.labels() == 1 - made.truth).mean() > 0.95
+
+
+def test_of_too_few_votes_too_the_known_labels_are_followed() -> None:
+    made = crowd(np.random.default_rng(9), 15, 3, coins(np.full(3, 0.99)))
+    assert choose(made.votes).method == "majority"
+    found = choose(made.votes, np.where(np.arange(15) < 10, 1 - made.truth, -1))
+    assert found.method == "dawid-skene"
+    assert "45 votes are too few to compare methods; 50 are needed. Majority vote takes for granted" in found.reason
+    assert (found.consensus.labels() == 1 - made.truth).all()
+
+
 def test_very_many_votes_are_sampled_by_item(monkeypatch: pytest.MonkeyPatch) -> None:
     made = biased_crowd(5)
     monkeypatch.setattr(choosing, "MOST_VOTES", 600)

@@ -71,6 +71,58 @@ def test_majority_and_mace_do_not_follow_known_labels_into_a_camp() -> None:
     assert found.labels()[:10].tolist() == made.truth[:10].tolist()
 
 
+@pytest.mark.parametrize("name", ["majority", "mace"])
+def test_one_camp_against_the_known_labels_is_not_called_two(name: str) -> None:
+    made = crowd(np.random.default_rng(17), 60, 5, coins(np.full(5, 0.95)))
+    opposite = np.where(np.arange(60) < 5, 1 - made.truth, -1)
+    found = METHODS[name](made.votes, opposite)
+    assert (found.direction.straight, found.direction.turned) == (0, 5)
+    assert found.direction.by == "unidentifiable"
+    assert "All 5 raters who can be told apart from chance speak for another order" in found.direction.reason
+    assert "two camps" not in found.direction.reason
+    assert not found.direction.lacks_labels
+    followed = one_coin(made.votes, opposite)
+    assert followed.direction.by == "gold"
+    assert "Check the known labels: they turn around what most raters say" in followed.direction.reason
+    assert (followed.labels() == 1 - made.truth).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_how_far_raters_are_right_is_undefined_where_the_order_is(name: str) -> None:
+    made = camps(np.random.default_rng(18), 200, 5, 20, turned=0.5)
+    table = METHODS[name](made.votes).raters
+    for column in (table.accuracy, table.low, table.high):
+        assert np.isnan(column).all()
+    assert table.answers.sum() == made.votes.size
+    assert table.reason is not None
+    assert "whoever is right by one order of the labels is wrong by the other" in table.reason
+
+
+def test_one_known_label_is_told_in_the_singular() -> None:
+    made = crowd(np.random.default_rng(19), 60, 4, coins(np.full(6, 0.9)))
+    assert one_coin(made.votes, made.gold(1)).direction.reason.startswith("1 known label; ")
+    parted = camps(np.random.default_rng(20), 200, 5, 20, turned=0.4)
+    surest = one_coin(parted.votes).fitted.max(axis=1).argmax()
+    gold = np.where(np.arange(200) == surest, parted.truth, -1)
+    assert one_coin(parted.votes, gold).direction.reason.startswith("1 known label decides it; ")
+
+
+@pytest.mark.parametrize("raters", [5, 25])
+@pytest.mark.parametrize("name", TURNING)
+def test_one_known_label_alone_turns_no_crowd(name: str, raters: int) -> None:
+    made = crowd(np.random.default_rng(21), 60, raters, coins(np.full(raters, 0.95)))
+    one, four = (METHODS[name](made.votes, np.where(np.arange(60) < k, 1 - made.truth, -1)) for k in (1, 4))
+    assert (one.labels() == 1 - made.truth)[1:].mean() < 0.1
+    if name == "glad":  # it may call the item hard instead
+        return
+    assert one.direction.by == "unidentifiable"
+    assert f"All {raters} raters" in one.direction.reason
+    assert "the known labels (1) do not decide between them" in one.direction.reason
+    assert one.direction.lacks_labels
+    assert four.direction.by == "gold"
+    assert (four.labels() == 1 - made.truth).mean() > 0.9
+
+
 def test_camps_that_turn_three_labels_in_a_ring_are_found_and_named() -> None:
     made = camps(np.random.default_rng(14), 300, 5, 20, turned=0.6, classes=3)
     found = dawid_skene(made.votes)

@@ -12,6 +12,7 @@ import pytest
 from crowdkit.aggregation import DawidSkene, MajorityVote, OneCoinDawidSkene
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 from crowds import Crowd, coins, crowd, rows
 from heed.errors import DataError
@@ -101,12 +102,67 @@ vote_lists = st.lists(
 
 
 @settings(max_examples=30, deadline=None)
-@given(vote_lists, st.sampled_from([one_coin, dawid_skene, majority]))
+@given(vote_lists, st.sampled_from([one_coin, dawid_skene]))
 def test_em_never_makes_the_votes_less_likely(votes: list[tuple[int, int, int]], method: Method) -> None:
     columns = Votes.of(*(list(column) for column in zip(*votes, strict=True)))
-    options = {} if method is majority else {"smoothing": 0, "pooling": 0}
+    options = {"smoothing": 0, "pooling": 0}
     heights = [method(columns, iterations=n, tolerance=0, **options).log_likelihood for n in range(1, 12)]
     assert (np.diff(heights) > -1e-6).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(vote_lists, st.sampled_from([(3.0, 1.0), (0.0, 0.0), (1.0, 5.0)]))
+def test_no_other_accuracy_has_a_higher_posterior_than_the_majoritys(
+    votes: list[tuple[int, int, int]], prior: tuple[float, float]
+) -> None:
+    columns = Votes.of(*(list(column) for column in zip(*votes, strict=True)))
+    items, raters, classes = columns.shape
+    none, right, wrong = np.full(items, -1), *prior
+
+    def height(accuracy: float) -> float:
+        confusion = np.maximum(coins(np.full(raters, accuracy), classes), 1e-12)
+        told = log_likelihood(columns, np.full(classes, 1 / classes), confusion, none)
+        return told + float(beta(right + 1, wrong + 1).logpdf(accuracy))
+
+    found = majority(columns, right=right, wrong=wrong)
+    if classes > 1:
+        mine = height(float(found.confusion[0, 0, 0]))
+        others = [height(accuracy) for accuracy in np.linspace(1 / classes + 1e-6, 1 - 1e-9, 60)]
+        assert mine >= max(others) - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        # The posterior is highest at 2/3, where p^3 (1 - p) times p^2 (1 - p) + p (1 - p)^2 = p (1 - p) is.
+        (["yes yes no"], [2 / 3]),
+        # Of three such items, where p^3 (1 - p) times (p (1 - p))^3 is.
+        (["yes yes no", "no no yes", "yes yes no"], [0.6, 0.6, 0.6]),
+        # One vote an item tells nothing of the accuracy: its prior stays.
+        (["yes", "no", "no"], [0.75, 0.75, 0.75]),
+    ],
+)
+def test_the_probabilities_of_few_votes_follow_them(said: list[str], expected: list[float]) -> None:
+    rows = [(item, rater, label) for item, words in enumerate(said) for rater, label in enumerate(words.split())]
+    found = majority(Votes.of(*(list(column) for column in zip(*rows, strict=True))))
+    assert found.converged
+    assert found.fitted.max(axis=1) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("items", "overlap", "classes"), [(1, 3, 2), (3, 2, 2), (3, 3, 2), (10, 1, 2), (5, 3, 4)])
+def test_the_majority_of_few_votes_is_as_often_right_as_it_says(items: int, overlap: int, classes: int) -> None:
+    """In crowds of a few votes whose raters are right in a half to all, three quarters on average."""
+    claimed, right = [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        made = crowd(rng, items, overlap, coins(rng.uniform(0.5, 1.0, 5), classes))
+        found = majority(made.votes).fitted
+        best = found.max(axis=1, keepdims=True)
+        ways = np.isclose(found, best)
+        claimed.append(best.mean())
+        right.append((ways / ways.sum(axis=1, keepdims=True))[np.arange(items), made.truth].mean())
+    error = np.std(right) / 300**0.5
+    assert np.mean(claimed) == pytest.approx(np.mean(right), abs=0.03 + 2 * error)
 
 
 @settings(max_examples=20, deadline=None)
@@ -231,6 +287,9 @@ def test_wrong_counts_are_refused() -> None:
     for options in ({"smoothing": -1.0}, {"pooling": float("nan")}, {"pooling": float("inf")}):
         with pytest.raises(DataError, match="numbers of answers"):
             dawid_skene(votes, **options)
+    for options in ({"right": -1.0}, {"wrong": float("nan")}):
+        with pytest.raises(DataError, match="numbers of answers"):
+            majority(votes, **options)
     with pytest.raises(DataError, match="each vote needs one of each"):
         Votes.of([0], ["a", "b"], ["x", "y"])
 

@@ -194,6 +194,79 @@ def test_known_labels_are_read_and_may_not_contradict_each_other(tmp_path: Path)
             read_gold(file(tmp_path, text))
 
 
+GIVEN = Votes.of(["q1", "q1", "q2"], ["ann", "bob", "ann"], ["yes", "no", "no"])
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (
+            "item,label\nq1,Yes\nq2,No\n",
+            2,
+            "'Yes', which item 'q1' has here; the nearest that was given is 'yes'. 2 of 2",
+        ),
+        ("item,label\nq2,no\nq1,yess\n", 3, "'yess', which item 'q1' has here; the nearest that was given is 'yes'."),
+        ("q1 yes\nq2 purple\n", 2, "'purple', which item 'q2' has here; given were 'no', 'yes'."),
+    ],
+)
+def test_a_known_label_that_nobody_gave_is_told_with_what_was_given(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
+    path = file(tmp_path, text)
+    with pytest.raises(DataError) as refused:
+        read_gold(path, GIVEN)
+    assert refused.value.what.endswith(f", line {line}")
+    assert words in refused.value.why
+    assert refused.value.fix
+
+
+def test_a_known_label_of_an_item_without_votes_may_be_any(tmp_path: Path) -> None:
+    assert read_gold(file(tmp_path, "item,label\nq1,no\nq9,maybe\n"), GIVEN) == {"q1": "no", "q9": "maybe"}
+    assert read_gold(file(tmp_path, "q9 no\nq1 yes\n"), GIVEN) == {"q9": "no", "q1": "yes"}
+
+
+def test_a_first_line_of_unknown_names_is_no_vote_and_no_known_label(tmp_path: Path) -> None:
+    rows = "q1,ann,yes\nq1,bob,no\nq2,ann,no\n"
+    for text in (f"foo,bar,baz\n{rows}", f"\n\nfoo,bar,baz\n{rows}"):
+        with pytest.raises(DataError, match="foo"):
+            read_votes(file(tmp_path, text))
+    with pytest.raises(DataError) as refused:
+        read_votes(file(tmp_path, f"foo,bar,baz\n{rows}"))
+    assert "'foo' and 'bar' and 'baz' occur nowhere else, as names of columns would" in refused.value.why
+    assert "call them item,rater,label" in refused.value.fix
+    with pytest.raises(DataError) as refused:
+        read_gold(file(tmp_path, "foo,bar\nq1,no\n"), GIVEN)
+    assert "'foo' and 'bar' occur nowhere else" in refused.value.why
+    assert "call them item,label" in refused.value.fix
+    # What the error says mends both cases.
+    assert told(read_votes(file(tmp_path, f"item,rater,label\n{rows}")).votes) == told(GIVEN)
+    assert told(read_votes(file(tmp_path, f"item,rater,label\nfoo,bar,baz\n{rows}")).votes) > told(GIVEN)
+
+
+@pytest.mark.parametrize("first", ["q3,ann,baz", "q1,cem,baz", "q3,cem,yes"])
+def test_a_first_vote_that_shares_anything_with_others_is_a_vote(tmp_path: Path, first: str) -> None:
+    found = read_votes(file(tmp_path, f"{first}\nq1,ann,yes\nq1,bob,no\nq2,ann,no\n"))
+    assert told(found.votes) == told(GIVEN) | {tuple(first.split(","))}
+
+
+def test_where_no_label_comes_twice_nothing_tells_a_vote_from_names(tmp_path: Path) -> None:
+    assert read_votes(file(tmp_path, "q1 ann x\nq2 bob y\nq3 cem z\n")).votes.size == 3
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_as_on_any_system(tmp_path: Path, end: str) -> None:
+    rows = ["item,rater,label", "i1,ann,good", "", '"i1",bob,bad', "i2,ann,bad"]
+    assert told(read_votes(file(tmp_path, end.join(rows))).votes) == VOTES
+    assert (
+        told(read_votes(file(tmp_path, end.join(row.replace(",", " ").replace('"', "") for row in rows))).votes)
+        == VOTES
+    )
+    broken = read_votes(file(tmp_path, end.join([*rows, "i3,ann"]))).broken
+    assert [row.line for row in broken] == [6]
+    quoted = read_votes(file(tmp_path, f'item,rater,label{end}"i{end}1",ann,good{end}'))
+    assert list(quoted.votes.items) == [f"i{end}1"]
+
+
 def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     rng = random.Random(0)
     rows = [f"i{i} r{r} {rng.choice('xyz')}\n" for i in range(30) for r in range(4)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,14 @@ def test_known_labels_are_taken_as_certain_and_show_what_votes_alone_are_worth(
     shown = capsys.readouterr()
     assert "which label is which: not known. The raters are in two camps" in shown.out
     assert "--gold FILE" in shown.out
+    assert "how far each rater is right: undefined. Which label is which is not known" in shown.out
+    assert "turned around?" not in shown.out
+    assert heed("aggregate", "votes.csv", "--json", "-q") == 1
+    raters = json.loads(capsys.readouterr().out)["raters"]
+    assert len(raters) == 10
+    for row in raters:
+        assert (row["accuracy"], row["low"], row["high"]) == (None, None, None)
+        assert "Which label is which is not known" in row["reason"]
     with Path("without.csv").open(encoding="utf-8", newline="") as stream:
         assert {(row["label"], row["probability"]) for row in csv.DictReader(stream)} == {("", "0.5")}
     assert heed("aggregate", "votes.csv", "--gold", "gold.csv", "--out", "with.csv") == 0
@@ -98,6 +108,12 @@ def test_known_labels_are_taken_as_certain_and_show_what_votes_alone_are_worth(
     assert "10 known labels decide it" in shown.out
     assert "Without the known labels this method calls 0 of these 10 items rightly." in shown.out
     assert "1 known label of items that nobody voted on left out" in shown.err
+    (folder / "one.csv").write_text(f"item,label\n{made.votes.items[0]},{made.truth[0]}\n", encoding="utf-8")
+    heed("aggregate", "votes.csv", "--gold", "one.csv")
+    assert "Without the known labels this method calls 0 of this one item rightly." in capsys.readouterr().out
+    (folder / "one.csv").write_text(f"item,label\n{made.votes.items[0]},O\n", encoding="utf-8")
+    with pytest.raises(DataError, match="nobody gave any item the label 'O'"):
+        heed("aggregate", "votes.csv", "--gold", "one.csv")
     with Path("with.csv").open(encoding="utf-8", newline="") as stream:
         labels = [int(row["label"]) for row in csv.DictReader(stream)]
     assert (np.array(labels) == made.truth).mean() > 0.9
@@ -111,12 +127,62 @@ def test_rows_left_out_are_told_and_the_exit_code_says_so(folder: Path, capsys: 
     shown = capsys.readouterr()
     assert "votes.csv, line 5: 2 cells" in shown.err
     assert "1 row without a label left out" in shown.err
-    assert "1 row that say again" in shown.err
+    assert "1 row that says again what the same rater said" in shown.err
     assert "3 votes are too few" in shown.out
     (folder / "twice.csv").write_text("a r 1\na r 2\n", encoding="utf-8")
     with pytest.raises(DataError, match="contradictions"):
         heed("agreement", "twice.csv")
     assert heed("agreement", "twice.csv", "--contradictions", "last") == 0
+
+
+def test_a_row_without_a_label_alone_gives_exit_code_one(folder: Path) -> None:
+    (folder / "votes.csv").write_text("a r 1\na s 1\nb r 2\n", encoding="utf-8")
+    assert heed("aggregate", "votes.csv") == 0
+    assert heed("agreement", "votes.csv") == 0
+    (folder / "votes.csv").write_text("a,r,1\na,s,1\nb,r,2\nb,s,\n", encoding="utf-8")
+    assert heed("aggregate", "votes.csv") == 1
+    assert heed("agreement", "votes.csv") == 1
+
+
+def test_a_result_has_the_format_that_its_name_promises(made: Crowd, folder: Path) -> None:
+    for out in ("found.xlsx", "found.parquet", "found.json", "found.tsv", "found.parquet.gz", "found.jsonl.xlsx"):
+        with pytest.raises(ConfigError) as refused:
+            heed("aggregate", "votes.csv", "--out", out)
+        assert ".csv or .jsonl" in refused.value.fix
+        assert not (folder / out).exists()
+    for out in ("found", "found.csv.gz", "found.JSONL"):
+        assert heed("aggregate", "votes.csv", "--out", out, "-q") == 0
+    assert (folder / "found").read_bytes() == gzip.decompress((folder / "found.csv.gz").read_bytes())
+    assert json.loads((folder / "found.JSONL").read_text().splitlines()[0])["item"] == made.votes.items[0]
+
+
+@pytest.mark.parametrize("command", ["aggregate", "agreement"])
+def test_a_dash_is_standard_input(made: Crowd, folder: Path, command: str) -> None:
+    program = [sys.executable, "-c", "from heed.cli import main; main()", command]
+    votes = (folder / "votes.csv").read_bytes()
+    piped = subprocess.run([*program, "-", "--json"], input=votes, capture_output=True, timeout=120)
+    named = subprocess.run([*program, "votes.csv", "--json"], capture_output=True, timeout=120)
+    assert piped.returncode == named.returncode == 0, piped.stderr
+    assert json.loads(piped.stdout) == json.loads(named.stdout)
+    assert piped.stderr.startswith(b"/dev/stdin: read task as item")
+
+
+def test_few_votes_give_probabilities_that_follow_them_and_say_what_they_lack(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ["a r yes", "a s yes", "a t no", "b r no", "b s no", "b t yes", "c r yes", "c s no", "c t yes"]
+    (folder / "votes.csv").write_text("\n".join(said), encoding="utf-8")
+    assert heed("aggregate", "votes.csv") == 0
+    shown = capsys.readouterr().out
+    assert "how far each rater is right: no intervals. The votes do not say enough" in shown
+    assert "may still move" not in shown
+    assert heed("aggregate", "votes.csv", "--json") == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert [(item["label"], round(item["probability"], 6)) for item in items] == [
+        ("yes", 0.6),
+        ("no", 0.6),
+        ("yes", 0.6),
+    ]
 
 
 def test_a_file_is_not_written_over_what_is_read(made: Crowd, folder: Path) -> None:

@@ -40,7 +40,7 @@ class RaterTable:
         answers: votes (count).
         method: how the interval was made.
         confidence: coverage that it aims at.
-        reason: why there are no intervals; None where there are.
+        reason: why there are no intervals, or, where the accuracies are not known either, no accuracies; None where there are.
     """
 
     accuracy: Array
@@ -50,6 +50,13 @@ class RaterTable:
     method: str
     confidence: float = 0.95
     reason: str | None = None
+
+
+def undefined_table(votes: Votes, reason: str, confidence: float = 0.95) -> RaterTable:
+    """The raters of ``votes``, of none of whom it can be said how far they are right."""
+    nothing = np.full(len(votes.raters), np.nan)
+    answers = np.bincount(votes.rater, minlength=len(votes.raters))
+    return RaterTable(nothing, nothing, nothing, answers, WHOLE, confidence, reason)
 
 
 def rater_table(

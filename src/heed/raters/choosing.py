@@ -18,6 +18,7 @@ from heed.raters.labels import LEAST, dawid_skene, majority, one_coin
 from heed.raters.mace import mace
 from heed.raters.votes import Codes, Votes
 from heed.statistics import Array, Interval, mean_interval
+from heed.texts import counted
 
 METHODS: Mapping[str, Callable[..., Consensus]] = {
     "majority": majority,
@@ -36,6 +37,9 @@ TITLES: Mapping[str, str] = {
     "mace": "MACE",
 }
 """What people call them."""
+
+_TRUSTING = ("majority", "mace")
+"""Take for granted that most raters mean what they say, and cannot follow known labels that contradict these."""
 
 _TRIAL: Mapping[str, Mapping[str, float]] = {"mace": {"restarts": 3, "tolerance": 1e-4}}
 """Where a method is only tried, fewer starts do."""
@@ -88,7 +92,11 @@ def choose(votes: Votes, gold: Codes | None = None, *, folds: int = 5, seed: int
         raise DataError(f"{folds} folds", "one is held out and another learned from.", "Use 2 or more.")
     plain = _why_not_choose(votes)
     if plain:
-        return Choice(majority(votes, gold), "majority", plain, ())
+        consensus, method = majority(votes, gold), "majority"
+        if consensus.direction.by == "unidentifiable":
+            consensus, method = dawid_skene(votes, gold), "dawid-skene"
+            plain = f"{plain} {_doubted('majority')}."
+        return Choice(consensus, method, plain, ())
     sample = _sample(votes, seed)
     scores = held_out_scores(sample, folds, seed)
     means = {method: float(score.mean()) for method, score in scores.items()}
@@ -97,14 +105,30 @@ def choose(votes: Votes, gold: Codes | None = None, *, folds: int = 5, seed: int
     candidates = tuple(
         Candidate(method, means[method], mean_interval(scores[ranked[0]] - scores[method], items)) for method in ranked
     )
-    reason = _reason(candidates, sample, votes)
-    return Choice(METHODS[ranked[0]](votes, gold), ranked[0], reason, candidates)
+    reason, method = _reason(candidates, sample, votes), ranked[0]
+    consensus = METHODS[method](votes, gold)
+    if method in _TRUSTING and consensus.direction.by == "unidentifiable":
+        method = next(other for other in ranked if other not in _TRUSTING)
+        consensus = METHODS[method](votes, gold)
+        reason = (
+            f"{_doubted(ranked[0])}. Of the methods that do not, this one predicts votes that it has not seen best."
+        )
+    return Choice(consensus, method, reason, candidates)
+
+
+def _doubted(method: str) -> str:
+    """Why a method that takes for granted that raters mean what they say is not taken, without the full stop."""
+    title = TITLES[method]
+    return (
+        f"{title[:1].upper()}{title[1:]} takes for granted that most raters mean what they say, which is in doubt here"
+    )
 
 
 def _why_not_choose(votes: Votes) -> str:
     """Why nothing can be learned from held-out votes, or nothing."""
     if votes.size < FEWEST_VOTES:
-        return f"{votes.size:,} votes are too few to compare methods; {FEWEST_VOTES} are needed."
+        few = f"{counted(votes.size, 'vote')} {'is' if votes.size == 1 else 'are'} too few"
+        return f"{few} to compare methods; {FEWEST_VOTES} are needed."
     if len(votes.labels) == 1:
         return "All votes say the same."
     if np.bincount(votes.item).max() < 2:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from heed.lazily import np
-from heed.raters.accuracy import RaterTable, rater_table
+from heed.raters.accuracy import RaterTable, rater_table, undefined_table
 from heed.raters.direction import Direction, camps_against, direction_of
 from heed.raters.votes import Codes, Votes
 from heed.statistics import Array
 
 _TIED = 1e-9
+_EITHER_WAY = "Which label is which is not known: whoever is right by one order of the labels is wrong by the other."
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,12 @@ class Consensus:
 
     @cached_property
     def raters(self) -> RaterTable:
-        """How far each rater is right, with intervals."""
+        """How far each rater is right, with intervals.
+
+        Where the order of the classes cannot be known, neither can this: whoever is right by one order is wrong by the other.
+        """
+        if self.direction.by == "unidentifiable":
+            return undefined_table(self.votes, _EITHER_WAY)
         return rater_table(self.votes, self.fitted, self.prior, self.confusion, self.gold, self.row_prior)
 
     def labels(self) -> Codes:

@@ -14,6 +14,7 @@ from typing import Literal
 from heed.lazily import np
 from heed.raters.votes import Codes, Votes
 from heed.statistics import Array
+from heed.texts import counted
 
 By = Literal["gold", "majority", "unidentifiable"]
 
@@ -26,6 +27,10 @@ CLEAR = 2.58
 
 DECISIVE = 3.0
 """Nats by which known labels must favour an order: about 20 to 1."""
+
+DOUBT = 4.6
+"""Nats (100 to 1) that one known label says at most, as it may be wrong itself; and as many more must favour an order
+that most raters speak against. One label alone thus never turns a crowd around."""
 
 
 def gold_decides(known: int) -> str:
@@ -60,6 +65,7 @@ class Direction:
         straight: raters who speak clearly for the order found (count).
         turned: raters who speak clearly for another order, the same one (count).
         turned_order: what these raters call each class [classes]; None where there are none.
+        lacks_labels: whether more known labels would tell.
     """
 
     by: By
@@ -67,6 +73,7 @@ class Direction:
     straight: int
     turned: int
     turned_order: tuple[int, ...] | None = None
+    lacks_labels: bool = False
 
 
 def direction_of(votes: Votes, probabilities: Array, prior: Array, confusion: Array, gold: Codes) -> Direction:
@@ -83,26 +90,22 @@ def direction_of(votes: Votes, probabilities: Array, prior: Array, confusion: Ar
     turned = max(orders.values(), default=0)
     order = next((order for order, count in orders.items() if count == turned), None)
     apart = _apart(straight, turned)
-    told = (
-        f"{straight} of {straight + turned} raters who can be told apart from chance speak for this order of the labels"
-    )
+    told = _told(straight, turned)
     known = int((gold >= 0).sum())
     if not apart:
         by: By = "gold" if known else "majority"
-        by_labels = f"{known:,} known labels" if known else "no label is known"
-        if not straight + turned:
-            told = "no rater can be told apart from chance yet"
+        by_labels = counted(known, "known label") if known else "no label is known"
         return Direction(by, f"{_capital(by_labels)}; {told}.", straight, turned, order)
     assert order is not None
-    if known and _favour(votes, prior, confusion, gold, order) >= DECISIVE:
-        reason = f"{known:,} known labels decide it; {told}."
+    needed = DECISIVE + (DOUBT if turned > straight else 0.0)
+    if known and _favour(votes, prior, confusion, gold, order) >= needed:
+        reason = f"{counted(known, 'known label')} decide{'s' if known == 1 else ''} it; {told}."
+        if turned > straight:
+            reason += " Check the known labels: they turn around what most raters say."
         return Direction("gold", reason, straight, turned, order)
-    lack = f"the {known:,} known labels do not decide between them" if known else "no label is known"
-    reason = (
-        f"The raters are in two camps, {straight} for this order of the labels and {turned} for another, and {lack}: votes "
-        "alone cannot tell which camp is right."
-    )
-    return Direction("unidentifiable", reason, straight, turned, order)
+    lack = f"the known labels ({known:,}) do not decide between them" if known else "no label is known"
+    reason = f"{_parted(straight, turned, 'this order', known > 0)}, and {lack}: votes alone cannot tell which order is right."
+    return Direction("unidentifiable", reason, straight, turned, order, lacks_labels=True)
 
 
 def camps_against(method: str, found: Direction) -> Direction:
@@ -114,11 +117,35 @@ def camps_against(method: str, found: Direction) -> Direction:
     """
     if not _apart(found.straight, found.turned):
         return found
-    reason = (
-        f"The raters are in two camps, {found.straight} for one order of the labels and {found.turned} for another, and "
-        f"{method} only counts which has more votes: known labels and one-coin, dawid-skene or glad can tell."
+    decided = found.by == "gold"
+    parted = _parted(found.straight, found.turned, "one order", decided)
+    can_tell = "one-coin, dawid-skene or glad can tell" + (
+        ", as labels are known" if decided else " once labels are known"
     )
-    return Direction("unidentifiable", reason, found.straight, found.turned, found.turned_order)
+    reason = f"{parted}, and {method} only counts which label has more votes: {can_tell}."
+    return Direction(
+        "unidentifiable", reason, found.straight, found.turned, found.turned_order, lacks_labels=not decided
+    )
+
+
+def _told(straight: int, turned: int) -> str:
+    """How many of the raters speak for the order that was found."""
+    clear = straight + turned
+    if not clear:
+        return "no rater can be told apart from chance yet"
+    if clear == 1:
+        return f"the one rater who can be told apart from chance speaks for {'this' if straight else 'another'} order of the labels"
+    return f"{straight} of {clear} raters who can be told apart from chance speak for this order of the labels"
+
+
+def _parted(straight: int, turned: int, order: str, known: bool) -> str:
+    """How the raters are divided, where many do not speak for the order that was found, which is called ``order``."""
+    if straight:
+        return f"The raters are in two camps, {straight} for {order} of the labels and {turned} for another"
+    who = "The one rater who can be told apart from chance speaks"
+    if turned > 1:
+        who = f"All {turned} raters who can be told apart from chance speak"
+    return f"{who} for another order of the labels than the {'known ones' if known else 'one found'}"
 
 
 def _capital(text: str) -> str:
@@ -171,12 +198,13 @@ def _camps(said: Array) -> tuple[int, dict[tuple[int, ...], int]]:
 
 
 def _favour(votes: Votes, prior: Array, confusion: Array, gold: Codes, order: tuple[int, ...]) -> float:
-    """By how much (nats) known labels favour the order of the classes that was found over ``order``."""
+    """By how much (nats) known labels favour the order of the classes that was found over ``order``, each by DOUBT at most."""
     of_known = gold[votes.item] >= 0
     label, rater, true = votes.label[of_known], votes.rater[of_known], gold[votes.item[of_known]]
     places = np.argsort(order)
     other = places[true]
     by_votes = np.log(confusion[rater, true, label]) - np.log(confusion[rater, other, label])
+    by_item = np.bincount(votes.item[of_known], weights=by_votes, minlength=gold.size)[gold >= 0]
     classes = gold[gold >= 0]
     by_classes = np.log(prior[classes]) - np.log(prior[places[classes]])
-    return float(by_votes.sum() + by_classes.sum())
+    return float(np.clip(by_item + by_classes, -DOUBT, DOUBT).sum())

@@ -2,8 +2,9 @@
 
 All three say that an item has one true class, and that a rater who looks at class k says l with a chance of the rater's
 own: a confusion matrix [classes true, classes said]. They differ in how much of it is learned. EM finds it (Dawid & Skene
-1979, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm"). With the votes as one sparse matrix of
-counts [items, raters x classes], its step E is a product with that matrix and step M one with its transpose.
+1979, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm"), or a search where it is one number for
+all raters. With the votes as one sparse matrix of counts [items, raters x classes], its step E is a product with that matrix
+and step M one with its transpose.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ LEAST = 1e-12
 """No probability is taken to be smaller: an answer that never came so far is not impossible."""
 
 _A_LITTLE = 1e-6
+_RUNGS = 40
+"""Accuracies at which is looked first, evenly spaced in their log-odds."""
+
 MOST_CLASSES = 500
 MOST_CELLS = 20_000_000
 """Of all raters' confusion matrices together."""
@@ -74,6 +78,12 @@ class VoteMatrix:
         found[0] = np.maximum(self._answers - found[1:].sum(axis=0), 0.0)
         return np.ascontiguousarray(found.T).reshape(self.raters, self.classes, self.classes)
 
+    def joint_alike(self, accuracy: float) -> Array:
+        """Log-probability [classes, items] of all votes on each item given its class, when all raters have one accuracy."""
+        wrong = max((1 - accuracy) / max(self.classes - 1, 1), LEAST)
+        totals = self._counts.sum(axis=0)
+        return np.asarray(self._counts * (np.log(accuracy) - np.log(wrong)) + totals * np.log(wrong))
+
     def shares(self) -> Array:
         """The share [classes, items] of each item's votes that each label has; equal where there is none."""
         totals = self._counts.sum(axis=0)
@@ -95,33 +105,56 @@ class Fit:
     converged: bool
 
 
-def majority(votes: Votes, gold: Codes | None = None, *, iterations: int = 1000, tolerance: float = 1e-6) -> Consensus:
+def majority(votes: Votes, gold: Codes | None = None, *, right: float = 3.0, wrong: float = 1.0) -> Consensus:
     """Majority vote: all raters are equally good and all classes equally common.
 
     The label with the most votes is the likeliest, and labels with equally many are equally likely. How likely follows from
     the one accuracy that all raters share: a single vote is not certain, and three votes against one are surer than one
-    alone.
+    alone. The accuracy is the one of the highest posterior under a Beta prior, as Raykar et al. 2010 ("Learning From Crowds",
+    JMLR 11) regularise theirs. By likelihood alone a few votes come to absurd accuracies: where each of three items has two
+    votes against one the likeliest accuracy is that of a coin, and where each has one vote it is any at all.
 
     Args:
         votes: what was said.
         gold: the known label of each item [items], -1 where it is not known; such items are fixed.
-        iterations: most iterations.
-        tolerance: largest change of a probability in the last one.
+        right, wrong: answers (count) that the accuracy is taken to have been seen on before, right and wrong ones; the
+            prior is Beta(right + 1, wrong + 1). By default a rater of whom nothing is known is right three times in four.
 
     Raises:
-        DataError: there are no votes, too many classes, or ``gold`` does not fit.
+        DataError: there are no votes, too many classes, ``gold`` does not fit, or a count is negative.
     """
+    _check_counts(right=right, wrong=wrong)
     matrix, known = _prepared(votes, gold)
     flat = np.full(matrix.classes, 1 / matrix.classes)
 
-    def step(said: Array, probabilities: Array) -> tuple[Array, Array]:
-        right = np.einsum("rkk->", said) / max(said.sum(), LEAST)
-        # Where raters agree no more than by chance, more votes are still a little better than fewer.
-        right = max(right, 1 / matrix.classes + _A_LITTLE)
-        return _coins(np.full(matrix.raters, right), matrix.classes), flat
+    def evidence_at(accuracy: float) -> tuple[Array, Array]:
+        return posterior(matrix.joint_alike(accuracy) + np.log(flat[0]), known)
 
-    fit = _fitted(matrix, step, known, iterations, tolerance)
+    def height(accuracy: float) -> float:
+        prior = right * np.log(accuracy) + wrong * np.log(max(1 - accuracy, LEAST))
+        return float(evidence_at(accuracy)[1].sum() + prior)
+
+    accuracy, looked = _highest(height, 1 / matrix.classes) if matrix.classes > 1 else (1.0, 1)
+    probabilities, evidence = evidence_at(accuracy)
+    emission = _coins(np.full(matrix.raters, accuracy), matrix.classes)
+    fit = Fit(probabilities, flat, emission, float(evidence.sum()), looked, True)
     return _consensus("majority", votes, fit, known, witness=lambda: dawid_skene(votes, gold))
+
+
+def _highest(height: Callable[[float], float], chance: float) -> tuple[float, int]:
+    """The accuracy above ``chance`` that is highest, and at how many it was looked; the hill may have several peaks."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import expit, logit
+
+    # Where raters agree no more than by chance, more votes are still a little better than fewer.
+    ladder = np.linspace(logit(chance + _A_LITTLE), logit(1 - LEAST), _RUNGS)
+    top = int(np.argmax([height(float(expit(rung))) for rung in ladder]))
+    between = (ladder[max(top - 1, 0)], ladder[min(top + 1, _RUNGS - 1)])
+    found = minimize_scalar(
+        lambda x: -height(float(expit(x))), bounds=between, method="bounded", options={"xatol": 1e-9}
+    )
+    best_of = max((float(ladder[top]), float(found.x)), key=lambda x: height(float(expit(x))))
+    return float(expit(best_of)), _RUNGS + int(found.nfev)
 
 
 def one_coin(
@@ -147,7 +180,7 @@ def one_coin(
     Raises:
         DataError: as for :func:`majority`, or a count is negative.
     """
-    _check_counts(smoothing, pooling)
+    _check_counts(smoothing=smoothing, pooling=pooling)
     matrix, known = _prepared(votes, gold)
 
     def step(said: Array, probabilities: Array) -> tuple[Array, Array]:
@@ -187,7 +220,7 @@ def dawid_skene(
     Raises:
         DataError: as for :func:`one_coin`, or the confusion matrices are too large.
     """
-    _check_counts(smoothing, pooling)
+    _check_counts(smoothing=smoothing, pooling=pooling)
     matrix, known = _prepared(votes, gold)
 
     def step(said: Array, probabilities: Array) -> tuple[Array, Array]:
@@ -342,11 +375,10 @@ def confusion_of(chances: Array) -> Array:
     return np.ones_like(chances) if chances.shape[1] == 1 else chances
 
 
-def _check_counts(smoothing: float, pooling: float) -> None:
-    if not (0 <= smoothing < np.inf and 0 <= pooling < np.inf):
-        raise DataError(
-            f"smoothing {smoothing}, pooling {pooling}", "they are numbers of answers.", "Give numbers of at least 0."
-        )
+def _check_counts(**counts: float) -> None:
+    if not all(0 <= count < np.inf for count in counts.values()):
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise DataError(told, "they are numbers of answers.", "Give numbers of at least 0.")
 
 
 def _consensus(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from heed.raters.copying import Alike
 from heed.raters.groups import Parting
 from heed.raters.trust import Flag, RaterTrust
+from heed.texts import counted
 
 _VERDICTS = {
     "high": "Can be relied on",
@@ -30,9 +31,9 @@ def sentence_of(one: RaterTrust) -> str:
         return f"Could not be checked, which counts for nothing against them. {one.agreement.reason or ''}".strip()
     parts = []
     if one.gold.estimate is not None:
-        parts.append(_counted(one.gold.n, "known answer"))
+        parts.append(counted(one.gold.n, "known answer"))
     if one.agreement.estimate is not None:
-        parts.append(f"{_counted(one.agreement.n, 'item')} that others judged too")
+        parts.append(f"{counted(one.agreement.n, 'item')} that others judged too")
     return (
         f"{_VERDICTS[one.verdict]}: of 100 choices between two about {right(found.estimate)} are right "
         f"({right(found.low)} to {right(found.high)}; a coin gets 50), by {' and '.join(parts)}."
@@ -77,7 +78,3 @@ def parting_told(found: Parting) -> str:
     if found.parted:
         return f"The groups are of different opinions: {figures}, which chance does not explain. Each rater is compared with the own group."
     return f"Nothing shows that the groups are of different opinions: {figures}, as chance may give it."
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"

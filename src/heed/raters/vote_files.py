@@ -1,24 +1,24 @@
-"""Votes from plain files.
+"""Votes and known labels from plain files, tables as :mod:`heed.raters.vote_rows` reads them.
 
-A file is CSV, with commas, semicolons or tabs, or columns with blanks between them, plain or gzip, UTF-8. It names its
-columns in its first line, in any order and under any of the usual words, or has just the three of them: item, rater, label.
+A file names its columns in its first line, in any order and under any of the usual words, or has just the three of them:
+item, rater, label.
 """
 
 from __future__ import annotations
 
-import csv
+import difflib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from heed.errors import DataError
-from heed.feedback.formats.lines import read_lines
 from heed.feedback.formats.rows import BrokenRow, RowError
 from heed.feedback.formats.table import as_written
 from heed.lazily import np
+from heed.raters.vote_rows import places_of, records
 from heed.raters.votes import Codes, Votes
 from heed.texts import shown
 
@@ -29,24 +29,7 @@ MOST_VOTES = 20_000_000
 LONGEST_CELL = 1_000
 """Characters of a name or a label: what is longer is a text in the wrong column."""
 
-_NAMES: dict[str, tuple[str, ...]] = {
-    "item": (
-        *("item", "task", "unit", "example", "instance", "sample", "object", "subject", "document", "doc", "pair"),
-        "question",
-    ),
-    "rater": (
-        *("rater", "worker", "annotator", "labeler", "labeller", "coder", "judge", "observer", "performer", "assessor"),
-        *("reviewer", "user", "person"),
-    ),
-    "label": (
-        *("label", "answer", "response", "vote", "judgment", "judgement", "annotation", "class", "category", "rating"),
-        *("value", "choice", "score", "gold", "truth"),
-    ),
-    "question": ("question", "field"),
-    "group": ("group", "rater_group"),
-    "time": ("time", "created", "timestamp", "date"),
-}
-"""What a column may be called, the first name that is there; also with "id" behind it. Each column has one part."""
+_LABELS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -82,11 +65,13 @@ def read_votes(path: Path, contradictions: Contradictions = "error") -> VoteFile
         contradictions: what to do with different labels of one rater for one item.
 
     Raises:
-        DataError: the file cannot be read, is no such table, holds no vote or too many, or contradicts itself.
+        DataError: the file cannot be read, is no such table, holds no vote or too many, contradicts itself, or begins with
+            what looks like names of columns that are not known.
     """
     read = _read(path, ("item", "rater", "label"), ("question", "group", "time"))
     if not len(read.lines):
         raise _without(path, "vote", read)
+    _check_first_row(path, read)
     kept, repeated, contradicted = _each_once(path, read, contradictions)
     item, rater, label = read.codes()
     items, raters, labels = read.names()
@@ -104,8 +89,13 @@ def read_votes(path: Path, contradictions: Contradictions = "error") -> VoteFile
     )
 
 
-def read_gold(path: Path) -> dict[str, str]:
+def read_gold(path: Path, votes: Votes | None = None) -> dict[str, str]:
     """The known label of each item of a file with the columns item and label.
+
+    Args:
+        path: of the file.
+        votes: what the labels are for. By these votes every rater is wrong about an item whose known label nobody ever
+            gave, which nothing can be learned from, and which is far more often a misspelling than the truth: an error.
 
     Raises:
         DataError: as for :func:`read_votes`; a row that cannot be read or two labels of one item are errors here.
@@ -115,6 +105,8 @@ def read_gold(path: Path) -> dict[str, str]:
         raise DataError(f"{path}, line {read.broken[0].line}", f"{read.broken[0].reason}.", "Correct the known labels.")
     if not len(read.lines):
         raise _without(path, "known label", read)
+    if votes is not None:
+        _check_labels(path, read, votes)
     items, labels = read.names()
     found: dict[str, str] = {}
     for item, label, line in zip(*read.coded, read.lines, strict=True):
@@ -154,13 +146,17 @@ class _Codes(dict[str, int]):
 
 @dataclass
 class _Read:
-    """The rows of a table in columns of codes, with the names behind the codes and the line each row ends on."""
+    """The rows of a table in columns of codes, with the names behind the codes and the line each row ends on.
+
+    ``headless`` is the line of the first row where that was taken for one of votes, as it names no column.
+    """
 
     columns: dict[str, str]
     ignored: tuple[str, ...]
     known: dict[str, _Codes]
     beside: dict[str, list[str]]
     coded: list[array[int]]
+    headless: int | None = None
     lines: array[int] = field(default_factory=lambda: array("q"))
     unlabelled: int = 0
     broken: list[BrokenRow] = field(default_factory=list)
@@ -176,11 +172,11 @@ class _Read:
 
 def _read(path: Path, parts: tuple[str, ...], optional: tuple[str, ...]) -> _Read:
     """The columns of a file that are ``parts`` of what is wanted, and the ``optional`` ones that it has."""
-    rows = _records(path)
+    rows = records(path)
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path} is empty", "it has no line with anything in it.", f"Give rows of {', '.join(parts)}.")
-    places, header = _places(path, first[1], parts, optional)
+    places, header = places_of(path, first[1], parts, optional)
     if header:
         columns = {part: first[1][place].strip() for part, place in places.items()}
         taken = set(places.values())
@@ -194,6 +190,7 @@ def _read(path: Path, parts: tuple[str, ...], optional: tuple[str, ...]) -> _Rea
         {part: _Codes(part) for part in parts},
         {part: [] for part in optional if part in places},
         [array("q") for _ in parts],
+        None if header else first[0],
     )
     _take_all(path, read, rows, places, len(first[1]))
     return read
@@ -229,84 +226,63 @@ def _take_all(
             )
 
 
-def _places(
-    path: Path, cells: list[str], parts: tuple[str, ...], optional: tuple[str, ...]
-) -> tuple[dict[str, int], bool]:
-    """Where the parts stand, and whether the first line names them.
+def _check_first_row(path: Path, read: _Read) -> None:
+    """See that the first row is a vote where no line names the columns.
 
     Raises:
-        DataError: it names some of them only, or names none and has more or fewer columns.
+        DataError: what it says occurs nowhere else, neither its item nor its rater nor its label, while other labels do.
     """
-    names = [cell.strip().lower().replace(" ", "_").replace("-", "_") for cell in cells]
-    found: dict[str, int] = {}
-    for part in (*parts, *optional):
-        for word in _NAMES[part]:
-            place = next((names.index(name) for name in (word, f"{word}_id", f"{word}id") if name in names), None)
-            if place is not None and place not in found.values():
-                found[part] = place
-                break
-    missing = [part for part in parts if part not in found]
-    if not missing:
-        return found, True
-    if len(missing) == len(parts) and len(cells) == len(parts):
-        return {part: place for place, part in enumerate(parts)}, False
-    if len(missing) < len(parts):
-        why = f"its first line names no column for {' and '.join(missing)}; it has {', '.join(map(shown, cells[:12]))}."
-    else:
-        why = f"its first line has {len(cells)} columns and names none of {', '.join(parts)}."
-    raise DataError(f"{path}", why, f"Begin it with a line of names: {','.join(parts)}")
-
-
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a file that hold anything, as cells, each with the line that it ends on."""
-    lines = _texts(path)
-    begin: list[str] = []
-    for text in lines:
-        begin.append(text)
-        if text.strip():
-            break
-    else:
+    if read.headless is None or read.lines[0] != read.headless:
         return
-    first = begin[-1]
-    if first.lstrip().startswith("{"):
-        raise DataError(
-            f"{path}", "it looks like JSON, and votes are read from tables.", "Save it as CSV: item,rater,label"
+    columns = read.codes()
+    others = columns[-1][1:]
+    if all((column == column[0]).sum() == 1 for column in columns) and np.unique(others).size < others.size:
+        raise _names_unknown(path, read)
+
+
+def _check_labels(path: Path, read: _Read, votes: Votes) -> None:
+    """See that raters gave the known labels of the items that were voted on.
+
+    Raises:
+        DataError: of one nobody did.
+    """
+    items, labels = read.names()
+    voted = set(votes.items)
+    rows = [(items[item], labels[label], line) for item, label, line in zip(*read.coded, read.lines, strict=True)]
+    if read.lines[0] == read.headless and rows[0][0] not in voted and rows[0][1] not in votes.labels:
+        raise _names_unknown(path, read)
+    known = [row for row in rows if row[0] in voted]
+    never = [row for row in known if row[1] not in votes.labels]
+    if never:
+        item, label, line = never[0]
+        why = (
+            f"nobody gave any item the label {shown(label)}, which item {shown(item)} has here; {_like(label, votes)}."
         )
-    separator = next((mark for mark in ("\t", ",", ";") if mark in first), None)
-    if separator is None:
-        for number, text in enumerate(chain(begin, lines), 1):
-            if cells := text.split():
-                yield number, cells
-        return
-    reader = csv.reader(chain(begin, lines), delimiter=separator, strict=True)
-    try:
-        for cells in reader:
-            if any(cells):
-                yield reader.line_num, cells
-    except csv.Error as error:
-        why = f"not CSV: {error}."
-        raise DataError(f"{path}, line {reader.line_num}", why, "Close or double its quotation marks.") from None
+        if len(never) > 1:
+            why += f" {len(never):,} of {len(known):,} known labels are such."
+        fix = "Correct it, or, if it is right, leave the item out: the votes tell nothing of a label that nobody gave."
+        raise DataError(f"{path}, line {line}", why, fix)
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """The lines of a file as text.
+def _like(label: str, votes: Votes) -> str:
+    """What raters gave that may be meant by ``label``."""
+    given = {label.casefold(): label for label in votes.labels}
+    near = difflib.get_close_matches(label.casefold(), list(given), n=1)
+    if near:
+        return f"the nearest that was given is {shown(given[near[0]])}"
+    some = ", ".join(map(shown, votes.labels[:_LABELS_SHOWN]))
+    return f"given were {some}{' and others' if len(votes.labels) > _LABELS_SHOWN else ''}"
 
-    Raises:
-        DataError: one is not UTF-8, too long, or the file is damaged.
-    """
-    for line in read_lines(path):
-        if line.fault:
-            raise DataError(
-                f"{path}, line {line.number}", f"{line.fault}.", "Give the whole file, as a table of votes."
-            )
-        try:
-            yield line.data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path} is not UTF-8 text",
-                f"line {line.number} holds byte 0x{line.data[error.start]:02x} at position {error.start + 1}.",
-                "Save it as UTF-8 (in a spreadsheet: as 'CSV UTF-8').",
-            ) from None
+
+def _names_unknown(path: Path, read: _Read) -> DataError:
+    """That the first row looks like names of columns."""
+    cells = " and ".join(shown(names[0]) for names in read.names())
+    parts = ",".join(read.known)
+    return DataError(
+        f"{path}, line {read.headless}",
+        f"{cells} occur nowhere else, as names of columns would, but are not the usual ones.",
+        f"If they name the columns, call them {parts}; if not, put the line {parts} above.",
+    )
 
 
 def _without(path: Path, thing: str, read: _Read) -> DataError:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import unicodedata
 from functools import cache
 
+from heed.texts import counted
+
+__all__ = ["counted", "duration", "one_line", "safe"]
+
 _TAB_WIDTH = 4
 # Invisible characters that reorder or hide the text around them; a terminal that honours them would show another text
 # than the one that is judged ("Trojan Source", Boucher & Anderson 2021).
@@ -52,8 +56,3 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def counted(count: int, singular: str, plural: str = "") -> str:
-    """``1 row``, ``2,000 rows``."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

@@ -34,7 +34,7 @@ def item_values(consensus: Consensus) -> Iterator[dict[str, Any]]:
 
 
 def rater_values(consensus: Consensus) -> list[dict[str, Any]]:
-    """Each rater as plain values, the least accurate first; what is not known is None."""
+    """Each rater as plain values, the least accurate first; what is not known is None, and ``reason`` says why."""
     import numpy as np
 
     votes, table = consensus.votes, consensus.raters
@@ -48,6 +48,7 @@ def rater_values(consensus: Consensus) -> list[dict[str, Any]]:
         "high": _numbers(table.high),
         "known": np.bincount(votes.rater[known], minlength=len(votes.raters)).tolist(),
         "known_right": np.bincount(votes.rater[right], minlength=len(votes.raters)).tolist(),
+        "reason": [table.reason] * len(votes.raters),
     }
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return sorted(rows, key=lambda row: 2.0 if row["accuracy"] is None else row["accuracy"])
@@ -86,6 +87,7 @@ def consensus_values(choice: Choice) -> dict[str, Any]:
 
 def print_choice(name: str, choice: Choice, whole: bool) -> None:
     """A consensus for people: how it was made, whom to trust, and the first items; ``whole`` says how to get the others."""
+    import numpy as np
     from rich import box
     from rich.table import Table
 
@@ -101,7 +103,8 @@ def print_choice(name: str, choice: Choice, whole: bool) -> None:
     screen.print(safe(f"method: {TITLES[choice.method]}. {choice.reason}"), soft_wrap=True)
     if direction.by == "unidentifiable":
         screen.print(safe(f"which label is which: not known. {direction.reason}"), style="yellow", soft_wrap=True)
-        screen.print("Give the labels of ten items or more that most raters judged: --gold FILE", soft_wrap=True)
+        if direction.lacks_labels:
+            screen.print("Give the labels of ten items or more that most raters judged: --gold FILE", soft_wrap=True)
     else:
         screen.print(safe(f"which label is which: {direction.reason}"), soft_wrap=True)
     if not consensus.converged:
@@ -111,6 +114,9 @@ def print_choice(name: str, choice: Choice, whole: bool) -> None:
         screen.print(_candidates(choice, Table(box=box.SIMPLE_HEAD, pad_edge=False)))
     screen.print(_raters(consensus, Table(box=box.SIMPLE_HEAD, pad_edge=False)))
     _more(len(votes.raters), "rater", "--json")
+    if consensus.raters.reason is not None:
+        lacking = "no intervals" if np.isfinite(consensus.raters.accuracy).any() else "undefined"
+        screen.print(safe(f"how far each rater is right: {lacking}. {consensus.raters.reason}"), soft_wrap=True)
     screen.print(_items(consensus, Table(box=box.SIMPLE_HEAD, pad_edge=False)))
     _more(len(votes.items), "item", "--out FILE" if whole else "the file")
 
@@ -144,7 +150,7 @@ def _raters(consensus: Consensus, table: Any) -> Any:
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("rater", "") else "right")
     for row in rows[:_SHOWN]:
-        right = "" if row["accuracy"] is None else percent(row["accuracy"])
+        right = "undefined" if row["accuracy"] is None else percent(row["accuracy"])
         ends = "" if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
         of_known = [f"{row['known_right']} of {row['known']}" if row["known"] else ""] if known else []
         table.add_row(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heed.errors import DataError
+from heed.errors import ConfigError, DataError
 from heed.terminal.console import console, note, report_broken
 from heed.terminal.options import Quiet, result_of
 from heed.terminal.text import counted
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 VotesFile = Annotated[
     Path,
-    typer.Argument(metavar="VOTES", help="CSV, TSV or columns with blanks between: item, rater, label; also as .gz."),
+    typer.Argument(
+        metavar="VOTES",
+        help="CSV, TSV or columns with blanks between: item, rater, label; also as .gz; - for standard input.",
+    ),
 ]
 Contradictions = Annotated[
     Literal["error", "last"],
@@ -43,7 +46,9 @@ def aggregate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Every item with its probabilities, as CSV, or JSON lines if named .jsonl."),
+        typer.Option(
+            metavar="FILE", help="Every item with its probabilities: CSV, or JSON lines if named .jsonl; also .gz."
+        ),
     ] = None,
     contradictions: Contradictions = "error",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of what is held out to choose a method.")] = 0,
@@ -52,19 +57,22 @@ def aggregate(
 ) -> None:
     """The most likely label of each item, how sure it is, and how far each rater can be trusted.
 
-    Exit code 1 where rows were left out, or where the votes cannot tell which of two camps of raters is right.
+    Exit code 1 where rows could not be read or have no label, or where the votes cannot tell which of two camps of raters
+    is right.
     """
     from heed.raters.choosing import METHODS, Choice, choose
     from heed.raters.vote_files import read_gold, read_votes
     from heed.terminal.show import print_json
     from heed.terminal.vote_tables import consensus_values, print_choice
 
+    _check_format(out)
+    file, gold = _source(file), None if gold is None else _source(gold)
     target = result_of(out, file, gold)
     read = read_votes(file, contradictions)
     _tell(file, read, quiet)
     votes, known = read.votes, None
     if gold is not None:
-        votes, known = _beside_gold(votes, gold, read_gold(gold))
+        votes, known = _beside_gold(votes, gold, read_gold(gold, votes))
     if method == "auto":
         choice = choose(votes, known, seed=seed)
     else:
@@ -79,7 +87,7 @@ def aggregate(
         _write(target, choice.consensus)
         if not quiet:
             note(f"{counted(len(votes.items), 'item')} with their probabilities: {out}")
-    if read.broken or choice.consensus.direction.by == "unidentifiable":
+    if read.broken or read.unlabelled or choice.consensus.direction.by == "unidentifiable":
         raise typer.Exit(1)
 
 
@@ -101,12 +109,14 @@ def agreement(
 ) -> None:
     """How far raters agree beyond chance: of all, of every two, and by question, group and time where the file has them.
 
-    Columns question, group and time (or created) are used where they are there.
+    Columns question, group and time (or created) are used where they are there. Exit code 1 where rows could not be read or
+    have no label.
     """
     from heed.raters.vote_files import read_votes
     from heed.terminal.agreement_tables import agreement_values, measure, print_agreement
     from heed.terminal.show import print_json
 
+    file = _source(file)
     read = read_votes(file, contradictions)
     _tell(file, read, quiet)
     found = measure(read, _values(read.votes, level), level, days * 86_400, seed)
@@ -114,8 +124,25 @@ def agreement(
         print_json(agreement_values(found))
     else:
         print_agreement(str(file), read.votes, found)
-    if read.broken:
+    if read.broken or read.unlabelled:
         raise typer.Exit(1)
+
+
+def _source(file: Path) -> Path:
+    """The file to read: ``-`` is standard input."""
+    return Path("/dev/stdin") if file == Path("-") else file
+
+
+def _check_format(out: Path | None) -> None:
+    """See that a result is not written under a name that promises another format.
+
+    Raises:
+        ConfigError: it would be.
+    """
+    name = "" if out is None else out.name.lower().removesuffix(".gz")
+    if Path(name).suffix not in ("", ".csv", ".jsonl"):
+        why = f"results are written as CSV or JSON lines, not as {Path(name).suffix}."
+        raise ConfigError(f"--out {out}", why, "End the name in .csv or .jsonl, or in .csv.gz or .jsonl.gz.")
 
 
 def _tell(file: Path, read: VoteFile, quiet: bool) -> None:
@@ -127,7 +154,10 @@ def _tell(file: Path, read: VoteFile, quiet: bool) -> None:
             note(f"{file}: columns passed over: {', '.join(read.ignored)}")
     for count, what in (
         (read.unlabelled, "without a label left out"),
-        (read.repeated, "that say again what the same rater said of the item counted once"),
+        (
+            read.repeated,
+            f"that say{'s' * (read.repeated == 1)} again what the same rater said of the item counted once",
+        ),
         (read.contradicted, "that a later one of the same rater on the item contradicts left out"),
     ):
         if count:
@@ -151,8 +181,9 @@ def _beside_gold(votes: Votes, path: Path, gold: dict[str, str]) -> tuple[Votes,
 def _tell_what_votes_alone_say(labels: Codes, known: Codes) -> None:
     """How many known labels the votes would have found by themselves: how far the other items can be trusted."""
     of_known = known >= 0
-    right = int((labels[of_known] == known[of_known]).sum())
-    told = f"Without the known labels this method calls {right:,} of these {int(of_known.sum()):,} items rightly."
+    items, right = int(of_known.sum()), int((labels[of_known] == known[of_known]).sum())
+    of_all = f"{right:,} of these {items:,} items" if items != 1 else f"{right} of this one item"
+    told = f"Without the known labels this method calls {of_all} rightly."
     console().print(told, soft_wrap=True)
 
 
@@ -186,7 +217,7 @@ def _write(path: Path, consensus: Consensus) -> None:
     from heed.terminal.vote_tables import item_values
 
     labels = consensus.votes.labels
-    as_lines = ".jsonl" in path.suffixes
+    as_lines = path.name.lower().removesuffix(".gz").endswith(".jsonl")
 
     def rows() -> Iterator[bytes]:
         if not as_lines:

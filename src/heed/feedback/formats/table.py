@@ -120,7 +120,14 @@ def _collect(first: Line, waiting: deque[Line], lines: Iterator[Line]) -> tuple[
 
 
 def _cells(text: str) -> list[str]:
-    records = list(csv.reader([text], strict=True))
+    try:
+        records = list(csv.reader([text], strict=True))
+    except csv.Error as error:
+        if "new-line character" not in str(error):
+            raise
+        # It asks, in the words of a programmer, whether the file was opened rightly.
+        fault = "a carriage return stands in a cell that is not quoted; end every line with a line feed"
+        raise csv.Error(fault) from None
     if len(records) != 1:
         raise csv.Error("a quotation mark stands inside a cell that is not quoted")
     return records[0]
