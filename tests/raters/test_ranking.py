@@ -301,3 +301,20 @@ def test_what_is_passed_over_or_can_be_taken_in_two_ways_is_told(
     told = capsys.readouterr().err
     assert "not read: columns 'ratr', 'winner'" in told
     assert "1 row names a winner that is called as the other side is" in told
+
+
+def test_a_ranking_has_the_format_that_its_name_promises(tmp_path: Path) -> None:
+    file = write_duels(tmp_path / "duels.csv", inverted=0, honest=4)
+    for name in ("places.csv", "places.jsonl", "places.jsonl.gz"):
+        heed("rank", str(file), "--draws", "0", "--out", str(tmp_path / name), "--quiet")
+    with (tmp_path / "places.csv").open(newline="") as stream:
+        table = [(row["item"], row["low"]) for row in csv.DictReader(stream)]
+    assert table == [(name, "") for name in NAMES]
+    with gzip.open(tmp_path / "places.jsonl.gz", "rt") as packed:
+        lines = packed.read()
+    assert lines == (tmp_path / "places.jsonl").read_text()
+    rows = [json.loads(line) for line in lines.splitlines()]
+    assert [(row["item"], row["place"], row["low"]) for row in rows] == [(n, i + 1, None) for i, n in enumerate(NAMES)]
+    with pytest.raises(ConfigError, match="CSV or JSON lines"):
+        heed("rank", str(file), "--out", str(tmp_path / "places.xlsx"), "--quiet")
+    assert not (tmp_path / "places.xlsx").exists()

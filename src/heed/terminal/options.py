@@ -137,6 +137,28 @@ def only_with(command: str, leader: str, options: Mapping[str, object]) -> None:
         )
 
 
+def source_of(file: Path) -> Path:
+    """The file to read: ``-`` is standard input."""
+    return Path("/dev/stdin") if file == Path("-") else file
+
+
+def check_format(out: Path | None) -> None:
+    """See that a result is not written under a name that promises another format than CSV or JSON lines.
+
+    Raises:
+        ConfigError: it would be.
+    """
+    name = "" if out is None else out.name.lower().removesuffix(".gz")
+    if Path(name).suffix not in ("", ".csv", ".jsonl"):
+        why = f"results are written as CSV or JSON lines, not as {Path(name).suffix}."
+        raise ConfigError(f"--out {out}", why, "End the name in .csv or .jsonl, or in .csv.gz or .jsonl.gz.")
+
+
+def is_lines(path: Path) -> bool:
+    """Whether a result of this name is JSON lines, and not CSV."""
+    return path.name.lower().removesuffix(".gz").endswith(".jsonl")
+
+
 def result_of(out: Path | None, *read: Path | None) -> Path | None:
     """The file to write a result to, None for none; never one that is read.
 

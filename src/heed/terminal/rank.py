@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from heed.terminal.console import console, note, report_broken
-from heed.terminal.options import Quiet, result_of
+from heed.terminal.options import Quiet, check_format, is_lines, result_of, source_of
 from heed.terminal.show import print_json
 from heed.terminal.text import counted, one_line, safe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from heed.raters.ranking import Leaderboard
     from heed.statistics import Interval
 
 _NAME_WIDTH = 40
 _ROWS_SHOWN = 50
+_COLUMNS = ["place", "item", "score", "low", "high", "elo", "comparisons", "group"]
 
 
 def rank(
-    file: Annotated[Path, typer.Argument(help="CSV with left, right, winner and where known rater, strength, gold.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with left, right, winner and where known rater, strength, gold; - for standard input."
+        ),
+    ],
     method: Annotated[
         Literal["auto", "bradley-terry", "crowd-bt"],
         typer.Option(help="All raters alike, or each with a reliability; auto takes what foretells better."),
@@ -33,7 +40,10 @@ def rank(
         typer.Option(help="Ties of Bradley-Terry: half a win each, Davidson, or thresholds that know strengths."),
     ] = "half",
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws for its intervals; 0 for none.")] = 200,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV to write the whole ranking to.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The whole ranking: CSV, or JSON lines if named .jsonl; also .gz."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the raters.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the draws.")] = 0,
     quiet: Quiet = False,
@@ -43,6 +53,8 @@ def rank(
     from heed.raters.ranking import rank as ranked
     from heed.terminal.watcher import watching
 
+    check_format(out)
+    file = source_of(file)
     target = result_of(out, file)
 
     def progress(rows: int) -> None:
@@ -140,15 +152,23 @@ def _ends(interval: Interval) -> str:
 
 
 def _write(path: Path, board: Leaderboard) -> None:
-    from heed.feedback.formats.table import harmless
-    from heed.files import file_errors, write_text
+    """Every place, with the ends of its score where it has some."""
+    from heed.feedback.formats.lines import atomic_writer
+    from heed.feedback.formats.table import encode
 
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["place", "item", "score", "low", "high", "elo", "comparisons", "group"])
-    for place in board.places:
-        score = place.score
-        numbers = [score.estimate, score.low, score.high, place.elo, place.comparisons, place.group]
-        writer.writerow([place.place, harmless(place.item), *numbers])
-    with file_errors(str(path)):
-        write_text(path, stream.getvalue())
+    as_lines = is_lines(path)
+
+    def rows() -> Iterator[bytes]:
+        if not as_lines:
+            yield encode(_COLUMNS)
+        for place in board.places:
+            score = place.score
+            numbers = [score.estimate, score.low, score.high, place.elo, place.comparisons, place.group]
+            values = [place.place, place.item, *numbers]
+            if as_lines:
+                yield json.dumps(dict(zip(_COLUMNS, values, strict=True)), ensure_ascii=False).encode() + b"\n"
+            else:
+                yield encode(values)
+
+    with atomic_writer(path) as stream:
+        stream.writelines(rows())

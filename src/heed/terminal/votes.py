@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heed.errors import ConfigError, DataError
+from heed.errors import DataError
 from heed.terminal.console import console, note, report_broken
-from heed.terminal.options import Quiet, result_of
+from heed.terminal.options import Quiet, check_format, is_lines, result_of, source_of
 from heed.terminal.text import counted
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def aggregate(
     from heed.terminal.show import print_json
     from heed.terminal.vote_tables import consensus_values, print_choice
 
-    _check_format(out)
-    file, gold = _source(file), None if gold is None else _source(gold)
+    check_format(out)
+    file, gold = source_of(file), None if gold is None else source_of(gold)
     target = result_of(out, file, gold)
     read = read_votes(file, contradictions)
     _tell(file, read, quiet)
@@ -116,7 +116,7 @@ def agreement(
     from heed.terminal.agreement_tables import agreement_values, measure, print_agreement
     from heed.terminal.show import print_json
 
-    file = _source(file)
+    file = source_of(file)
     read = read_votes(file, contradictions)
     _tell(file, read, quiet)
     found = measure(read, _values(read.votes, level), level, days * 86_400, seed)
@@ -126,23 +126,6 @@ def agreement(
         print_agreement(str(file), read.votes, found)
     if read.broken or read.unlabelled:
         raise typer.Exit(1)
-
-
-def _source(file: Path) -> Path:
-    """The file to read: ``-`` is standard input."""
-    return Path("/dev/stdin") if file == Path("-") else file
-
-
-def _check_format(out: Path | None) -> None:
-    """See that a result is not written under a name that promises another format.
-
-    Raises:
-        ConfigError: it would be.
-    """
-    name = "" if out is None else out.name.lower().removesuffix(".gz")
-    if Path(name).suffix not in ("", ".csv", ".jsonl"):
-        why = f"results are written as CSV or JSON lines, not as {Path(name).suffix}."
-        raise ConfigError(f"--out {out}", why, "End the name in .csv or .jsonl, or in .csv.gz or .jsonl.gz.")
 
 
 def _tell(file: Path, read: VoteFile, quiet: bool) -> None:
@@ -217,7 +200,7 @@ def _write(path: Path, consensus: Consensus) -> None:
     from heed.terminal.vote_tables import item_values
 
     labels = consensus.votes.labels
-    as_lines = path.name.lower().removesuffix(".gz").endswith(".jsonl")
+    as_lines = is_lines(path)
 
     def rows() -> Iterator[bytes]:
         if not as_lines:

@@ -41,7 +41,7 @@ import json
 import re
 import string
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from heed.feedback.formats.lines import MAX_ROW_BYTES, Line, load_object, not_text
@@ -317,8 +317,10 @@ def as_written(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def encode(cells: list[str] | tuple[str, ...]) -> bytes:
-    """One record as RFC 4180 has it, ending with CRLF, with nothing in it that a spreadsheet would run."""
+def encode(cells: Sequence[str | float | None]) -> bytes:
+    """One record as RFC 4180 has it, ending with CRLF, with nothing in it that a spreadsheet would run. Numbers stay as they
+    are, below 0 too; None is an empty cell."""
     buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\r\n").writerow(map(harmless, cells))
+    written = [harmless(cell) if isinstance(cell, str) else cell for cell in cells]
+    csv.writer(buffer, lineterminator="\r\n").writerow(written)
     return buffer.getvalue().encode("utf-8")
