@@ -216,30 +216,46 @@ def _aligned(row: Judgment, texts: tuple[str, ...]) -> Judgment:
 def compared(rows: Sequence[Judgment]) -> list[ComparisonRow]:
     """The comparisons that judgments imply, which accuracy is measured on: themselves, pairs of a ranking, an edit over its
     original, a demonstration over each sample, and of what one rater said of several texts of a prompt the better one."""
-    found: list[ComparisonRow] = []
-    alone: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
-    for row in rows:
+    return [one.pair for one in implied(rows)]
+
+
+class Implied(NamedTuple):
+    """A comparison, and the places of the judgments that it comes of among those given."""
+
+    pair: ComparisonRow
+    places: tuple[int, ...]
+
+
+def implied(rows: Sequence[Judgment]) -> list[Implied]:
+    """The comparisons that judgments imply, see :func:`compared`, with what each comes of."""
+    found: list[Implied] = []
+    alone: dict[tuple[str, str, str], list[tuple[int, str, float]]] = {}
+    for number, row in enumerate(rows):
         if row.kind == "comparison":
             left = None if row.shown is None else row.shown[0]
             (a, b), (outcome, strength) = row.texts, row.said
-            found.append(ComparisonRow(row.prompt, a, b, outcome, strength, row.rater, left))
+            found.append(Implied(ComparisonRow(row.prompt, a, b, outcome, strength, row.rater, left), (number,)))
         elif row.kind == "ranking":
             placed = [(text, place) for text, place in zip(row.texts, row.said, strict=True) if place != UNRANKED]
             found += [
-                ComparisonRow(row.prompt, a, b, order_of(one, other), rater=row.rater)
+                Implied(ComparisonRow(row.prompt, a, b, order_of(one, other), rater=row.rater), (number,))
                 for (a, one), (b, other) in combinations(placed, 2)
             ]
         elif row.kind in ("edit", "demonstration"):
-            found += [ComparisonRow(row.prompt, row.texts[0], text, FIRST, rater=row.rater) for text in row.texts[1:]]
+            best, *others = row.texts
+            found += [
+                Implied(ComparisonRow(row.prompt, best, text, FIRST, rater=row.rater), (number,)) for text in others
+            ]
         else:
             scored = alone.setdefault((row.kind, row.rater, prompt_id(row.prompt)), [])
-            worth = _worth(row)
-            found += [
-                ComparisonRow(row.prompt, row.texts[0], text, FIRST if worth > other else SECOND, rater=row.rater)
-                for text, other in scored
-                if worth != other and text != row.texts[0]
-            ]
-            scored.append((row.texts[0], worth))
+            worth, own = _worth(row), row.texts[0]
+            for before, text, other in scored:
+                if worth != other and text != own:
+                    outcome = FIRST if worth > other else SECOND
+                    found.append(
+                        Implied(ComparisonRow(row.prompt, own, text, outcome, rater=row.rater), (before, number))
+                    )
+            scored.append((number, own, worth))
     return found
 
 
