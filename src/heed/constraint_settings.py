@@ -74,7 +74,7 @@ class ConstraintSettings(Settings):
         description="what is looked at"
     )
     weight: float = Field(
-        1.0, ge=0.0, description="what one unit counts (reward units); 0 only watches, and trains on nothing"
+        1.0, ge=0.0, le=1e6, description="what one unit counts (reward units); 0 only watches, and trains on nothing"
     )
     least: int | None = Field(None, ge=0, description="words, tokens: fewest that are right (count)")
     most: int | None = Field(None, ge=1, description="words, tokens: most that are right (count)")
