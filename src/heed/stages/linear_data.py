@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from heed.config import RewardSettings
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.stages.data import ComparisonRow
-from heed.stages.judgments import Judgment, Known, compared
+from heed.stages.judgments import SINGLE, Judgment, Known, compared
 from heed.stages.measured import prompts_of, texts_of
 from heed.stages.rater_weights import Weighed, weigh
 
 if TYPE_CHECKING:
     from heed.train.linear import Judged
-
-# Kinds of judgments of one text: what they say of it counts as a thumb, or a share of one.
-_SINGLE = ("thumb", "rating", "critique")
 
 Text = tuple[PromptContent, str]
 
@@ -31,9 +28,9 @@ class Single(NamedTuple):
 
 
 def parts_of(judgments: Sequence[Judgment]) -> tuple[list[ComparisonRow], list[Single]]:
-    """The comparisons that judgments are or imply, and the judgments of one text, which stay what they are."""
-    pairs = compared([row for row in judgments if row.kind not in _SINGLE])
-    return pairs, [Single(row.prompt, row.texts[0], _good(row), row.rater) for row in judgments if row.kind in _SINGLE]
+    """The comparisons that judgments are or imply, and the judgments of one text: each counts as a thumb, or a share of one."""
+    pairs = compared([row for row in judgments if row.kind not in SINGLE])
+    return pairs, [Single(row.prompt, row.texts[0], _good(row), row.rater) for row in judgments if row.kind in SINGLE]
 
 
 def _good(row: Judgment) -> float:

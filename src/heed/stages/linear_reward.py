@@ -29,6 +29,7 @@ from heed.stages.measured import (
     told_accuracy,
     told_beside,
 )
+from heed.stages.rater_weights import unused_gold
 from heed.stages.results import (
     Output,
     StageResult,
@@ -93,6 +94,8 @@ def train_linear(
             return finished
         split = split_rows(judgments, test, settings, validation=False)
         (rows, single), held_out = parts_of(split.train), compared(split.held_out)
+        if unused := unused_gold(gold, settings):
+            watcher.alarm(unused)
         watcher.plan("linear reward", _plan(rows, single, held_out, settings))
         where = prepare_machine(device)
         frozen = None if frozen_from is None else FrozenFeatures.load(frozen_from, where)

@@ -30,7 +30,7 @@ from heed.stages.measured import (
     told_beside,
 )
 from heed.stages.plan import training_plan
-from heed.stages.rater_weights import Weighed, weigh
+from heed.stages.rater_weights import Weighed, unused_gold, weigh
 from heed.stages.results import (
     Output,
     StageResult,
@@ -102,6 +102,8 @@ def train_pairwise(
             watcher.say(f"already done: {folder}")
             return finished
         split = split_rows(judgments, test, settings, validation=True)
+        if unused := unused_gold(gold, settings):
+            watcher.alarm(unused)
         sides = _Sides(*(implied(part) for part in split[:3]))
         check_enough(sides.train, split.train, settings)
         work = _Work(str(model), prepare_machine(device), settings, seed, str(identity["model"]), gold)
