@@ -73,7 +73,7 @@ def test_the_baseline_is_the_linear_reward_of_the_same_data_and_gold(
     settings = RewardSettings(backbone=backbone, **SMALL)
     done = train_reward(model, rows, tmp_path / "out", settings, test=test, gold=gold)
     told = done.metrics["linear"]["accuracy"]["clustered"]
-    assert told["estimate"] == pytest.approx(reached, abs=0.02)
+    assert told["estimate"] == reached
     assert told["n"] == 60
     equal = settings.model_copy(update={"raters": "equal"})
     done = train_reward(model, rows, tmp_path / "equal", equal, test=test, gold=gold)
@@ -109,7 +109,7 @@ def test_a_baseline_that_cannot_be_fitted_is_said(model: Path, tmp_path: Path) -
 def ratings(prompts: int, each: int, prefix: str = "rated") -> list[Judgment]:
     """``each`` ratings of different scores for every prompt, by one rater."""
     return [
-        Judgment("rating", f"{prefix} {n}", (f"text {n} {k}",), {"quality": (1 + k, 1, 5, 1)}, "ann")
+        Judgment("rating", f"{prefix} {n}", (f"text {n} {k}",), {"quality": (1 + (n + k) % 4, 1, 5, 1)}, "ann")
         for n in range(prompts)
         for k in range(each)
     ]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from heed.config import RewardSettings
 from heed.errors import DataError
-from heed.feedback.kinds import PromptContent
 from heed.stages.data import ComparisonRow, share_of
 from heed.stages.judgments import Judgment, Known
 from heed.stages.linear_data import LinearData, Single, parts_of
@@ -23,7 +22,6 @@ LINEAR = "A linear reward on words, characters, length and style"
 _FEATURES = ("words", "characters", "length", "style")
 # Comparisons, and judgments of one text, that a baseline is fitted to (count): more change little, and it is to take seconds.
 _ENOUGH = 4_000
-_PARTS = 3  # for its penalties
 
 
 class Baseline(NamedTuple):
@@ -57,16 +55,19 @@ def fit_baseline(judgments: Sequence[Judgment], settings: RewardSettings, gold: 
     from heed.train.linear import fit_linear
 
     pairs, single = parts_of(judgments)
-    data = LinearData.of(sorted(pairs, key=_turn)[:_ENOUGH], sorted(single, key=_turn)[:_ENOUGH], settings, gold)
+    data = LinearData.of(_some(pairs), _some(single), settings, gold)
     texts, judged = data.judged()
     blocks = TextBlocks.fit(_FEATURES, [text for _, text in texts])
     made = blocks.of([p for p, _ in texts], [c for _, c in texts])
-    return Baseline(blocks, fit_linear(made, judged, settings.learner, _PARTS))
+    return Baseline(blocks, fit_linear(made, judged, settings.learner))
 
 
-def _turn(row: ComparisonRow | Single) -> float:
-    prompt: PromptContent = row.prompt
-    return share_of(prompt, "baseline")
+Rows = TypeVar("Rows", ComparisonRow, Single)
+
+
+def _some(rows: list[Rows]) -> list[Rows]:
+    """All, as a linear reward takes them, or of very many those of the first prompts in the order of their hash."""
+    return rows if len(rows) <= _ENOUGH else sorted(rows, key=lambda row: share_of(row.prompt, "baseline"))[:_ENOUGH]
 
 
 def beside_baseline(
