@@ -24,9 +24,10 @@ from heed.config import RewardSettings
 from heed.models.features import FeatureCache, FrozenFeatures
 from heed.models.linear_reward import TextBlocks
 from heed.sandbox.world import cache_folder
+from heed.stages.baseline import fit_baseline
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
-from heed.stages.measured import fit_baseline
 from heed.stages.rater_weights import weigh
+from heed.stages.reward_rows import as_judgments
 from heed.statistics import Array, mean_interval, proportion_interval
 from heed.train.linear import Judged, combined, fit_blocks
 
@@ -367,7 +368,7 @@ def seconds_of_a_fit(report: Report) -> None:
     times, busy = [], []
     for _ in range(_REPEATS):
         start, worked = time.perf_counter(), time.process_time()
-        fit_baseline(chosen)
+        fit_baseline(as_judgments(chosen), RewardSettings())
         times.append(time.perf_counter() - start)
         busy.append(time.process_time() - worked)
     # The first one loads scikit-learn.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from heed.config import SamplingSettings
+from heed.constraint_settings import ConstraintSettings
 from heed.errors import DataError, ModelError, ProjectError
 from heed.feedback.kinds import Comparison, Demonstration, Edit, Ranking, Thumb, completion_id
 from heed.feedback.store import CompletionRecord
@@ -279,6 +282,29 @@ def test_an_alarm_of_training_stands_in_the_report(tmp_path: Path, monkeypatch: 
     for alarm in alarms:
         assert any(alarm["message"] in heard for heard in listener.alarms)
         assert alarm["message"] in page.read_text(encoding="utf-8")
+
+
+def test_a_constraint_function_that_has_changed_makes_another_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = ConstraintSettings(name="rule", kind="function", function="house:rule")
+    policy = tiny_settings(tmp_path / "model").policy.model_copy(update={"constraints": [rule], "steps": 1})
+    folder = make_project(tmp_path, policy=policy)
+    monkeypatch.chdir(folder)
+    made = []
+    with Project.open(folder) as project:
+        for answer in (1.0, 1.0, 2.0):
+            (folder / "house.py").write_text(f"def rule(prompt, completion):\n    return {answer}\n")
+            monkeypatch.delitem(sys.modules, "house", raising=False)
+            importlib.invalidate_caches()
+            shutil.rmtree(folder / "__pycache__", ignore_errors=True)  # by time and size the two files are alike
+            if not made:
+                run_loop(project, 1)
+            made.append(Rounds(project, Watcher()).train_policy())
+    first, same, other = made
+    assert same.id == first.id
+    assert other.id != first.id
+    assert other.metrics["history"][0]["constraint:rule"] == 2 * first.metrics["history"][0]["constraint:rule"] == -2
 
 
 def test_a_project_without_demonstrations_starts_from_its_model(

@@ -74,7 +74,7 @@ class ConstraintSettings(Settings):
         description="what is looked at"
     )
     weight: float = Field(
-        1.0, ge=0.0, description="what one unit counts (reward units); 0 only watches, and trains on nothing"
+        1.0, ge=0.0, le=1e6, description="what one unit counts (reward units); 0 only watches, and trains on nothing"
     )
     least: int | None = Field(None, ge=0, description="words, tokens: fewest that are right (count)")
     most: int | None = Field(None, ge=1, description="words, tokens: most that are right (count)")
@@ -82,13 +82,16 @@ class ConstraintSettings(Settings):
         None, description="format: a regular expression, JSON, or an end with a punctuation mark"
     )
     pattern: Annotated[str | None, AfterValidator(_pattern)] = Field(
-        None, description="format regex: what must be found in the text; ^ and $ tie it to beginning and end"
+        None,
+        description="format regex: what must be found in the text, within 5 seconds; ^ and $ tie it to beginning and end",
     )
     find: list[PersonalKind] | None = Field(
         None, description="personal_data: which of email, phone, card, iban, ip; empty is all of them"
     )
     function: Annotated[str | None, AfterValidator(_function)] = Field(
-        None, description="function: package.module:function of (prompt, completion), how far it is broken, at least 0"
+        None,
+        description="function: package.module:function of (prompt, completion), how far it is broken, 0 to 1,000,000; a run is "
+        "known by the file that holds it, not by what that imports",
     )
     url: Annotated[str | None, AfterValidator(_scorer)] = Field(
         None, description='http: gets {"query": [texts]}, answers {"rewards": [numbers]}'

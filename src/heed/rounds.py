@@ -246,12 +246,14 @@ class Rounds(Labelling):
         """
         if (before := self._done("policy", round_)) is not None:
             return before
-        from heed.stages.policy import train_policy
+        from heed.stages.policy import constraints_identity, train_policy
 
         reward = self._latest("reward", "heed train reward")
         start, maker = self.reference_policy()
         prompts = [prompt.content for prompt in self._chosen_prompts(0, len(self._prompts("train")))]
         config = {**self.settings.policy.model_dump(), "rolled_out": content_hash(prompts)}
+        sources, unknown = constraints_identity(self.settings.policy)
+        config |= sources
         with self._run("policy", config, round_, [maker, reward.id]) as run:
             if run.state == "running":
                 done = train_policy(
@@ -266,6 +268,9 @@ class Rounds(Labelling):
                     self.watcher,
                 )
                 self._keep(run, done)
+            else:
+                for what in unknown:
+                    self.watcher.say(what)
         return self._record(run)
 
     def evaluate(self, round_: int = 0) -> RunRecord:

@@ -17,10 +17,11 @@ from heed.errors import ConfigError, DataError, ModelError
 from heed.models.linear_reward import LinearReward
 from heed.models.pairwise import PairwiseReward
 from heed.models.rewards import load_reward
+from heed.stages.baseline import beside_baseline
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
 from heed.stages.evaluation import evaluate_policy
 from heed.stages.judgments import Judgment, Known
-from heed.stages.measured import beside_baseline, difference_of
+from heed.stages.measured import difference_of
 from heed.stages.policy import train_policy
 from heed.stages.rater_weights import weigh
 from heed.stages.reward import score, train_reward
@@ -273,7 +274,7 @@ def test_differences_are_taken_comparison_by_comparison() -> None:
     assert wrong.estimate == 1
     half = difference_of(right, [0.0] * 60, rows)
     assert half.estimate == 0.5
-    undefined = beside_baseline([0.0], [rows[0]], [([], [0])])
+    undefined = beside_baseline([0.0], [rows[0]], [([], [0])], RewardSettings())
     assert "no judgment" in undefined["reason"]
 
 

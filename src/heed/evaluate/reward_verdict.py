@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heed.evaluate.verdict import percent
+from heed.evaluate.verdict import beside_a_coin, percent
 from heed.statistics import Interval, Undefined
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def sentence_on(found: RewardDiagnosis) -> str:
     prompts = f"{right.prompts:,} prompt{'' if right.prompts == 1 else 's'}"
     text = f"The reward model is right on {share(right)} of {right.n:,} held-out claims of {prompts}"
     text += f"; beside them, ties: {found.accuracy.ties:,}." if found.accuracy.ties else "."
-    if right.low is None or right.low <= 0.5:
-        text += " That is not surely better than a coin: collect more judgments before you optimise against it."
-    return text
+    return f"{text} {beside_a_coin(right.low, right.high, 'judgments')}".rstrip()
 
 
 def notes_on(found: RewardDiagnosis) -> list[str]:

@@ -29,6 +29,24 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def beside_a_coin(low: float | None, high: float | None, what: str = "comparisons") -> str:
+    """What to make of the interval of an accuracy (0 to 1) that holds a half or lies below it; "" where it lies above.
+
+    Args:
+        low, high: its ends; None where there is none.
+        what: of which more are to be collected.
+    """
+    if low is not None and low > 0.5:
+        return ""
+    if high is not None and high < 0.5:
+        return (
+            f"That is surely worse than a coin: the reward points the wrong way, and more {what} will not turn it. See "
+            "whether the known answers (gold), the chosen and rejected texts or the measured answers are the wrong way "
+            "round, and whether most raters answer against the others. Do not optimise against it."
+        )
+    return f"That is not surely better than a coin: collect more {what} before you optimise against it."
+
+
 def _outcome(rate: Interval) -> Literal["better", "worse", "undecided"]:
     if rate.above(0.5):
         return "better"

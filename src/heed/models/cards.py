@@ -40,7 +40,7 @@ def read_card(folder: Path, kind: str | None = None) -> dict[str, Any]:
         raise ModelError(
             f"{folder} holds another kind of reward",
             f"its kind is {shown(str(found))}, and {kind} is needed.",
-            "Load it with heed.models.rewards.load_reward, which takes every kind.",
+            f"Name one of that kind (see 'heed runs'), or make one: heed train reward --backbone {kind}.",
         )
     return card
 

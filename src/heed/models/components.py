@@ -18,6 +18,8 @@ from heed.losses.ratings import expected_ordinal_share, expected_share, quality_
 from heed.texts import shown
 
 FILE = "components.safetensors"
+LARGEST_WEIGHT = 1e6
+"""As of ``RewardSettings.weights``, on either side of 0."""
 REWARD = "reward"
 """The name of what is learned from all kinds of feedback together, beside those of attributes and defects."""
 
@@ -67,7 +69,7 @@ class Components(nn.Module):
         """Let the reward be the sum of the named values by their weights; what is not named has none.
 
         Raises:
-            ConfigError: a name is unknown, or all weights are 0.
+            ConfigError: a name is unknown, a weight is too large, or all are 0.
         """
         check_weights(weights, self.names)
         self.weights.copy_(torch.tensor([float(weights.get(name, 0.0)) for name in self.names]))
@@ -118,7 +120,7 @@ def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
     """Refuse weights that make no reward of components with these names.
 
     Raises:
-        ConfigError: a name is unknown, or all weights are 0.
+        ConfigError: a name is unknown, a weight lies beyond ``LARGEST_WEIGHT``, or all are 0.
     """
     for name in weights:
         if name not in names:
@@ -126,6 +128,13 @@ def check_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
                 f"a weight of {shown(name)}",
                 "no attribute or defect of the judgments has this name.",
                 f"Use {', '.join(names)}.",
+            )
+        if not abs(weights[name]) <= LARGEST_WEIGHT:
+            raise ConfigError(
+                f"a weight of {weights[name]:g} for {shown(name)}",
+                f"a weight lies between -{LARGEST_WEIGHT:,.0f} and {LARGEST_WEIGHT:,.0f}: beyond, the others are lost in "
+                "rounding and the sum is no number any more.",
+                "Divide all weights by the same number.",
             )
     if not any(weights.values()):
         raise ConfigError(

@@ -42,7 +42,7 @@ def reweigh(model: RewardModel, weights: Mapping[str, float]) -> None:
 
     Raises:
         ModelError: the model knows nothing beside the reward, or has a scorer of words, which is of one mind.
-        ConfigError: a name is unknown, or all weights are 0. TrainingError: all samples would score the same.
+        ConfigError: a name is unknown, a weight is too large, or all are 0. TrainingError: all samples would score the same.
     """
     moments = model.card.get(MOMENTS)
     if moments is None or model.words is not None:

@@ -26,8 +26,11 @@ from heed.feedback.kinds import (
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow, comparisons_of, order_of, read_feedback, told_first
 
 KINDS_LEARNED = ("comparison", "rating", "ranking", "thumb", "edit", "demonstration", "critique")
+SINGLE = ("thumb", "rating", "critique")
+"""Kinds of judgments of one text."""
 UNRANKED = -1
 LARGEST_RANKING = 26
+REPEATED = "the same judgment of the same rater stands there more than once"
 WITHOUT_SAMPLES = "demonstrations without a sample of the same prompt"
 
 # Who heeds meets a known answer in so many of a hundred cases; who does not read says that two are equal so often.
@@ -129,18 +132,28 @@ def with_samples(rows: Iterable[Judgment], samples: Mapping[str, Sequence[str]])
     return kept, alone
 
 
+class GoldFile(NamedTuple):
+    """What became of a file of known answers: how many it has, how many of them nobody's judgment meets, broken rows."""
+
+    answers: int
+    unmet: int
+    broken: list[BrokenRow]
+
+
 class Learned(NamedTuple):
-    """Judgments to learn from; how many are of no use, by reason; answers to gold items."""
+    """Judgments to learn from; how many are of no use, by reason; answers to gold items, and the file that knows them."""
 
     rows: list[Judgment]
     unused: dict[str, int]
     known: list[Known]
+    gold: GoldFile | None = None
 
 
 def read_judgments(
     path: str | Path, kind: str = "joint", gold: str | Path | None = None, format: FileFormat | str = "auto"
 ) -> tuple[Learned, list[BrokenRow]]:
-    """Judgments in a file of any feedback format.
+    """Judgments in a file of any feedback format, and its broken rows. As in an import, a row that stands there again counts
+    once.
 
     Args:
         path: the file.
@@ -149,23 +162,24 @@ def read_judgments(
         format: of both files.
 
     Raises:
-        DataError: a file is missing, or nothing in it is to be learned from.
+        DataError: a file is missing, or nothing in it is to be learned from; or known answers contradict each other.
     """
     found, broken = read_feedback(path, format)
-    answers: dict[Any, Judgment] = {}
-    if gold is not None:
-        right, faults = read_feedback(gold, format)
-        broken += faults
-        for row in right:
-            expected = judgment_of(row.feedback, row.prompt, row.completions)
-            answers[_item_of(expected)] = expected
+    answers, faults = ({}, []) if gold is None else _known_answers(gold, format)
     rows: list[Judgment] = []
     known: list[Known] = []
+    met, seen = set(), set()
     unused: Counter[str] = Counter()
     for row in found:
+        if row.feedback.id in seen:
+            unused[REPEATED] += 1
+            continue
+        seen.add(row.feedback.id)
         given = judgment_of(row.feedback, row.prompt, row.completions)
-        if _item_of(given) in answers:
-            known.append(Known(given, _aligned(answers[_item_of(given)], given.texts)))
+        item = _item_of(given)
+        if item in answers:
+            met.add(item)
+            known.append(Known(given, _aligned(answers[item], given.texts)))
             continue
         taken = learned_from(row.feedback, row.prompt, row.completions, kind)
         rows += taken
@@ -182,7 +196,41 @@ def read_judgments(
             else told_first(broken),
             'Give judgments of this kind, such as JSON lines with "prompt", "chosen" and "rejected", or another --kind.',
         )
-    return Learned(rows, {reason: count for reason, count in unused.items() if count}, known), broken
+    counts = {reason: count for reason, count in unused.items() if count}
+    file = None if gold is None else GoldFile(len(answers), len(answers) - len(met), faults)
+    return Learned(rows, counts, known, file), broken
+
+
+def _known_answers(path: str | Path, format: FileFormat | str) -> tuple[dict[Any, Judgment], list[BrokenRow]]:
+    """The known answer to each item of a file, and its broken rows.
+
+    Raises:
+        DataError: the file has none, or two that contradict each other.
+    """
+    found, broken = read_feedback(path, format)
+    if not found:
+        raise DataError(
+            f"{path} has no known answer", told_first(broken), "Give judgments as they would be right, or no --gold."
+        )
+    answers: dict[Any, Judgment] = {}
+    lines: dict[Any, int] = {}
+    for row in found:
+        expected = judgment_of(row.feedback, row.prompt, row.completions)
+        item = _item_of(expected)
+        before = answers.setdefault(item, expected)
+        if _right(_aligned(before, expected.texts)) != _right(expected):
+            raise DataError(
+                f"{path} contradicts itself",
+                f"lines {lines[item]} and {row.line} know different answers about the same texts of one prompt.",
+                "Leave the line that is right.",
+            )
+        lines.setdefault(item, row.line)
+    return answers, broken
+
+
+def _right(row: Judgment) -> Any:
+    """What a known answer says; of a comparison who wins, however clearly."""
+    return row.said[0] if row.kind == "comparison" else row.said
 
 
 def _sampled(rows: Iterable[Row]) -> dict[str, list[str]]:
@@ -216,30 +264,46 @@ def _aligned(row: Judgment, texts: tuple[str, ...]) -> Judgment:
 def compared(rows: Sequence[Judgment]) -> list[ComparisonRow]:
     """The comparisons that judgments imply, which accuracy is measured on: themselves, pairs of a ranking, an edit over its
     original, a demonstration over each sample, and of what one rater said of several texts of a prompt the better one."""
-    found: list[ComparisonRow] = []
-    alone: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
-    for row in rows:
+    return [one.pair for one in implied(rows)]
+
+
+class Implied(NamedTuple):
+    """A comparison, and the places of the judgments that it comes of among those given."""
+
+    pair: ComparisonRow
+    places: tuple[int, ...]
+
+
+def implied(rows: Sequence[Judgment]) -> list[Implied]:
+    """The comparisons that judgments imply, see :func:`compared`, with what each comes of."""
+    found: list[Implied] = []
+    alone: dict[tuple[str, str, str], list[tuple[int, str, float]]] = {}
+    for number, row in enumerate(rows):
         if row.kind == "comparison":
             left = None if row.shown is None else row.shown[0]
             (a, b), (outcome, strength) = row.texts, row.said
-            found.append(ComparisonRow(row.prompt, a, b, outcome, strength, row.rater, left))
+            found.append(Implied(ComparisonRow(row.prompt, a, b, outcome, strength, row.rater, left), (number,)))
         elif row.kind == "ranking":
             placed = [(text, place) for text, place in zip(row.texts, row.said, strict=True) if place != UNRANKED]
             found += [
-                ComparisonRow(row.prompt, a, b, order_of(one, other), rater=row.rater)
+                Implied(ComparisonRow(row.prompt, a, b, order_of(one, other), rater=row.rater), (number,))
                 for (a, one), (b, other) in combinations(placed, 2)
             ]
         elif row.kind in ("edit", "demonstration"):
-            found += [ComparisonRow(row.prompt, row.texts[0], text, FIRST, rater=row.rater) for text in row.texts[1:]]
+            best, *others = row.texts
+            found += [
+                Implied(ComparisonRow(row.prompt, best, text, FIRST, rater=row.rater), (number,)) for text in others
+            ]
         else:
             scored = alone.setdefault((row.kind, row.rater, prompt_id(row.prompt)), [])
-            worth = _worth(row)
-            found += [
-                ComparisonRow(row.prompt, row.texts[0], text, FIRST if worth > other else SECOND, rater=row.rater)
-                for text, other in scored
-                if worth != other and text != row.texts[0]
-            ]
-            scored.append((row.texts[0], worth))
+            worth, own = _worth(row), row.texts[0]
+            for before, text, other in scored:
+                if worth != other and text != own:
+                    outcome = FIRST if worth > other else SECOND
+                    found.append(
+                        Implied(ComparisonRow(row.prompt, own, text, outcome, rater=row.rater), (before, number))
+                    )
+            scored.append((number, own, worth))
     return found
 
 

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heed.config import RewardSettings
-from heed.feedback.kinds import PromptContent, prompt_id
+from heed.feedback.kinds import prompt_id
 from heed.sandbox.world import cache_folder
 from heed.stages.data import ComparisonRow
 from heed.stages.identity import model_identity
 from heed.stages.judgments import Judgment, Known, compared, kinds_of
+from heed.stages.linear_data import LinearData, Single, Text, parts_of
 from heed.stages.measured import (
-    Split,
     account,
     difference_of,
-    judged_of,
     longer_wins,
     outcomes_of,
     prompts_of,
@@ -30,7 +29,7 @@ from heed.stages.measured import (
     told_accuracy,
     told_beside,
 )
-from heed.stages.rater_weights import Weighed, weigh
+from heed.stages.rater_weights import unused_gold
 from heed.stages.results import (
     Output,
     StageResult,
@@ -49,10 +48,6 @@ if TYPE_CHECKING:
 
 # Features of the largest weights that are named in the metrics (count).
 _TELLING = 20
-# Kinds of judgments of one text: what they say of it counts as a thumb, or a share of one.
-_SINGLE = ("thumb", "rating", "critique")
-
-Text = tuple[PromptContent, str]
 
 
 @memory_errors()
@@ -98,16 +93,18 @@ def train_linear(
             watcher.say(f"already done: {folder}")
             return finished
         split = split_rows(judgments, test, settings, validation=False)
-        rows, single, held_out = _parts(split)
+        (rows, single), held_out = parts_of(split.train), compared(split.held_out)
+        if unused := unused_gold(gold, settings):
+            watcher.alarm(unused)
         watcher.plan("linear reward", _plan(rows, single, held_out, settings))
         where = prepare_machine(device)
         frozen = None if frozen_from is None else FrozenFeatures.load(frozen_from, where)
         cache = None if frozen is None else frozen.cache(cache_folder() / "features", str(source))
-        training = [*texts_of(rows), *((prompt, text) for prompt, text, _, _ in single)]
+        training = [*texts_of(rows), *((row.prompt, row.text) for row in single)]
         blocks = TextBlocks.fit(settings.features, [text for _, text in training], frozen)
         with _stopping(watcher) as progress:
-            weighed = weigh(rows, settings, gold)
-            reward, left_out = _fit(blocks, rows, single, weighed, settings, seed, cache, progress)
+            learned = LinearData.of(rows, single, settings, gold)
+            reward, left_out = _fit(blocks, learned, settings, seed, cache, progress)
             reference = list(dict.fromkeys(reference_texts or training))
             asked, texts = [prompt for prompt, _ in reference], [text for _, text in reference]
             reward.calibrate_scale(blocks.of(asked, texts, cache, progress))
@@ -121,7 +118,7 @@ def train_linear(
             "temperature_note": f"{note} that were left out" if note.startswith("fitted") else note,
             "kinds": kinds_of(split.train),
             "skipped": dict(skipped or {}),
-            "raters": weighed.reliability,
+            "raters": learned.weighed.reliability,
             "texts_cut": blocks.cut,
             # Lists, as they are read back: the same result comes of a run that was done before.
             "telling": {name: list(map(list, told)) for name, told in reward.telling(_TELLING).items()},
@@ -133,23 +130,6 @@ def train_linear(
             reward.save(output.folder)
             tell_trained_on(output.folder, (row.prompt for row in split.train))
         return output.finish(metrics, _verdict(metrics), 0)
-
-
-Single = tuple[PromptContent, str, float, str]
-
-
-def _parts(split: Split) -> tuple[list[ComparisonRow], list[Single], list[ComparisonRow]]:
-    """Comparisons to fit, judgments of one text with how good they call it (0 to 1) and by whom, and held-out comparisons."""
-    pairs = compared([row for row in split.train if row.kind not in _SINGLE])
-    single = [(row.prompt, row.texts[0], _good(row), row.rater) for row in split.train if row.kind in _SINGLE]
-    return pairs, single, compared(split.held_out)
-
-
-def _good(row: Judgment) -> float:
-    if row.kind == "rating":
-        shares = [(score - low) / (high - low) for score, low, high, _ in row.said.values()]
-        return sum(shares) / len(shares)
-    return float(row.said) if row.kind == "thumb" else float(not row.said)
 
 
 def _plan(
@@ -178,9 +158,7 @@ def _stopping(watcher: Watcher) -> Iterator[Callable[[int, int], None]]:
 
 def _fit(
     blocks: TextBlocks,
-    rows: Sequence[ComparisonRow],
-    single: Sequence[Single],
-    weighed: Weighed,
+    learned: LinearData,
     settings: RewardSettings,
     seed: int,
     cache: FeatureCache | None,
@@ -189,16 +167,9 @@ def _fit(
     """The reward, not yet scaled, and (log-odds by weights that have not seen its prompt, outcome) of comparisons."""
     from heed.models.linear_reward import LinearReward
     from heed.models.surroundings import Surroundings
-    from heed.train.linear import Judged, fit_linear, refit
+    from heed.train.linear import fit_linear, refit
 
-    texts, judged = judged_of(rows, weighed.better.tolist(), weighed.weight.tolist())
-    if single:
-        own = [(prompt, text) for prompt, text, _, _ in single]
-        places = range(len(texts), len(texts) + len(own))
-        groups = [prompt_id(prompt) for prompt, _ in own]
-        weights = [weighed.weights.get(rater, 1.0) for *_, rater in single]
-        good = [share for _, _, share, _ in single]
-        texts, judged = [*texts, *own], judged.joined(Judged.of(places, [-1] * len(own), good, groups, weights))
+    texts, judged = learned.judged()
     prompts, completions = [prompt for prompt, _ in texts], [text for _, text in texts]
     made = blocks.of(prompts, completions, cache, progress)
     fitted = fit_linear(made, judged, settings.learner)
@@ -212,7 +183,8 @@ def _fit(
     reward.surroundings = Surroundings.known(
         blocks.around(made, completions), [prompt_id(prompt) for prompt in prompts]
     )
-    leads = zip(fitted.left_out_leads[: len(rows)].tolist(), weighed.better.tolist(), strict=True)
+    better = learned.weighed.better.tolist()
+    leads = zip(fitted.left_out_leads[: len(better)].tolist(), better, strict=True)
     return reward, [(lead, said) for lead, said in leads if np.isfinite(lead)]
 
 

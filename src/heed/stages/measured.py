@@ -9,6 +9,7 @@ import numpy as np
 
 from heed.config import RewardSettings
 from heed.errors import DataError
+from heed.evaluate.verdict import beside_a_coin
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow, share_of
 from heed.stages.judgments import Judgment
@@ -17,15 +18,6 @@ from heed.statistics import Interval, Undefined, mean_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from heed.models.linear_reward import TextBlocks
-    from heed.train.linear import Fitted, Judged
-
-LINEAR = "A linear reward on words, characters, length and style"
-_BASELINE = ("words", "characters", "length", "style")
-# Comparisons that a baseline is fitted to (count): more change little, and it is to take seconds.
-_ENOUGH = 4_000
-_PARTS = 3  # for its penalties
 
 
 class Split(NamedTuple):
@@ -84,21 +76,6 @@ def texts_of(rows: Sequence[ComparisonRow]) -> list[tuple[PromptContent, str]]:
     return list(dict.fromkeys((row.prompt, text) for row in rows for text in (row.a, row.b)))
 
 
-def judged_of(
-    rows: Sequence[ComparisonRow], better: Sequence[float] | None = None, weight: Sequence[float] | None = None
-) -> tuple[list[tuple[PromptContent, str]], Judged]:
-    """The texts of comparisons, and the comparisons about them as a linear reward is fitted to."""
-    from heed.train.linear import Judged
-
-    texts = texts_of(rows)
-    place = {text: number for number, text in enumerate(texts)}
-    first, second = [place[row.prompt, row.a] for row in rows], [place[row.prompt, row.b] for row in rows]
-    # Without a strength a preference counts as a clear one, the middle of 1 to 3.
-    leads = [(row.strength or 2) / 2 for row in rows]
-    said = outcomes_of(rows) if better is None else better
-    return texts, Judged.of(first, second, said, prompts_of(rows), weight, leads)
-
-
 def tell_accuracy(differences: Sequence[float], rows: Sequence[ComparisonRow], temperature: float) -> dict[str, Any]:
     """Accuracy and calibration of score differences on comparisons."""
     from heed.evaluate.metrics import accuracy, calibration
@@ -144,68 +121,10 @@ def longer_wins(rows: Sequence[ComparisonRow]) -> list[float]:
     return [float(len(row.a) - len(row.b)) for row in rows]
 
 
-class Baseline(NamedTuple):
-    """A linear reward on what can be seen without a network, and its weights."""
-
-    blocks: TextBlocks
-    fitted: Fitted
-
-    def differences(self, rows: Sequence[ComparisonRow]) -> list[float]:
-        """Log-odds that the first completion of each comparison is preferred."""
-        scores = []
-        for side in ([row.a for row in rows], [row.b for row in rows]):
-            made = self.blocks.of([row.prompt for row in rows], side)
-            scores.append(sum(made[name] @ weights for name, weights in self.fitted.weights.items()))
-        found: list[float] = (scores[0] - scores[1]).tolist()
-        return found
-
-
-def fit_baseline(rows: Sequence[ComparisonRow]) -> Baseline:
-    """Fit the baseline to comparisons; of very many, to the first prompts in the order of their hash.
-
-    Raises:
-        DataError: there is none, or only ties.
-    """
-    from heed.models.linear_reward import TextBlocks
-    from heed.train.linear import fit_linear
-
-    chosen = sorted(rows, key=lambda row: share_of(row.prompt, "baseline"))[:_ENOUGH]
-    texts, judged = judged_of(chosen)
-    blocks = TextBlocks.fit(_BASELINE, [text for _, text in texts])
-    made = blocks.of([p for p, _ in texts], [c for _, c in texts])
-    return Baseline(blocks, fit_linear(made, judged, parts=_PARTS))
-
-
-def beside_baseline(
-    differences: Sequence[float],
-    held_out: Sequence[ComparisonRow],
-    parts: Sequence[tuple[Sequence[ComparisonRow], Sequence[int]]],
-) -> dict[str, Any]:
-    """What a linear reward reaches on the same held-out comparisons, and how much oftener the given scores are right.
-
-    Args:
-        differences: score differences of what is measured, one for each comparison of ``held_out``.
-        parts: what to fit the baseline to, and which rows of ``held_out`` it is then measured on; once, or once for each
-            share in cross-validation.
-    """
-    from heed.evaluate.metrics import accuracy
-
-    told = np.zeros(len(held_out))
-    try:
-        for train, rows in parts:
-            told[list(rows)] = fit_baseline(train).differences([held_out[row] for row in rows])
-    except DataError as error:
-        return {"reason": f"{error.what}: {error.why}"}
-    found = told.tolist()
-    return {
-        "features": list(_BASELINE),
-        "accuracy": accuracy(found, outcomes_of(held_out), prompts_of(held_out)).model_dump(mode="json"),
-        "difference": difference_of(differences, found, held_out).model_dump(mode="json"),
-    }
-
-
 def told_beside(beside: dict[str, Any], name: str) -> str:
     """A sentence about a baseline; empty where nothing could be measured."""
+    if "reason" in beside:
+        return f"{name} could not be fitted beside it: {beside['reason']}"
     accuracy, gap = beside.get("accuracy", {}).get("clustered", {}), beside.get("difference", {})
     if accuracy.get("estimate") is None or gap.get("low") is None:
         return ""
@@ -216,8 +135,15 @@ def told_beside(beside: dict[str, Any], name: str) -> str:
     return text
 
 
-def account(given: int, split: Split) -> dict[str, int]:
-    """What became of the judgments, in parts that add up to ``judgments`` (counts)."""
+def account(given: int, split: Split, alone: int = 0, too_long: int = 0) -> dict[str, int]:
+    """What became of the judgments, in parts that add up to ``judgments`` (counts).
+
+    Args:
+        given: how many there were.
+        split: those that were of use, by what for.
+        alone: judgments of one text that stand beside no other, of no use to a reward that reads two.
+        too_long: judgments whose texts are longer than the model's context.
+    """
     every = [*split.train, *split.validation, *split.held_out]
     return {
         "judgments": given,
@@ -225,7 +151,8 @@ def account(given: int, split: Split) -> dict[str, int]:
         "trained_on": len(split.train),
         "validation": len(split.validation),
         "held_out": len(split.held_out),
-        "too_long": 0,
+        "alone": alone,
+        "too_long": too_long,
         "on_test_prompts": split.on_test_prompts,
         "ties": sum(row.kind == "comparison" and row.said[0] == TIE for row in every),
     }
@@ -237,7 +164,10 @@ def told_accuracy(metrics: dict[str, Any]) -> str:
     text = f"Learned from {metrics['trained_on']} of {metrics['judgments']} judgments"
     kept = [("validation", "kept to tell when to stop"), ("held_out", "held out to measure on")]
     kept += [("on_test_prompts", "left out: about prompts of the test judgments"), ("too_long", "left out: too long")]
+    kept += [("alone", "left out: their rater said nothing else of another text for the same prompt")]
     told = [f"{metrics[part]} {what}" for part, what in kept if metrics[part]]
+    pairs = metrics.get("comparisons_trained_on", metrics["trained_on"])
+    text += f", which make {pairs} comparisons" if pairs != metrics["trained_on"] else ""
     text += f" ({'; '.join(told)})." if told else "."
     if metrics.get("raters"):
         values = sorted(metrics["raters"].values())
@@ -249,6 +179,4 @@ def told_accuracy(metrics: dict[str, Any]) -> str:
     if right["low"] is None:
         return f"{text}; no interval: {right['reason']}"
     text += f" ({100 * right['low']:.1f} to {100 * right['high']:.1f} %)."
-    if right["low"] <= 0.5:
-        text += " That is not surely better than a coin: collect more comparisons before you optimise against it."
-    return text
+    return f"{text} {beside_a_coin(right['low'], right['high'])}".rstrip()

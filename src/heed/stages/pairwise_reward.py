@@ -13,13 +13,13 @@ from heed.config import PolicySettings, RewardSettings, SamplingSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.sandbox.world import cache_folder
-from heed.stages.data import ComparisonRow
+from heed.stages.baseline import LINEAR, beside_baseline
+from heed.stages.data import TIE, ComparisonRow
 from heed.stages.identity import model_identity
-from heed.stages.judgments import Judgment, Known, compared, kinds_of
+from heed.stages.judgments import Implied, Judgment, Known, implied, kinds_of
 from heed.stages.measured import (
-    LINEAR,
+    Split,
     account,
-    beside_baseline,
     outcomes_of,
     prompts_of,
     split_rows,
@@ -30,7 +30,7 @@ from heed.stages.measured import (
     told_beside,
 )
 from heed.stages.plan import training_plan
-from heed.stages.rater_weights import Weighed, weigh
+from heed.stages.rater_weights import Weighed, unused_gold, weigh
 from heed.stages.results import (
     Output,
     StageResult,
@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from heed.train.online import Prompt
     from heed.train.optimise import Fit
     from heed.train.pairwise import CrossTask, HeadTask, Side
+
+FEWEST_PAIRS = 10
+"""Comparisons with a winner that a preference between two texts is learned from at least (count): of fewer, a held-out share
+is next to nothing, and nothing could tell whether anything was learned."""
 
 _HIDDEN = 32
 # Samples of the reference for each prompt of a policy run: the mean lead over two has half the noise of one.
@@ -98,34 +102,69 @@ def train_pairwise(
             watcher.say(f"already done: {folder}")
             return finished
         split = split_rows(judgments, test, settings, validation=True)
-        sides = _Sides(*(compared(part) for part in split[:3]))
+        if unused := unused_gold(gold, settings):
+            watcher.alarm(unused)
+        sides = _Sides(*(implied(part) for part in split[:3]))
+        check_enough(sides.train, split.train, settings)
         work = _Work(str(model), prepare_machine(device), settings, seed, str(identity["model"]), gold)
         reward, fits, raters = work.fit(sides, output, watcher)
-        metrics = {**account(len(judgments) + len(test or ()), split), **_assess(reward, sides)}
+        read = _Sides(*(_fitting(reward, side) for side in sides))
+        of_use, parts = _account(len(judgments) + len(test or ()), split, sides, read)
+        metrics = {**parts, **_assess(reward, read, [*split.train, *split.validation], settings, gold)}
         metrics |= {
             "skipped": dict(skipped or {}),
-            "kinds": kinds_of(split.train),
+            "kinds": kinds_of(of_use.train),
             "raters": raters,
             "best_steps": [fit.best_step for fit in fits],
             "history": fits[0].history,
         }
         reward.card |= {name: metrics[name] for name in ("accuracy", "kinds", "skipped", "raters")}
         references: dict[PromptContent, list[str]] = {}
-        for prompt, text in reference_texts or texts_of([row for side in sides for row in side]):
+        for prompt, text in reference_texts or texts_of([one.pair for side in sides for one in side]):
             references.setdefault(prompt, []).append(text)
         reward.against(list(references), list(references.values()))
         with output.writing():
             reward.save(output.folder)
-            tell_trained_on(output.folder, (row.prompt for row in (*split.train, *split.validation)))
+            tell_trained_on(output.folder, (row.prompt for row in (*of_use.train, *of_use.validation)))
         return output.finish(metrics, _verdict(metrics), sum(fit.tokens for fit in fits))
 
 
 class _Sides(NamedTuple):
     """Comparisons to fit, to tell when to stop, and to measure on."""
 
-    train: list[ComparisonRow]
-    validation: list[ComparisonRow]
-    held_out: list[ComparisonRow]
+    train: list[Implied]
+    validation: list[Implied]
+    held_out: list[Implied]
+
+
+def pairs_of(rows: Sequence[Implied]) -> list[ComparisonRow]:
+    """The comparisons alone."""
+    return [one.pair for one in rows]
+
+
+def check_enough(rows: Sequence[Implied], judgments: Sequence[Judgment], settings: RewardSettings) -> None:
+    """Refuse what no preference between two texts can be learned from.
+
+    Args:
+        rows: the comparisons to learn from.
+        judgments: what they come of.
+
+    Raises:
+        DataError: too few of them have a winner.
+    """
+    decided = sum(one.pair.outcome != TIE for one in rows)
+    if decided >= FEWEST_PAIRS:
+        return
+    alone = len(judgments) - len({place for one in rows for place in one.places})
+    why = f"a {settings.backbone} reward learns from what was preferred to what, and takes {FEWEST_PAIRS} such comparisons."
+    fix = "Collect more comparisons."
+    if alone:
+        why += (
+            f" {alone} of the {len(judgments)} judgments imply none: what is said of one text does so only beside what the "
+            "same rater said of another for the same prompt."
+        )
+        fix = "Set backbone to network or linear, which learn from judgments of one text too, or collect comparisons."
+    raise DataError(f"comparisons with a winner to learn from: {decided}", why, fix)
 
 
 @dataclass
@@ -152,19 +191,17 @@ class _Work:
         from heed.models.surroundings import Surroundings
         from heed.train.pairwise import fit_member
 
-        weighed = weigh(sides.train, self.settings, self.gold)
-        made: tuple[Any, list[Any], Any] = (
-            self._heads(sides, weighed, watcher)
-            if self.settings.backbone == "pairwise"
-            else self._cross(sides, weighed, watcher)
-        )
-        comparer, tasks, around = made
+        train, validation = pairs_of(sides.train), pairs_of(sides.validation)
+        weighed = weigh(train, self.settings, self.gold)
+        fit = self._heads if self.settings.backbone == "pairwise" else self._cross
+        made: tuple[Any, list[Any], Any, Sequence[ComparisonRow]] = fit(train, validation, weighed, watcher)
+        comparer, tasks, around, read = made
         found = [
             fit_member(task, self.settings, self.seed * 1_000 + n, output.checkpoints(f"member-{n}"), watcher)
             for n, task in enumerate(tasks)
         ]
         reward = PairwiseReward(comparer, self.ties, [one.tie_parameter for one in found])
-        texts = texts_of(sides.train)
+        texts = texts_of(read)
         reward.surroundings = Surroundings.known(around(texts), [prompt_id(prompt) for prompt, _ in texts])
         return reward, [one.fit for one in found], weighed.reliability
 
@@ -186,7 +223,13 @@ class _Work:
             weights = weights * resampled([code[prompt] for prompt in prompts_of(rows)], self.seed * 1_000 + member)
         return Side(outcomes, weights.to(self.device))
 
-    def _heads(self, sides: _Sides, weighed: Weighed, watcher: Watcher) -> tuple[FeaturePairs, list[HeadTask], Any]:
+    def _heads(
+        self,
+        train: Sequence[ComparisonRow],
+        validation: Sequence[ComparisonRow],
+        weighed: Weighed,
+        watcher: Watcher,
+    ) -> tuple[FeaturePairs, list[HeadTask], Any, Sequence[ComparisonRow]]:
         from heed.models.features import FrozenFeatures
         from heed.models.pairwise import FeaturePairs, PairHead
         from heed.train.pairwise import HeadTask
@@ -194,23 +237,21 @@ class _Work:
         frozen = FrozenFeatures.load(self.model, self.device)
         cache = frozen.cache(cache_folder() / "features", self.identity)
         comparer = FeaturePairs(frozen, [])
-        features, named = self._named(comparer, [*sides.train, *sides.validation], cache)
-        watcher.plan(
-            "pairwise reward", {"data": f"{len(sides.train):,} comparisons, {len(features):,} texts read once"}
-        )
-        parts = named[: len(sides.train)], named[len(sides.train) :]
+        features, named = self._named(comparer, [*train, *validation], cache)
+        watcher.plan("pairwise reward", {"data": f"{len(train):,} comparisons, {len(features):,} texts read once"})
+        learned, stopping = (named[: len(train)], named[len(train) :])
         tasks = []
         for number in range(self.settings.members):
             head = PairHead(features.shape[1], _HIDDEN, self.seed * 1_000 + number).to(self.device)
             head.standardise(features[named[:, 1:].flatten().unique()])
             comparer.heads.append(head)
-            train = parts[0], self._side(sides.train, number, weighed)
-            tasks.append(HeadTask(head, self.ties, features, train, (parts[1], self._side(sides.validation, None))))
+            fitted = learned, self._side(train, number, weighed)
+            tasks.append(HeadTask(head, self.ties, features, fitted, (stopping, self._side(validation, None))))
 
         def around(texts: Sequence[tuple[PromptContent, str]]) -> Any:
             return comparer.features([p for p, _ in texts], [t for _, t in texts], cache).cpu().numpy()
 
-        return comparer, tasks, around
+        return comparer, tasks, around, train
 
     def _named(
         self, comparer: FeaturePairs, rows: Sequence[ComparisonRow], cache: FeatureCache
@@ -233,33 +274,39 @@ class _Work:
         named = [[prompt_place[plain(r.prompt)], place[r.prompt, r.a], place[r.prompt, r.b]] for r in rows]
         return features, torch.tensor(named, dtype=torch.long, device=self.device).view(-1, 3)
 
-    def _cross(self, sides: _Sides, weighed: Weighed, watcher: Watcher) -> tuple[CrossPairs, list[CrossTask], Any]:
+    def _cross(
+        self,
+        train: Sequence[ComparisonRow],
+        validation: Sequence[ComparisonRow],
+        weighed: Weighed,
+        watcher: Watcher,
+    ) -> tuple[CrossPairs, list[CrossTask], Any, Sequence[ComparisonRow]]:
         from heed.models.pairwise import CrossPairs
         from heed.train.pairwise import CrossTask
 
         comparer = CrossPairs.new(self.model, self.settings.members, self.seed, self.device)
-        train, kept = self._encoded(comparer, sides.train)
-        stopping, stopping_kept = self._encoded(comparer, sides.validation)
-        rows, limit = [sides.train[place] for place in kept], comparer.reader.context
+        learned, kept = self._encoded(comparer, train)
+        stopping, stopping_kept = self._encoded(comparer, validation)
+        rows, limit = [train[place] for place in kept], comparer.reader.context
         if not rows:
             raise DataError(
-                f"none of {len(sides.train)} comparisons fits the model",
+                f"none of {len(train)} comparisons fits the model",
                 f"the context of its backbone is {limit} tokens, for both texts together.",
                 "Shorten them, or use a backbone with a longer context.",
             )
-        if lost := len(sides.train) + len(sides.validation) - len(kept) - len(stopping_kept):
+        if lost := len(train) + len(validation) - len(kept) - len(stopping_kept):
             watcher.alarm(f"{lost:,} comparisons are left out: both texts together are longer than {limit} tokens")
         told = weighed._replace(better=weighed.better[kept], weight=weighed.weight[kept])
-        length = sum(len(way.ids) for pair in train for way in pair) / len(train)
+        length = sum(len(way.ids) for pair in learned for way in pair) / len(learned)
         backbone, members = comparer.members[0].backbone, self.settings.members
-        watcher.plan("pairwise reward", training_plan(backbone, len(train), length, self.settings, members))
-        held_out = stopping, self._side([sides.validation[place] for place in stopping_kept], None)
+        watcher.plan("pairwise reward", training_plan(backbone, len(learned), length, self.settings, members))
+        held_out = stopping, self._side([validation[place] for place in stopping_kept], None)
         tokens = self.settings.tokens_per_microbatch
         tasks = [
-            CrossTask(comparer, member, self.ties, (train, self._side(rows, number, told)), held_out, tokens)
+            CrossTask(comparer, member, self.ties, (learned, self._side(rows, number, told)), held_out, tokens)
             for number, member in enumerate(comparer.members)
         ]
-        return comparer, tasks, lambda texts: comparer.around([p for p, _ in texts], [t for _, t in texts])
+        return comparer, tasks, lambda texts: comparer.around([p for p, _ in texts], [t for _, t in texts]), rows
 
     @staticmethod
     def _encoded(comparer: CrossPairs, rows: Sequence[ComparisonRow]) -> tuple[list[BothWays], list[int]]:
@@ -274,34 +321,53 @@ class _Work:
         return pairs, kept
 
 
-def _fitting(reward: PairwiseReward, rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
+def _fitting(reward: PairwiseReward, rows: Sequence[Implied]) -> list[Implied]:
     """The comparisons that the comparer can read."""
     from heed.models.pairwise import CrossPairs
 
     if not isinstance(reward.comparer, CrossPairs):
         return list(rows)
-    return [rows[place] for place in _Work._encoded(reward.comparer, rows)[1]]
+    return [rows[place] for place in _Work._encoded(reward.comparer, pairs_of(rows))[1]]
 
 
-def _assess(reward: PairwiseReward, sides: _Sides) -> dict[str, Any]:
-    """Scale, temperature, accuracy and calibration, and the linear baseline beside it."""
+def _account(given: int, split: Split, sides: _Sides, read: _Sides) -> tuple[Split, dict[str, int]]:
+    """The judgments that a comparison comes of which the model reads, and what became of all that were given."""
+    places = [{place for one in side for place in one.places} for side in read]
+    used = [[part[place] for place in sorted(found)] for part, found in zip(split[:3], places, strict=True)]
+    of_use = Split(used[0], used[1], used[2], split.on_test_prompts)
+    telling = sum(len({place for one in side for place in one.places}) for side in sides)
+    alone, too_long = sum(map(len, split[:3])) - telling, telling - sum(map(len, used))
+    return of_use, {
+        **account(given, of_use, alone, too_long),
+        "comparisons_trained_on": len(read.train),
+        "comparisons_too_long": sum(map(len, sides)) - sum(map(len, read)),
+    }
+
+
+def _assess(
+    reward: PairwiseReward,
+    sides: _Sides,
+    known: Sequence[Judgment],
+    settings: RewardSettings,
+    gold: Sequence[Known],
+) -> dict[str, Any]:
+    """Scale, temperature, accuracy and calibration, and beside it a linear reward fitted to the judgments ``known``."""
 
     def leads(rows: Sequence[ComparisonRow]) -> list[float]:
         asked = [row.prompt for row in rows], [row.a for row in rows], [row.b for row in rows]
         return reward.leads(*asked).tolist() if rows else []
 
-    train, validation, held_out = (_fitting(reward, rows) for rows in sides)
+    train, validation, held_out = map(pairs_of, sides)
     # A lead between two samples is a difference of two scores, and spreads by the root of 2 more than one of them.
     spread = float(np.sqrt(np.mean(np.square(leads(train))))) / 2**0.5
     reward.std = spread if spread > 0 else 1.0
     reward.temperature, note = temperature_of(leads(validation), outcomes_of(validation))
     differences = leads(held_out)
     return {
-        "comparisons_too_long": sum(map(len, sides)) - len(train) - len(validation) - len(held_out),
         "temperature": reward.temperature,
         "temperature_note": note,
         **tell_accuracy(differences, held_out, reward.temperature),
-        "linear": beside_baseline(differences, held_out, [(train, range(len(held_out)))]),
+        "linear": beside_baseline(differences, held_out, [(known, range(len(held_out)))], settings, gold),
     }
 
 

@@ -67,6 +67,10 @@ def train_policy(
     named = _name_of(reward) if callable(reward) else model_identity(reward)
     data = content_hash([p if isinstance(p, str) else [[m.role, m.content] for m in p] for p in prompts])
     identity = {"model": model_identity(model), "reward": named, "prompts": data, "audited": truth is not None}
+    sources, unknown = constraints_identity(settings)
+    for what in unknown:
+        watcher.say(what)
+    identity |= sources
     output = Output(folder, "policy", {**identity, "settings": settings.model_dump(), "seed": seed})
     with output.claimed() as finished:
         if finished is not None:
@@ -90,6 +94,23 @@ def train_policy(
             policy.save(output.folder)
             tell_trained_on(folder, (prompt.content for prompt in rolled))
         return output.finish(metrics, verdict(result), result.tokens)
+
+
+def constraints_identity(settings: PolicySettings) -> tuple[dict[str, Any], list[str]]:
+    """What constraints add to the identity of a run beside their settings: the sources of functions, nothing where there are
+    none. And sentences on what cannot be known.
+
+    Raises:
+        ConfigError: a function cannot be imported.
+    """
+    from heed.train.constraint_functions import constraint_sources
+
+    hashes, unknown = constraint_sources(settings)
+    told = [
+        f"{what} cannot be told: a run that is done counts as the same; --fresh, or another --out, makes it anew"
+        for what in unknown
+    ]
+    return ({"constraint_sources": hashes} if hashes else {}), told
 
 
 def _scorer(

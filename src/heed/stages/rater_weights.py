@@ -56,8 +56,7 @@ def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings, gold: Sequenc
     if settings.raters == "equal" or len(names) < 2:
         return Weighed(better, ones, {}, {})
     asked = [rows[place] for place in known]
-    sure = [answer for answer in gold if answer.given.kind == "comparison" and answer.expected.said[0] != TIE]
-    told = [answer for answer in sure if answer.given.rater in names]
+    told = [answer for answer in gold if _tells(answer) and answer.given.rater in names]
     told = [answer for answer in told if len(set(answer.given.texts)) > 1]
     given = compared([answer.given for answer in told])
     right = [float(answer.expected.said[0] == FIRST) for answer in told]
@@ -76,6 +75,24 @@ def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings, gold: Sequenc
     better[known] = np.where(inverts[who], 1 - better[known], better[known])
     reliability = dict(zip(names, map(float, found.reliability), strict=True))
     return Weighed(better, weight, reliability, dict(zip(names, map(float, trusted), strict=True)))
+
+
+def _tells(answer: Known) -> bool:
+    """Whether an answer to a gold item is one to a comparison with a winner."""
+    return bool(answer.given.kind == "comparison" and answer.expected.said[0] != TIE)
+
+
+def unused_gold(gold: Sequence[Known], settings: RewardSettings) -> str:
+    """A sentence on answers to gold items that :func:`weigh` has no use for; "" where there are none."""
+    if gold and settings.raters == "equal":
+        return f"answers to gold items that tell nothing: all {len(gold):,}, as raters is set to equal"
+    lost = sum(not _tells(answer) for answer in gold)
+    if not lost:
+        return ""
+    return (
+        f"answers to gold items that tell nothing: {lost:,} of {len(gold):,}; a {settings.backbone} reward tells raters apart "
+        "by comparisons with a winner alone"
+    )
 
 
 def _learned(

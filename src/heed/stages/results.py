@@ -108,7 +108,8 @@ class Output:
         """Keep other processes from writing to the folder inside the block.
 
         The lock is the operating system's and ends with the process. Its file lies in the folder until the run is done:
-        that tells the folder of an unfinished run from a person's own.
+        that tells the folder of an unfinished run from a person's own. A run that fails before it has written anything
+        leaves nothing.
 
         Yields:
             The result, where this very run has been finished before; else None.
@@ -121,6 +122,7 @@ class Output:
         if finished is not None:
             yield finished
             return
+        new = not self.folder.exists()
         with file_errors(f"folder {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / _LOCK, f"folder {self.folder}", "Let that end first, or choose another folder.")
@@ -128,7 +130,18 @@ class Output:
         try:
             yield self._finished()  # who held the lock a moment ago may have finished it
         finally:
-            lock.release(remove=(self.folder / CARD).exists())
+            untouched = self._untouched()
+            lock.release(remove=untouched or (self.folder / CARD).exists())
+            if untouched and new:
+                with suppress(OSError):  # somebody else has begun a run there since
+                    self.folder.rmdir()
+
+    def _untouched(self) -> bool:
+        """Whether nothing but the lock lies in the folder."""
+        try:
+            return {entry.name for entry in self.folder.iterdir()} <= {_LOCK}
+        except OSError:
+            return False
 
     def _finished(self) -> StageResult | None:
         card = self.folder / CARD

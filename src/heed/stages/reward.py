@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from heed.config import RewardSettings
 from heed.errors import DataError
+from heed.evaluate.verdict import beside_a_coin
 from heed.feedback.kinds import PromptContent, prompt_id
+from heed.stages.baseline import LINEAR
 from heed.stages.data import TIE, ComparisonRow, share_of
 from heed.stages.identity import model_identity
 from heed.stages.judgments import Judgment, Known, compared, kinds_of
 from heed.stages.linear_reward import train_linear
-from heed.stages.measured import LINEAR, told_beside
+from heed.stages.measured import told_beside
 from heed.stages.pairwise_reward import train_pairwise
 from heed.stages.plan import training_plan
 from heed.stages.population import standing_of
@@ -242,7 +244,7 @@ class _Work:
         keep_moments(network, texts, settings.tokens_per_microbatch)
         network.surroundings = self._surroundings()
         sides = (self.train, self.validation, self.held_out)
-        metrics = assess(network, *sides, self.left_out, texts[:_REFERENCES], self.encoder, trust, settings)
+        metrics = assess(network, *sides, self.left_out, texts[:_REFERENCES], self.encoder, trust, settings, self.gold)
         return {
             **metrics,
             **self._parts(),
@@ -320,9 +322,7 @@ def _verdict(metrics: dict[str, Any]) -> str:
         right = trusted
     text += _of_raters(metrics)
     text = f"{text} {told_beside(metrics['linear'], LINEAR)}".rstrip()
-    if right["low"] is None or right["low"] <= 0.5:
-        text += " That is not surely better than a coin: collect more comparisons before you optimise against it."
-    return text
+    return f"{text} {beside_a_coin(right['low'], right['high'])}".rstrip()
 
 
 def _of_raters(metrics: dict[str, Any]) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heed.config import RewardSettings
 from heed.feedback.kinds import prompt_id
+from heed.stages.baseline import beside_baseline
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
-from heed.stages.judgments import Judgment, compared
-from heed.stages.measured import beside_baseline
+from heed.stages.judgments import Judgment, Known, compared
 from heed.stages.reward_rows import EncodedRows, Encoder
 
 if TYPE_CHECKING:
@@ -130,8 +130,10 @@ def assess(
     encoder: Encoder,
     trust: Trust,
     settings: RewardSettings,
+    gold: Sequence[Known],
 ) -> dict[str, Any]:
-    """Accuracy and calibration on the held-out judgments, or where there are none on what each member left out."""
+    """Accuracy and calibration on the held-out judgments, or where there are none on what each member left out; beside it
+    a linear reward, fitted to the same judgments with the same answers to ``gold`` items."""
     crossed = bool(left_out and not held_out.rows)
     if crossed:
         judged = _cross_judged(network, train, left_out, reference, encoder, trust, settings)
@@ -139,24 +141,33 @@ def assess(
         judged = _judged(network, held_out, encoder, settings)
     # One number fitted to comparisons that no member had seen: without validation comparisons those left out serve.
     tuning = judged if crossed and not validation.rows else _judged(network, validation, encoder, settings)
-    beside = _beside_linear(judged, train.rows, held_out.rows, left_out if crossed else None)
+    parts = _linear_parts(train.rows, validation.rows, held_out.rows, left_out if crossed else None)
+    beside = beside_baseline(judged.differences, *parts, settings, gold)
     return {**_measure(network, tuning, judged, trust), "cross_fit": crossed, "linear": beside}
 
 
-def _beside_linear(
-    judged: Measured, train: Sequence[Judgment], held_out: Sequence[Judgment], left_out: Sequence[int] | None
-) -> dict[str, Any]:
-    """What a linear reward reaches on the same comparisons, fitted to the same prompts as the member that judged them."""
+Parts = list[tuple[Sequence[Judgment], Sequence[int]]]
+
+
+def _linear_parts(
+    train: Sequence[Judgment],
+    validation: Sequence[Judgment],
+    held_out: Sequence[Judgment],
+    left_out: Sequence[int] | None,
+) -> tuple[list[ComparisonRow], Parts]:
+    """The comparisons that were judged, and what a linear reward may know of to judge which of them: what the network, or
+    the member of it that judged them, did. It keeps none back to tell when to stop."""
     if left_out is None:
         rows = compared(held_out)
-        return beside_baseline(judged.differences, rows, [(compared(train), range(len(rows)))])
-    rows, parts = [], []
+        return rows, [([*train, *validation], range(len(rows)))]
+    rows = []
+    parts: Parts = []
     for number in sorted(set(left_out)):
         mine = compared([row for row, out in zip(train, left_out, strict=True) if out == number])
-        seen = compared([row for row, out in zip(train, left_out, strict=True) if out != number])
-        parts.append((seen, range(len(rows), len(rows) + len(mine))))
+        seen = [row for row, out in zip(train, left_out, strict=True) if out != number]
+        parts.append(([*seen, *validation], range(len(rows), len(rows) + len(mine))))
         rows += mine
-    return beside_baseline(judged.differences, rows, parts)
+    return rows, parts
 
 
 def _measure(network: RewardModel, tuning: Measured, held_out: Measured, trust: Trust) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from heed.config import RewardSettings
 from heed.errors import DataError
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.stages.data import TIE, ComparisonRow, share_of
-from heed.stages.judgments import UNRANKED, Judgment, Known, evidence, judgment_of_row
+from heed.stages.judgments import SINGLE, UNRANKED, Judgment, Known, evidence, judgment_of_row
 
 if TYPE_CHECKING:
     from heed.models.reward import Encoded, RewardModel
@@ -149,18 +149,41 @@ def check_telling(rows: Sequence[Judgment]) -> None:
     """Refuse judgments that no reward can be learned from.
 
     Raises:
-        DataError: there are none, or only ties.
+        DataError: there are none, or only ties and judgments that call every completion equally good.
     """
     if not rows:
         raise DataError(
             "no comparison to learn from", "the list is empty.", "Collect some with 'heed ask' or import them."
         )
-    if all(map(_ties, rows)):
+    ties, single = [row for row in rows if _ties(row)], [row for row in rows if row.kind in SINGLE]
+    if len(ties) == len(rows):
         raise DataError(
             f"all {len(rows)} {named(rows)} are ties",
             "ties alone do not say which completion is better.",
             "Collect comparisons of completions that differ more (raise the sampling temperature).",
         )
+    if len(ties) + len(single) == len(rows) and not any(map(_differs, _by_kind(single))):
+        raise DataError(
+            f"all {len(rows)} judgments say the same",
+            "who calls every completion equally good does not say which one is better.",
+            "Collect judgments of completions that differ more, or comparisons.",
+        )
+
+
+def _by_kind(rows: Sequence[Judgment]) -> list[list[Judgment]]:
+    return [[row for row in rows if row.kind == kind] for kind in SINGLE]
+
+
+def _differs(rows: Sequence[Judgment]) -> bool:
+    """Whether judgments of one text, all of a kind, call one completion better than another."""
+    said: dict[str, set[Any]] = {}
+    for row in rows:
+        if row.kind == "rating":
+            for name, (score, low, high, _) in row.said.items():
+                said.setdefault(name, set()).add((score - low) / (high - low))
+        elif row.kind in SINGLE:
+            said.setdefault(row.kind, set()).add(row.said)
+    return any(len(values) > 1 for values in said.values())
 
 
 def _ties(row: Judgment) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from heed.stages.identity import model_identity
-from heed.stages.results import Output, StageResult, output_folder, prepare_machine
+from heed.stages.results import TRAINED_ON, Output, StageResult, output_folder, prepare_machine
 
 
 def reweigh_reward(
@@ -15,7 +16,7 @@ def reweigh_reward(
     """Write to ``out`` the reward model in the folder ``reward`` with other weights of what it knows.
 
     Raises:
-        ModelError: it is no reward model, or knows nothing beside the reward. ConfigError: a weight is of nothing it knows.
+        ModelError: it is no reward model, or knows nothing beside the reward. ConfigError: a weight is of nothing it knows, or too large.
         ProjectError: the folder is in the way.
     """
     from heed.models.reward import RewardModel
@@ -31,6 +32,9 @@ def reweigh_reward(
         reweigh(network, weights)
         with output.writing():
             network.save(output.folder)
+            # It is still the prompts of the first model that this one has learned from.
+            if (Path(reward) / TRAINED_ON).is_file():
+                shutil.copyfile(Path(reward) / TRAINED_ON, output.folder / TRAINED_ON)
         kept = ", ".join(f"{name} {weight:g}" for name, weight in network.card["weights"].items() if weight)
         metrics = {"weights": network.card["weights"], "weights_before": before}
         return output.finish(metrics, f"The reward is now the sum of {kept}; nothing was trained.", 0)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heed.errors import DataError
+from heed.errors import DataError, ModelError
 from heed.feedback import worth
 from heed.feedback.drawing import Batch, draw_batch
 from heed.feedback.kinds import PromptContent
 from heed.feedback.selectors import SHARPNESS
 from heed.feedback.worth import Codes, Fixed, Information, Worth
 from heed.stages.results import prepare_machine
+from heed.texts import shown
 from heed.train.optimise import memory_errors
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
 
@@ -79,12 +80,20 @@ def look_at(model: str | Path, texts: Sequence[Text], device: str = "auto", watc
     """Let the reward model ``model`` look at completions with their prompts.
 
     Raises:
-        ModelError: ``model`` is no reward model. Stopped: on Ctrl-C.
+        ModelError: ``model`` is no reward model, or one of another kind than a network. Stopped: on Ctrl-C.
     """
+    from heed.models.cards import NETWORK, read_card
     from heed.models.head_features import features_and_scores
     from heed.models.reward import RewardModel
 
     watcher = watcher or Watcher()
+    kind = read_card(Path(model)).get("kind", NETWORK)
+    if kind != NETWORK:
+        raise ModelError(
+            f"the reward model {model} cannot tell what to ask next",
+            f"its kind is {shown(kind)}, and what is worth asking is told by what the head of a network sees.",
+            "Train one with 'heed train reward --backbone network', or set asking.selector to random.",
+        )
     network = RewardModel.load(model, prepare_machine(device))
     seen, encoded = np.ones(len(texts), bool), []
     for place, (prompt, text) in enumerate(texts):

@@ -29,7 +29,20 @@ def reweigh(
     from heed.stages.reweighing import reweigh_reward
     from heed.terminal.models import reward_folder
 
-    print_result(reweigh_reward(reward_folder(reward), dict(map(_weight, weight)), out))
+    print_result(reweigh_reward(reward_folder(reward), _weights(weight), out))
+
+
+def _weights(texts: list[str]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for name, value in map(_weight, texts):
+        if name in weights:
+            raise ConfigError(
+                f"--weight {name}={value:g}",
+                f"{name} has the weight {weights[name]:g} already.",
+                "Give each name once.",
+            )
+        weights[name] = value
+    return weights
 
 
 def _weight(text: str) -> tuple[str, float]:

@@ -142,9 +142,14 @@ def train_reward(
     """
     chosen = {"kind": kind, "backbone": backbone}
     sets = [*(sets or ()), *(f"{name}={value}" for name, value in chosen.items() if value is not None)]
-    if backbone == "linear" and data is not None and out is not None:
-        model = model or ""
     choices = Choices("reward", config, sets, seed, device)
+    from heed.config import RewardSettings
+
+    if data is not None and out is not None:
+        # A setting that is wrong is told as such, before what depends on it is missed.
+        settings = choices.settings(RewardSettings())
+        if settings.backbone == "linear" and model is None:
+            model = ""
     if model is None or data is None or out is None:
         refuse_some("heed train reward", {"--model": model, "--data": data, "--out": out})
         only_with("heed train reward", "--model, --data and --out", {"--test": test, "--gold": gold})
@@ -152,19 +157,26 @@ def train_reward(
             run = stages.train_reward(round)
         print_run(run)
         return
-    from heed.config import RewardSettings
     from heed.stages.judgments import read_judgments
     from heed.terminal.watcher import watching
 
-    settings = choices.settings(RewardSettings())
     learned, broken = read_judgments(data, settings.kind, gold)
     report_broken(data, broken)
     for name, count in learned.unused.items():
         note(f"{data}: {counted(count, 'row')} not learned from: {name}")
+    if gold is not None and learned.gold is not None:
+        report_broken(gold, learned.gold.broken)
+        if learned.gold.unmet:
+            note(
+                f"{gold}: {learned.gold.unmet:,} of {counted(learned.gold.answers, 'known answer')} of no use: nobody in "
+                f"{data} judged the same texts of the same prompt in the same way"
+            )
     tested = None
     if test is not None:
         found, broken = read_judgments(test, settings.kind)
         report_broken(test, broken)
+        for name, count in found.unused.items():
+            note(f"{test}: {counted(count, 'row')} not measured on: {name}")
         tested = found.rows
     from heed.stages.reward import train_reward as stage
 

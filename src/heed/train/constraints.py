@@ -21,11 +21,18 @@ from heed.constraint_settings import LENGTH_TARGET, MISSING_END, ConstraintSetti
 from heed.errors import ConfigError, DataError
 from heed.feedback.kinds import PromptContent
 from heed.models.decode import Samples
-from heed.raters.utilities import utility_by_name
+from heed.texts import shown
+from heed.train.constraint_functions import constraint_function
 from heed.train.personal_data import KINDS, personal_data
 from heed.train.remote_scorer import RemoteScorer, joined
 
 Measure = Callable[[Sequence[PromptContent], Samples], Sequence[float]]
+
+LARGEST = 1e6
+"""What a constraint may say of one completion, on either side of 0 (its own units)."""
+
+_PATTERN_SECONDS = 5.0
+"""For one completion. A pattern that backtracks exponentially would take longer than anybody waits."""
 
 # Scripts that do not part words by spaces count by the sign; an apostrophe or a hyphen within a word parts none.
 _WORD = re.compile(
@@ -101,15 +108,33 @@ class Constraints:
         """State what each adds to the rewards of ``samples`` [B].
 
         Raises:
-            DataError, TrainingError: a function or a scorer fails, or gives what is no number.
+            DataError, TrainingError: a function or a scorer fails, or gives what is no number or one beyond ``LARGEST``; or a
+                pattern takes too long. ConfigError: a function ends the program.
         """
         added, broken = {}, {}
         for one in self.all:
-            measured = torch.tensor(list(one.measure(prompts, samples)), dtype=torch.float64)
+            measured = torch.tensor(_bounded(one.name, one.measure(prompts, samples), samples), dtype=torch.float64)
             added[one.name] = ((-one.weight if one.is_rule else one.weight) * measured).float()
             if one.is_rule:
                 broken[one.name] = (measured > 0).float()
         return Stated(added, broken)
+
+
+def _bounded(name: str, measured: Sequence[float], samples: Samples) -> list[float]:
+    """The numbers of a constraint [B], none of which drowns the reward.
+
+    Raises:
+        DataError: one of them does.
+    """
+    values = list(measured)
+    for value, text in zip(values, samples.texts, strict=True):
+        if abs(value) > LARGEST:
+            raise DataError(
+                f"constraint '{name}' gave {value:g} for the completion {text[:60]!r}",
+                f"beside a number beyond {LARGEST:,.0f} nothing is left of the reward, and training breaks down.",
+                "Return smaller numbers, and set how much one unit counts by the constraint's weight.",
+            )
+    return values
 
 
 def constraint_of(settings: ConstraintSettings) -> Constraint:
@@ -175,8 +200,28 @@ def _breaks_format(settings: ConstraintSettings) -> Callable[[str], float]:
         return lambda text: 0.0 if _is_json(text) else 1.0
     if settings.format == "punctuation":
         return lambda text: 0.0 if text.rstrip(_CLOSING).endswith(tuple(_ENDS)) else 1.0
-    pattern = re.compile(settings.pattern or "")
-    return lambda text: 0.0 if pattern.search(text) else 1.0
+    return _lacks(settings.name, settings.pattern or "")
+
+
+def _lacks(name: str, pattern: str) -> Callable[[str], float]:
+    """Whether a text lacks what the pattern finds. Python's own ``re`` knows no time limit; ``regex``, which transformers
+    brings along and which reads the same patterns, does."""
+    import regex
+
+    compiled = regex.compile(pattern)
+
+    def lacks(text: str) -> float:
+        try:
+            return 0.0 if compiled.search(text, timeout=_PATTERN_SECONDS) else 1.0
+        except TimeoutError:
+            raise DataError(
+                f"constraint '{name}': the pattern {shown(pattern)} takes too long for the completion {text[:60]!r}",
+                f"it was searched for {_PATTERN_SECONDS:g} seconds. A repetition within a repetition, as in (a+)+, can be "
+                "tried in more ways than there is time for.",
+                "Write the pattern so that a text can match it in one way only: (a+)+ is a+.",
+            ) from None
+
+    return lacks
 
 
 def _is_json(text: str) -> bool:
@@ -193,30 +238,8 @@ def _is_json(text: str) -> bool:
 
 
 def _function(name: str, function: str) -> Measure:
-    """A user's function, checked as a utility is, and to be at least 0.
-
-    Raises:
-        ConfigError: it cannot be imported or called.
-    """
-    checked = utility_by_name(function)
-
-    def measure(prompts: Sequence[PromptContent], samples: Samples) -> list[float]:
-        found = []
-        for prompt, text in zip(prompts, samples.texts, strict=True):
-            try:
-                value = checked(prompt, text)
-            except DataError as error:
-                raise DataError(f"constraint '{name}'", f"{error.what}: {error.why}", error.fix) from error
-            if value < 0:
-                raise DataError(
-                    f"constraint '{name}': {function} gave {value:g} for the completion {text[:60]!r}",
-                    "a constraint says how far it is broken, and 0 is the least.",
-                    "Return 0 where the completion is right, and more the worse it is.",
-                )
-            found.append(value)
-        return found
-
-    return measure
+    broken = constraint_function(name, function)
+    return lambda prompts, samples: [broken(p, text) for p, text in zip(prompts, samples.texts, strict=True)]
 
 
 # Scorers
