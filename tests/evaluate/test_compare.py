@@ -67,6 +67,7 @@ def test_length_control_is_the_penalised_regression():
     assert found.estimate == pytest.approx(sigmoid(beta[0]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_length_control_agrees_with_plain_regression_where_there_is_much_data():
     y, policy, reference = biased(np.random.default_rng(1), 4000, 0.3, 0.8)
     gap = policy - reference
@@ -101,6 +102,7 @@ def test_length_control_stays_finite_when_length_separates_wins_from_losses():
     assert found.estimate == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_length_control_covers_the_truth():
     rng = np.random.default_rng(4)
     covered = 0

@@ -137,6 +137,7 @@ def test_nobody_answers_for_a_simulated_rater(folder: Path) -> None:
     assert not answers(folder)
 
 
+@pytest.mark.slow
 def test_a_window_left_open_asks_no_more_for_what_was_judged_in_another_one(folder: Path) -> None:
     with PtySession([*HEED, "ask", "--rater", "ann"], folder) as session:
         seen = begin(session, 0)

@@ -77,6 +77,7 @@ def test_killed_at_random_moments(stage: str, uninterrupted: dict[str, Path], tm
     assert_same(tmp_path, uninterrupted[stage])
 
 
+@pytest.mark.slow
 def test_killed_at_every_change_that_saving_makes_on_the_disk(uninterrupted: dict[str, Path], tmp_path: Path) -> None:
     """The first process dies before the 1st write, the next before the 2nd, and so on through three and more saves."""
     stage, deaths = "sft", 0
