@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,15 @@ def rating(number: int, kind: int, brief: int) -> dict[str, Any]:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a tiny model and sixty votes, thirty of each of two raters."""
-    byte_policy().save(tmp_path / "model")
-    write_lines(tmp_path / "votes.jsonl", [vote(n, c, r) for n in range(30) for c, r in (("a", "ann"), ("a", "bob"))])
+    make_place(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEED_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+def make_place(folder: Path) -> None:
+    byte_policy().save(folder / "model")
+    write_lines(folder / "votes.jsonl", [vote(n, c, r) for n in range(30) for c, r in (("a", "ann"), ("a", "bob"))])
 
 
 # Known answers
@@ -147,12 +152,26 @@ def test_a_setting_that_is_wrong_is_told_before_an_option_that_is_missing(place:
 # Other weights
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a reward of two attributes, trained once for all tests."""
+    folder = tmp_path_factory.mktemp("trained")
+    make_place(folder)
+    write_lines(folder / "ratings.jsonl", [rating(n, 1 + n % 5, 1 + n * 3 % 5) for n in range(40)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("HEED_CACHE", str(folder / "cache"))
+        assert heed(*NETWORK, "--data", "ratings.jsonl", "--kind", "rating", "--out", "one") == 0
+    return folder
+
+
 @pytest.fixture
-def rated(place: Path) -> Path:
-    """A reward of two attributes."""
-    rows = [rating(n, 1 + n % 5, 1 + n * 3 % 5) for n in range(40)]
-    write_lines(place / "ratings.jsonl", rows)
-    assert heed(*NETWORK, "--data", "ratings.jsonl", "--kind", "rating", "--out", "one") == 0
+def rated(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to work in."""
+    place = tmp_path / "place"
+    shutil.copytree(trained, place)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HEED_CACHE", str(place / "cache"))
     return place
 
 

@@ -268,3 +268,25 @@ def test_alpha_is_explained_by_its_whole_interval(estimate: float, low: float, h
     interval = Interval(estimate=estimate, low=low, high=high, confidence=0.95, prompts=9, n=9, method="m")
     assert words in meaning(interval)  # type: ignore[arg-type]
     assert "cannot be said yet" in meaning(undefined("nothing", "no answers", "m"))
+
+
+def test_without_an_interval_no_label_is_said_to_be_relied_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "votes.csv").write_text("item,rater,label\na,r,yes\na,s,yes\nb,r,no\nb,s,no\n", encoding="utf-8")
+    heed("agreement", "votes.csv")
+    shown = capsys.readouterr().out
+    assert "alpha (nominal): 1.000 (no interval" in shown
+    assert "cannot be said yet" in shown
+    assert "relied on." not in shown
+
+
+@pytest.mark.parametrize(("labels", "hinted"), [("12345", True), ("01", False), ("abc", False)])
+def test_labels_that_may_be_points_of_a_scale_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], labels: str, hinted: bool
+) -> None:
+    rows = [f"i{n},{rater},{labels[n % len(labels)]}" for n in range(20) for rater in "rs"]
+    (folder / "votes.csv").write_text("\n".join(["item,rater,label", *rows]), encoding="utf-8")
+    heed("agreement", "votes.csv")
+    assert ("--level ordinal" in capsys.readouterr().out) == hinted
+    if hinted:
+        heed("agreement", "votes.csv", "--level", "ordinal")
+        assert "--level" not in capsys.readouterr().out

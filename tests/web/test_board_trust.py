@@ -147,6 +147,9 @@ def test_raters_are_told_nothing_of_it(known: Site, path: str) -> None:
 def test_another_round_asks_others_about_an_item_and_stands_in_the_log(known: Site) -> None:
     lead = known.client("lea", "lead")
     item = lead.get("/api/v1/board/trust").json()["contested"][0]["item"]
+    nothing = lead.post("/board/trust/round", data={"more": 2})
+    assert nothing.status_code == 422
+    assert "no item is ticked" in nothing.text
     done = lead.post("/board/trust/round", data={"item": [item], "more": 2})
     assert done.headers["location"] == "/board/trust?done=round"
 

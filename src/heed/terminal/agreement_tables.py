@@ -10,6 +10,8 @@ from heed.terminal.console import console
 from heed.terminal.text import counted, one_line, safe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from heed.raters.agreement import Codes, Level, Measured
     from heed.raters.kappa import PairKappa, PartAgreement, Weights
     from heed.raters.vote_files import VoteFile
@@ -132,6 +134,9 @@ def print_agreement(name: str, votes: Votes, found: Agreed) -> None:
     screen.print(safe(f"Two raters of one item say the same: {_share(found.percent)}."), soft_wrap=True)
     screen.print(safe(f"Krippendorff's alpha ({found.level}): {_number(found.alpha)}."), soft_wrap=True)
     screen.print(safe(meaning(found.alpha)), style="bold", soft_wrap=True)
+    if found.level == "nominal" and _are_points(votes.labels):
+        hint = "The labels are numbers, and were taken as names. If they are points of a scale: --level ordinal, or interval."
+        screen.print(safe(hint), soft_wrap=True)
     if found.fleiss is not None:
         screen.print(safe(f"Fleiss' kappa: {_number(found.fleiss)}."), soft_wrap=True)
     _print_pairs(found)
@@ -143,8 +148,11 @@ def meaning(alpha: Measured) -> str:
     """What alpha says, for somebody who is no statistician."""
     if alpha.estimate is None:
         return "How far the raters agree cannot be said yet."
-    low = alpha.estimate if alpha.low is None else alpha.low
-    high = alpha.estimate if alpha.high is None else alpha.high
+    if alpha.low is None or alpha.high is None:
+        return (
+            "Whether single labels can be relied on cannot be said yet: without an interval the number may be chance."
+        )
+    low, high = alpha.low, alpha.high
     if high < 0:
         return "They agree less than if they chose by chance: look for raters who turn labels around (heed aggregate)."
     reached = f"Of the agreement that chance does not give, the raters reach {100 * max(alpha.estimate, 0.0):.0f} %"
@@ -157,6 +165,14 @@ def meaning(alpha: Measured) -> str:
         doubt = "which may be none at all" if low <= 0 else "too little to rely on single labels"
         return f"{reached}, {doubt}. {advice}."
     return f"{reached}; with so few votes it is open whether single labels can be relied on. {advice}."
+
+
+def _are_points(labels: Sequence[str]) -> bool:
+    """Whether labels are numbers, and more than the two that a yes and a no may be written as."""
+    try:
+        return len({float(label) for label in labels}) > 2
+    except ValueError:
+        return False
 
 
 def _number(measured: Measured, in_full: bool = True) -> str:
@@ -197,7 +213,9 @@ def _print_pairs(found: Agreed) -> None:
     weights = "" if found.level == "nominal" else f", {_WEIGHTS[found.level]} weights"
     chosen = f": the {_SHOWN} that agree least and the {_SHOWN} that agree most" if many else ""
     more = f", those with the most of them of {len(found.pairs) + found.more_pairs:,}" if found.more_pairs else ""
-    told = f"{counted(len(ranked), 'pair')} of raters with items in common{more}{weights}{chosen}"
+    few = len(found.pairs) - len(known)
+    without = f"; of {few:,} more there is none, as they share too few items or say too much alike" if few else ""
+    told = f"Cohen's kappa of {counted(len(ranked), 'pair')} of raters with items in common{more}{weights}{chosen}{without}"
     console().print(told, soft_wrap=True)
     console().print(table)
 

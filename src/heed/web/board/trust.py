@@ -142,10 +142,14 @@ def ask_others(call: Call, connection: Connection, wanted: Rounds) -> Asked:
 
 async def ask_others_by_form(
     call: Called,
-    item: Annotated[list[Annotated[str, AfterValidator(storable)]], Form(max_length=MOST_AT_ONCE)],
+    item: Annotated[
+        list[Annotated[str, AfterValidator(storable)]], Form(max_length=MOST_AT_ONCE, default_factory=list)
+    ],
     more: Annotated[int, Form(ge=1, le=MOST_ROUNDS)] = 1,
 ) -> Response:
     """The same from the page."""
+    if not item:
+        raise DataError("another round", "no item is ticked.", "Go back, and tick at least one.")
     wanted = Rounds(items=[one[:17] for one in item], more=more)
     await call.write(lambda connection: ask_others(call, connection, wanted))
     return call.redirect("/board/trust?done=round")
