@@ -247,22 +247,25 @@ def _fit_block(features: Any, judged: Judged, learner: Learner, splits: Sequence
     # Penalties are those of a prior, the same for however many rows: those for the rows told stand for all.
     unit = float(judged.weight[told].sum()) if len(told) else float(judged.weight.sum())
     tried: dict[float, tuple[float, Array]] = {}
+    # Each search begins where that of the penalty before ended, which is close by.
+    found: list[Array | None] = [None] * len(splits)
 
     def loss(penalty: float) -> float:
         leads = np.zeros(len(judged.better))
-        for to_fit, to_measure in splits:
+        for number, (to_fit, to_measure) in enumerate(splits):
             part = judged.take(to_fit)
             if _decided(part):
-                weights = _solve(rows[to_fit], part, learner, penalty * unit, whole=True)
+                weights = _solve(rows[to_fit], part, learner, penalty * unit, True, found[number])
                 leads[to_measure] = rows[to_measure] @ weights
+                found[number] = weights
         tried[penalty] = log_loss(leads[told], judged.better[told], judged.weight[told]), leads
         return tried[penalty][0]
 
     best, least = _UNTRIED, np.inf
     for penalty in _PENALTIES if splits else ():
-        if (found := loss(penalty)) > least:
+        if (now := loss(penalty)) > least:
             break
-        best, least = penalty, found
+        best, least = penalty, now
     for penalty in (best * _BETWEEN, best / _BETWEEN) if splits else ():
         if loss(penalty) < tried[best][0]:
             best = penalty
@@ -300,8 +303,11 @@ def _rows(features: Any, judged: Judged) -> Any:
     return np.concatenate([features[judged.first] - second, one], axis=1)
 
 
-def _solve(rows: Any, judged: Judged, learner: Learner, strength: float, whole: bool = False) -> Array:
-    """Weights [F] of rows [N, F + 1], or with ``whole`` [F + 1] with that of the threshold.
+def _solve(
+    rows: Any, judged: Judged, learner: Learner, strength: float, whole: bool = False, start: Array | None = None
+) -> Array:
+    """Weights [F] of rows [N, F + 1], or with ``whole`` [F + 1] with that of the threshold; the search, where there is one,
+    begins at ``start`` [F + 1].
 
     Minimises the weighted sum of losses + strength / 2 * |w|^2.
     """
@@ -312,11 +318,11 @@ def _solve(rows: Any, judged: Judged, learner: Learner, strength: float, whole: 
         model = Ridge(alpha=strength, fit_intercept=False, solver="auto").fit(rows, target, judged.weight)
         found = np.asarray(model.coef_)
     else:
-        found = _classified(rows, judged, learner, strength)
+        found = _classified(rows, judged, learner, strength, start)
     return found if whole else found[:-1]
 
 
-def _classified(rows: Any, judged: Judged, learner: Learner, strength: float) -> Array:
+def _classified(rows: Any, judged: Judged, learner: Learner, strength: float, start: Array | None) -> Array:
     """Weights by a classifier: each row counts as won for its share, and as lost for the rest."""
     from scipy.sparse import issparse, vstack
     from sklearn import config_context
@@ -336,7 +342,11 @@ def _classified(rows: Any, judged: Judged, learner: Learner, strength: float) ->
     else:
         # Newton's steps cost the square of the columns each.
         solver = "lbfgs" if issparse(rows) or rows.shape[1] > _FEW_COLUMNS else "newton-cholesky"
-        model = LogisticRegression(C=1 / strength, fit_intercept=False, solver=solver, max_iter=500, tol=1e-5)
+        model = LogisticRegression(
+            C=1 / strength, fit_intercept=False, solver=solver, max_iter=500, tol=1e-5, warm_start=True
+        )
+        if start is not None:
+            model.coef_ = start[None, :]
     # What is asked of so many small fits is right: checking it costs as much as fitting.
     quick = config_context(assume_finite=True, skip_parameter_validation=True)
     with warnings.catch_warnings(), quick:
