@@ -34,7 +34,9 @@ def test_transactions_that_wait_for_each_other_are_both_done(postgresql_url: Cal
             thread.start()
         for thread in threads:
             thread.join(60)
-        assert len(tries) == 3  # one of the two was stopped, and did it again
+        # One of the two was stopped and did it again; on a busy machine it may be back at its row before the other one wakes,
+        # and they wait for each other once more.
+        assert 3 <= len(tries) <= 5
         groups = {record.group for record in store.raters()}
         assert groups in ({"by ann"}, {"by bob"})  # whoever was last changed both
 
