@@ -202,7 +202,7 @@ def held_out_losses(named: NamedDuels, seed: int = 0) -> tuple[float, float]:
     losses = np.zeros(2)
     for number in range(_FOLDS):
         seen, out = fold != number, fold == number
-        part = Duels(duels.left[seen], duels.right[seen], duels.outcome[seen], duels.items)
+        part = duels.only(seen)
         scores = bradley_terry(part)
         plain = win_probability(scores, duels.left[out], duels.right[out])
         crowd = crowd_bradley_terry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +33,7 @@ from heed.terminal.text import counted, duration, safe
 if TYPE_CHECKING:
     from heed.feedback.kinds import PromptContent
     from heed.stages.evaluation import Evaluation
+    from heed.stages.judgments import Judgment, Learned
     from heed.stages.results import StageResult
 
 train = typer.Typer(help="Train a model: sft, reward or policy.", no_args_is_help=True)
@@ -157,27 +158,10 @@ def train_reward(
             run = stages.train_reward(round)
         print_run(run)
         return
-    from heed.stages.judgments import read_judgments
     from heed.terminal.watcher import watching
 
-    learned, broken = read_judgments(data, settings.kind, gold)
-    report_broken(data, broken)
-    for name, count in learned.unused.items():
-        note(f"{data}: {counted(count, 'row')} not learned from: {name}")
-    if gold is not None and learned.gold is not None:
-        report_broken(gold, learned.gold.broken)
-        if learned.gold.unmet:
-            note(
-                f"{gold}: {learned.gold.unmet:,} of {counted(learned.gold.answers, 'known answer')} of no use: nobody in "
-                f"{data} judged the same texts of the same prompt in the same way"
-            )
-    tested = None
-    if test is not None:
-        found, broken = read_judgments(test, settings.kind)
-        report_broken(test, broken)
-        for name, count in found.unused.items():
-            note(f"{test}: {counted(count, 'row')} not measured on: {name}")
-        tested = found.rows
+    learned = _learned_from(data, settings.kind, gold)
+    tested = None if test is None else _measured_on(test, settings.kind)
     from heed.stages.reward import train_reward as stage
 
     with watching(quiet) as watcher:
@@ -194,6 +178,35 @@ def train_reward(
             skipped=learned.unused,
         )
     print_result(result)
+
+
+def _learned_from(data: Path, kind: str, gold: Path | None) -> Learned:
+    """The judgments of a file, and what is told of those that teach nothing."""
+    from heed.stages.judgments import read_judgments
+
+    learned, broken = read_judgments(data, kind, gold)
+    report_broken(data, broken)
+    for name, count in learned.unused.items():
+        note(f"{data}: {counted(count, 'row')} not learned from: {name}")
+    if gold is not None and learned.gold is not None:
+        report_broken(gold, learned.gold.broken)
+        if learned.gold.unmet:
+            note(
+                f"{gold}: {learned.gold.unmet:,} of {counted(learned.gold.answers, 'known answer')} of no use: nobody in "
+                f"{data} judged the same texts of the same prompt in the same way"
+            )
+    return learned
+
+
+def _measured_on(test: Path, kind: str) -> Sequence[Judgment]:
+    """The judgments of a file that nothing learns from."""
+    from heed.stages.judgments import read_judgments
+
+    found, broken = read_judgments(test, kind)
+    report_broken(test, broken)
+    for name, count in found.unused.items():
+        note(f"{test}: {counted(count, 'row')} not measured on: {name}")
+    return found.rows
 
 
 @train.command("policy")
