@@ -27,7 +27,7 @@ from heed.stages.rater_weights import weigh
 from heed.stages.reward import score, train_reward
 from heed.stages.scoring import score_all
 from heed.train.progress import Stopped, Watcher
-from tiny_models import byte_policy, encoder_model, wordpiece_tokenizer
+from tiny_models import encoder_model, wordpiece_tokenizer
 
 GOOD, BAD = ["glad", "kind", "warm"], ["rude", "cold", "grim"]
 FILLER = ["tea", "sun", "mat", "oak", "sea", "ink", "fog", "elm"]
@@ -35,16 +35,7 @@ LINEAR = RewardSettings(backbone="linear", test_fraction=0.3, members=4)
 PAIRWISE = RewardSettings(backbone="pairwise", test_fraction=0.3, prompts_per_step=32, learning_rate=1e-2, members=2)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEED_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "model"
-    byte_policy(initializer_range=0.05).save(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -22,16 +22,7 @@ FILLER = ["tea", "sun", "mat", "oak", "sea", "ink", "fog", "elm"]
 SMALL: dict[str, Any] = {"epochs": 0.5, "prompts_per_step": 32, "validation_fraction": 0.1}
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEED_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "model"
-    byte_policy(initializer_range=0.05).save(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def pairs(count: int, seed: int, name: str) -> list[ComparisonRow]:
