@@ -118,7 +118,7 @@ def test_a_thing_called_as_a_side_is_meant_by_its_name(tmp_path: Path) -> None:
     ("row", "said"),
     [
         ("A,A,left", "with itself"),
-        (",B,left", "what was compared"),
+        (",B,left", "names nothing on the left"),
         ("A,B,C", "none of"),
         ("A,B", "2 cells"),
         ("A,B,", "none of"),
@@ -299,7 +299,7 @@ def test_what_is_passed_over_or_can_be_taken_in_two_ways_is_told(
     )
     heed("rank", str(tmp_path / "odd.csv"), "--draws", "0")
     told = capsys.readouterr().err
-    assert "not read: columns 'ratr', 'winner'" in told
+    assert "2 other columns not read: 'ratr', 'winner'" in told
     assert "1 row names a winner that is called as the other side is" in told
 
 

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heed.errors import DataError
-from heed.raters import vote_files
-from heed.raters.vote_files import LONGEST_CELL, read_gold, read_votes
+from heed.raters import coded_tables
+from heed.raters.coded_tables import LONGEST_CELL
+from heed.raters.vote_files import read_gold, read_votes
 from heed.raters.votes import Votes
 
 
@@ -60,7 +61,7 @@ def test_columns_are_named_and_what_else_there_is_is_kept_or_passed_over(tmp_pat
         "question,id,task,worker,rating,created,group,note\nq,1,i1,ann,3,2026-01-01,a,x\nq,2,i1,bob,4,2026-01-02,b,y\n"
     )
     found = read_votes(file(tmp_path, text))
-    assert found.columns == {
+    assert {part: found.columns.name(part) for part in found.columns.places} == {
         "item": "task",
         "rater": "worker",
         "label": "rating",
@@ -68,10 +69,10 @@ def test_columns_are_named_and_what_else_there_is_is_kept_or_passed_over(tmp_pat
         "group": "group",
         "time": "created",
     }
-    assert found.ignored == ("id", "note")
+    assert found.columns.unread == ("id", "note")
     assert found.beside == {"question": ["q", "q"], "group": ["a", "b"], "time": ["2026-01-01", "2026-01-02"]}
     alone = read_votes(file(tmp_path, "question,rater,label\nq1,ann,x\nq2,ann,y\n"))
-    assert alone.columns["item"] == "question"
+    assert alone.columns.name("item") == "question"
     assert alone.beside == {}
 
 
@@ -151,7 +152,9 @@ def test_a_cell_made_harmless_for_spreadsheets_is_read_as_it_was(tmp_path: Path)
         (b"item,rater,remark\na,b,c\n", "names no column for label"),
         (b"a,b,c,d\n1,2,3,4\n", "has 4 columns and names none of item, rater, label"),
         (b"just one\n", "has 2 columns and names none"),
-        (b'{"item": 1, "rater": 2}\n', "it looks like JSON"),
+        (b'{"item": 1, "rater": 2}\n', "it names no column for label; it has 'item', 'rater'"),
+        (b'{"item": 1,\n "rater": 2}\n', "not JSON"),
+        (b'[{"item": 1, "rater": 2, "label": 3}]\n', "it is one JSON list"),
         (b"item,rater,label\na,b,\xff\n", "line 2 holds byte 0xff at position 5"),
         ("item,rater,label\n".encode("utf-16"), "it is UTF-16"),
         (b"PK\x03\x04\x00\x00\n", "bytes that are zero"),
@@ -175,7 +178,7 @@ def test_a_place_that_is_no_file_is_told(tmp_path: Path) -> None:
 
 
 def test_more_votes_than_the_memory_is_meant_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vote_files, "MOST_VOTES", 9)
+    monkeypatch.setattr(coded_tables, "MOST_ROWS", 9)
     read_votes(file(tmp_path, "".join(f"i{k} r x\n" for k in range(9))))
     with pytest.raises(DataError, match="more than 9 rows"):
         read_votes(file(tmp_path, "".join(f"i{k} r x\n" for k in range(10))))

@@ -59,7 +59,7 @@ def test_aggregate_names_its_method_and_tells_whom_to_trust(
     assert "raters who can be told apart from chance speak for this order" in shown.out
     assert "r0000" in next(line for line in shown.out.splitlines() if "worse than chance" in line)
     assert "and 20 more items: the file" in shown.out
-    assert "read task as item, worker as rater, answer as label" in shown.err
+    assert "read item from 'task', rater from 'worker', label from 'answer', group from 'group'." in shown.err
     with Path("found.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["item"] for row in rows] == list(made.votes.items)
@@ -164,7 +164,7 @@ def test_a_dash_is_standard_input(made: Crowd, folder: Path, command: str) -> No
     named = subprocess.run([*program, "votes.csv", "--json"], capture_output=True, timeout=120)
     assert piped.returncode == named.returncode == 0, piped.stderr
     assert json.loads(piped.stdout) == json.loads(named.stdout)
-    assert piped.stderr.startswith(b"/dev/stdin: read task as item")
+    assert piped.stderr.startswith(b"/dev/stdin: read item from 'task'")
 
 
 def test_few_votes_give_probabilities_that_follow_them_and_say_what_they_lack(

@@ -1,19 +1,25 @@
-"""Comparisons of named things from a plain table: CSV with the columns left, right, winner, and where known rater, strength,
-gold."""
+"""Comparisons of named things from plain files, tables as :mod:`heed.raters.tables` reads them.
+
+A table has the columns left, right and winner, and where known rater, strength and gold, under any of the usual names; in place
+of the winner it may have a column of 0 and 1 for each side. Who won is said by name, by side or by number, see :class:`_Said`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heed.errors import DataError
-from heed.feedback.formats import BrokenRow
-from heed.feedback.formats.lines import read_lines
-from heed.feedback.formats.table import MOST_COLUMNS, as_written, read_records
+from heed.feedback.formats.rows import BrokenRow
 from heed.lazily import np
 from heed.raters.bradley_terry import Duels
+from heed.raters.coded_tables import CodedTable, Progress, names_unknown, nothing_read, read_table
+from heed.raters.column_names import ONE_HOT, plain_name
+from heed.raters.misspelt import alike_told, trimmed_told
+from heed.raters.votes import Codes, Mask
 from heed.texts import cut
 
 if TYPE_CHECKING:
@@ -21,20 +27,23 @@ if TYPE_CHECKING:
 
     from heed.statistics import Array
 
-SYNONYMS = {
-    "left": ("left", "model_a", "a", "item_a"),
-    "right": ("right", "model_b", "b", "item_b"),
-    "winner": ("winner", "outcome", "choice", "label"),
-    "rater": ("rater", "worker", "performer", "judge", "annotator"),
-    "strength": ("strength",),
-    "gold": ("gold",),
-}
-"""Columns, and under which names other programs write them."""
+PARTS, OPTIONAL = ("left", "right", "winner"), ("rater", "strength", "gold")
 
-_LEFT, _RIGHT = ("left", "model_a", "a"), ("right", "model_b", "b")
-_TIE = ("tie", "tie (bothbad)", "both_bad", "bothbad", "equal")
-_ROWS_BETWEEN_WORDS = 20_000
+LEFT_WORDS, RIGHT_WORDS = ("left", "a", "first"), ("right", "b", "second")
+TIE_WORDS = (
+    *("tie", "tie (bothbad)", "both_bad", "bothbad", "both bad", "equal", "draw", "same", "neither", "both"),
+    *("no preference", "none"),
+)
+"""What says who won, beside the names of the two. A thing, its number or letter behind it, is a side as well: model_a."""
+
+_A_SIDE = re.compile(r"(?:model|item|system|candidate|option|response|answer|assistant)[ _-]?(a|b|1|2)")
+_NUMBERED = {"1": 1.0, "2": 0.0}
+_SCORED = {"1": 1.0, "0": 0.0, "0.5": 0.5}
+_YES, _NO = ("1", "true", "yes", "1.0"), ("0", "false", "no", "", "0.0")
+_STRENGTHS = ("", "0", "1", "2", "3")
 _SHOWN = 60
+_NOBODY = -1.0
+"""In place of an outcome: that none can be told."""
 
 
 @dataclass
@@ -47,7 +56,8 @@ class NamedDuels:
         rater: [N], code of the rater; None where the file does not say.
         gold: [N], 1 or 0 where the better side is known, else nan; None where the file has no such column.
         broken: rows that could not be used.
-        notes: what a reader should know of how the file was taken, sentences.
+        read_as: which column was read as what, a sentence.
+        notes: what somebody should know who reads numbers of it, sentences.
     """
 
     duels: Duels
@@ -56,141 +66,208 @@ class NamedDuels:
     rater: NDArray[np.intp] | None
     gold: Array | None
     broken: list[BrokenRow] = field(default_factory=list)
+    read_as: str = ""
     notes: list[str] = field(default_factory=list)
 
 
-def read_duels(path: Path, progress: Callable[[int], None] = lambda rows: None) -> NamedDuels:
-    """The comparisons of a CSV file, also packed with gzip.
+def read_duels(
+    path: Path, named: Mapping[str, str] | None = None, progress: Progress = lambda rows: None
+) -> NamedDuels:
+    """The comparisons of a file.
 
-    The winner is the name of one of the two, left or right (or a, b, model_a, model_b), or tie. ``progress`` hears how many
-    rows have been read, now and then.
+    Args:
+        path: of a file as the module describes it.
+        named: what the columns of parts are called, where it is none of the usual names.
+        progress: hears of the rows.
 
     Raises:
         DataError: the file cannot be read, has no column for what was compared or who won, or no good row.
+        ConfigError: a column was named for a part that comparisons have not.
     """
-    records = read_records(read_lines(path))
-    header = next(records, None)
-    if header is None or isinstance(header, BrokenRow):
-        raise DataError(f"{path} has no comparison", header.reason if header else "it is empty.", _EXAMPLE)
-    columns = _columns(path, header[1])
-    reader = _Reader(columns, len(header[1]))
-    for number, record in enumerate(records, 1):
-        if isinstance(record, BrokenRow):
-            reader.broken.append(record)
-        else:
-            reader.take(*record)
-        if number % _ROWS_BETWEEN_WORDS == 0:
-            progress(number)
-    found = reader.done(path)
-    found.notes += _passed_over(header[1], columns)
+    read = read_table(path, PARTS, (), named, optional=OPTIONAL, progress=progress)
+    if not len(read.lines):
+        raise nothing_read(path, "comparison", read, PARTS)
+    items, left, right = _items(read)
+    faults = _Faults(read)
+    faults.add(left == right, lambda row: f"it compares {cut(items[left[row]], _SHOWN)!r} with itself")
+    notes = read.columns.doubts()
+    if "winner" in read.known:
+        said = _Said(read, "winner", items, left, right, ties=True)
+        outcome = said.outcome
+        notes += said.notes()
+        faults.add(outcome == _NOBODY, said.fault)
+    else:
+        outcome, count = _marked(read)
+        faults.add(outcome == _NOBODY, lambda row: f"its columns say that {count[row]} of the sides won, not one")
+    gold = None
+    if "gold" in read.known:
+        known = _Said(read, "gold", items, left, right, ties=False)
+        gold = np.where(read.codes("gold") < 0, np.nan, known.outcome)
+        faults.add(gold == _NOBODY, known.fault)
+    strength = _strengths(read, faults)
+    good = ~faults.bad
+    if not good.any():
+        if read.headless is not None:
+            raise names_unknown(path, read, PARTS, nameable=True)
+        first = faults.broken()[0]
+        raise DataError(f"{path} has no comparison", f"line {first.line}: {first.reason}.", EXAMPLE)
+    if read.headless is not None and not good[0] and read.lines[0] == read.headless:
+        raise names_unknown(path, read, PARTS, nameable=True)
+    rater = read.codes("rater")[good] if "rater" in read.known else None
+    (left, right), items = _used((left[good], right[good]), items)
+    raters: list[str] = []
+    if rater is not None:
+        (rater,), raters = _used((rater,), read.names("rater"))
+    for part in (*PARTS[:2], *(("rater",) if rater is not None else ())):
+        notes += trimmed_told(part, read.known[part].trimmed())
+    duels = Duels(left, right, outcome[good], len(items), strength=strength[good] if strength[good].any() else None)
+    found = NamedDuels(duels, items, raters, rater, None, faults.broken(), read.columns.told(), notes)
+    if gold is not None and np.isfinite(gold[good]).any():
+        found.gold = gold[good]
+    found.notes += _alike(found)
     return found
 
 
-_EXAMPLE = "The first line names the columns: left,right,winner,rater; each further one is a comparison: A,B,left,ann."
+EXAMPLE = "The first line names the columns: left,right,winner,rater; each further one is a comparison: A,B,left,ann."
 
 
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    names = [name.strip().lower() for name in header]
-    if len(names) > MOST_COLUMNS:
-        raise DataError(f"{path} has {len(names):,} columns", f"a table has at most {MOST_COLUMNS:,}.", _EXAMPLE)
-    found = {}
-    for column, synonyms in SYNONYMS.items():
-        places = [names.index(name) for name in synonyms if name in names]
-        if places:
-            found[column] = places[0]
-    missing = [column for column in ("left", "right", "winner") if column not in found]
-    if missing:
-        shown = cut(", ".join(names), _SHOWN)
-        raise DataError(f"{path} has no column {' and no column '.join(missing)}", f"it has: {shown}.", _EXAMPLE)
-    return found
+class _Faults:
+    """Rows that cannot be used, each with its first fault."""
+
+    def __init__(self, read: CodedTable) -> None:
+        self._read = read
+        self._reasons: dict[int, str] = {}
+        self.bad: Mask = np.zeros(len(read.lines), np.bool_)
+
+    def add(self, rows: Mask, reason: Callable[[int], str]) -> None:
+        """Take in the ``rows`` [rows] that have a fault."""
+        self._reasons |= {row: reason(row) for row in np.flatnonzero(rows & ~self.bad).tolist()}
+        self.bad |= rows
+
+    def broken(self) -> list[BrokenRow]:
+        """Those rows, and those that could not even be read, by line."""
+        found = [BrokenRow(self._read.lines[row], reason) for row, reason in self._reasons.items()]
+        return sorted([*self._read.broken, *found], key=lambda row: row.line)
 
 
-def _passed_over(header: list[str], columns: dict[str, int]) -> list[str]:
-    """What is said of columns that are not read."""
-    names = [cut(header[place].strip(), _SHOWN) for place in range(len(header)) if place not in columns.values()]
-    if not names:
-        return []
-    return [f"not read: {'column' if len(names) == 1 else 'columns'} {cut(', '.join(map(repr, names)), 5 * _SHOWN)}"]
+def _items(read: CodedTable) -> tuple[list[str], Codes, Codes]:
+    """The things that were compared, by one list of names, and the codes of those on both sides [rows]."""
+    names = {name: code for code, name in enumerate(read.names("left"))}
+    of_right = [names.setdefault(name, len(names)) for name in read.names("right")]
+    return list(names), read.codes("left"), np.array(of_right, np.intp)[read.codes("right")]
 
 
-class _Reader:
-    """Collects rows; what cannot be used is kept with its line and reason."""
+class _Said:
+    """Who won by a column of words: the name of one of the two, a side, a number, or a word for a tie.
 
-    def __init__(self, columns: dict[str, int], width: int) -> None:
-        self._columns, self._width = columns, width
-        self._items: dict[str, int] = {}
-        self._raters: dict[str, int] = {}
-        self._rows: list[tuple[int, int, float, int, int, float]] = []
-        self._doubtful = 0
-        self.broken: list[BrokenRow] = []
+    A name goes before a word: a thing may be called b. Numbers are sides where the column has 1 and 2, and scores of the left
+    one where it has 0, 0.5 and 1; 0 and 1 alone are either, and say nothing.
 
-    def take(self, line: int, cells: list[str]) -> None:
-        """Keep a row, or why it cannot be used."""
-        try:
-            self._rows.append(self._row(cells))
-        except ValueError as error:
-            self.broken.append(BrokenRow(line, str(error)))
+    Attributes:
+        outcome: [rows], 1 left won, 0 right, 0.5 neither, ``_NOBODY`` where it does not say.
+    """
 
-    def _row(self, cells: list[str]) -> tuple[int, int, float, int, int, float]:
-        if len(cells) != self._width:
-            raise ValueError(f"it has {len(cells)} cells, the header {self._width}")
-        said = {column: as_written(cells[place].strip()) for column, place in self._columns.items()}
-        if any("\udc80" <= character <= "\udcff" for text in said.values() for character in text):
-            raise ValueError("it is not UTF-8")
-        left, right = said["left"], said["right"]
-        if not left or not right:
-            raise ValueError("it does not say what was compared")
-        if left == right:
-            raise ValueError(f"it compares {cut(left, _SHOWN)!r} with itself")
-        outcome = _side(said["winner"], left, right, ties=True)
-        self._doubtful += _means_two(said["winner"], left, right)
-        strength = said.get("strength", "")
-        if strength not in ("", "0", "1", "2", "3"):
-            raise ValueError(
-                f"strength is {cut(strength, _SHOWN)!r}, not 1, 2 or 3, nor 0 or empty where it was not said"
-            )
-        gold = _side(said["gold"], left, right, ties=False) if said.get("gold") else np.nan
-        if "rater" in said and not said["rater"]:
-            raise ValueError("it does not say who compared")
-        rater = self._raters.setdefault(said["rater"], len(self._raters)) if "rater" in said else 0
-        a, b = (self._items.setdefault(name, len(self._items)) for name in (left, right))
-        return a, b, outcome, rater, int(strength or 0), gold
+    def __init__(self, read: CodedTable, part: str, items: list[str], left: Codes, right: Codes, *, ties: bool) -> None:
+        self._words, self._codes, self._ties = read.names(part), read.codes(part), ties
+        self._read_from = read.columns.name(part)
+        plain = [word.lower() for word in self._words]
+        sides = {plain_name(read.columns.name("left")): 1.0, plain_name(read.columns.name("right")): 0.0}
+        place = {name: code for code, name in enumerate(items)}
+        named = np.array([place.get(word, -1) for word in self._words] + [-2], np.intp)[self._codes]
+        self._numbers = {word for word, name in zip(plain, self._words, strict=True) if name not in place}
+        by_word = np.array([self._side(word, sides) for word in plain] + [_NOBODY])[self._codes]
+        by_name = np.where(named == left, 1.0, np.where(named == right, 0.0, _NOBODY))
+        self.outcome: Array = np.where(by_name == _NOBODY, by_word, by_name)
+        self._doubtful = int(
+            ((by_name != _NOBODY) & (by_word != _NOBODY) & (by_name != by_word) & (by_word != 0.5)).sum()
+        )
 
-    def done(self, path: Path) -> NamedDuels:
-        """The columns of all rows.
+    def _side(self, word: str, sides: Mapping[str, float]) -> float:
+        """What a word says, whatever is compared."""
+        thing = _A_SIDE.fullmatch(word)
+        bare = thing[1] if thing else word
+        if bare in LEFT_WORDS or plain_name(word) in sides or (thing and bare == "1"):
+            return sides.get(plain_name(word), 1.0)
+        if bare in RIGHT_WORDS or (thing and bare == "2"):
+            return 0.0
+        if self._ties and word in TIE_WORDS:
+            return 0.5
+        return self._number_system().get(word, _NOBODY) if word in self._numbers else _NOBODY
 
-        Raises:
-            DataError: there is no good row.
-        """
-        if not self._rows:
-            first = f"line {self.broken[0].line}: {self.broken[0].reason}." if self.broken else "it has a header alone."
-            raise DataError(f"{path} has no comparison", first, _EXAMPLE)
-        left, right, outcome, rater, strength, gold = (np.array(column) for column in zip(*self._rows, strict=True))
-        duels = Duels(left, right, outcome, len(self._items), strength=strength if strength.any() else None)
-        told = "rater" in self._columns
-        known = gold if np.isfinite(gold).any() else None
-        found = NamedDuels(duels, list(self._items), list(self._raters), rater if told else None, known, self.broken)
+    def _number_system(self) -> Mapping[str, float]:
+        """What the numbers of the column mean."""
+        if "2" in self._numbers and "0" not in self._numbers:
+            return _NUMBERED
+        return _SCORED if self._ties and "0.5" in self._numbers and "2" not in self._numbers else {}
+
+    def fault(self, row: int) -> str:
+        """Why a row does not say who won."""
+        code = self._codes[row]
+        text = self._words[code] if code >= 0 else ""
+        allowed = "the name of one of the two, left, right" + (" or tie" if self._ties else "")
+        told = f"{cut(text, _SHOWN)!r} won, which is none of {allowed}"
+        if text in ("0", "1", "2", "-1"):
+            told += "; whether such numbers are sides or scores cannot be told: write left and right"
+        return told
+
+    def notes(self) -> list[str]:
+        """What somebody should know of how the words were taken."""
+        notes = []
+        system = self._number_system()
+        if system:
+            means = "1 as left and 2 as right" if system is _NUMBERED else "1 as left, 0 as right and 0.5 as a tie"
+            notes.append(f"the numbers in {self._read_from!r} were read as sides: {means}.")
         if self._doubtful:
             rows = "1 row names" if self._doubtful == 1 else f"{self._doubtful:,} rows name"
-            found.notes.append(f"{rows} a winner that is called as the other side is: the name was taken, not the side")
-        return found
+            notes.append(f"{rows} a winner that is called as the other side is: the name was taken, not the side.")
+        return notes
 
 
-def _means_two(text: str, left: str, right: str) -> bool:
-    """Whether a winner is the name of one and the word for the side of the other."""
-    return (text == right and text.lower() in _LEFT) or (text == left and text.lower() in _RIGHT)
+def _marked(read: CodedTable) -> tuple[Array, Codes]:
+    """Who won by a column of 0 and 1 for each side [rows], and how many are said to have won."""
+    won = {}
+    for part in ONE_HOT:
+        if part in read.known:
+            plain = [name.lower() for name in read.names(part)]
+            marks = np.array([1 if name in _YES else 0 if name in _NO else 9 for name in plain] + [0], np.intp)
+            won[part] = marks[read.codes(part)]
+    count = np.sum(list(won.values()), axis=0)
+    outcome = np.where(won["won_left"] == 1, 1.0, np.where(won["won_right"] == 1, 0.0, 0.5))
+    # Without a column for ties a row in which nobody won is one.
+    nobody = count != 1 if "won_neither" in won else count > 1
+    return np.where(nobody, _NOBODY, outcome), count
 
 
-def _side(text: str, left: str, right: str, ties: bool) -> float:
-    """1 for the left one, 0 for the right one, 0.5 for neither. A name goes before a word: a thing may be called b."""
-    if text in (left, right):
-        return float(text == left)
-    word = text.lower()
-    if word in _LEFT:
-        return 1.0
-    if word in _RIGHT:
-        return 0.0
-    if ties and word in _TIE:
-        return 0.5
-    allowed = "the name of one of the two, left, right" + (" or tie" if ties else "")
-    raise ValueError(f"{cut(text, _SHOWN)!r} won, which is none of {allowed}")
+def _strengths(read: CodedTable, faults: _Faults) -> Codes:
+    """How much better [rows], 0 where it was not said."""
+    if "strength" not in read.known:
+        return np.zeros(len(read.lines), np.intp)
+    names, codes = read.names("strength"), read.codes("strength")
+    numbers = np.array([int(name) if name in _STRENGTHS else -1 for name in names] + [0], np.intp)[codes]
+    faults.add(
+        numbers < 0,
+        lambda row: (
+            f"strength is {cut(names[codes[row]], _SHOWN)!r}, not 1, 2 or 3, nor 0 or empty where it was not said"
+        ),
+    )
+    return numbers
+
+
+def _used(columns: tuple[Codes, ...], names: list[str]) -> tuple[list[Codes], list[str]]:
+    """Codes without the names that none of them has."""
+    there = np.zeros(len(names), np.bool_)
+    for column in columns:
+        there[column] = True
+    new = np.cumsum(there) - 1
+    return [new[column] for column in columns], [name for name, kept in zip(names, there.tolist(), strict=True) if kept]
+
+
+def _alike(found: NamedDuels) -> list[str]:
+    """Names that may be the same. Things are often called nearly alike on purpose, raters are not."""
+    both = np.concatenate([found.duels.left, found.duels.right])
+    counts = np.bincount(both, minlength=len(found.items)).tolist()
+    told = alike_told("item", found.items, counts, "comparison", slips=False)
+    if found.rater is not None:
+        counts = np.bincount(found.rater, minlength=len(found.raters)).tolist()
+        told += alike_told("rater", found.raters, counts, "comparison", slips=True)
+    return told

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heed.terminal.console import console, note, report_broken
+from heed.terminal.console import console, note
 from heed.terminal.options import Quiet, check_format, is_lines, result_of, source_of
 from heed.terminal.show import print_json
+from heed.terminal.tables import NamedColumns, named_columns, progress_of, table_help, tell_reading
 from heed.terminal.text import counted, one_line, safe
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ def rank(
     file: Annotated[
         Path,
         typer.Argument(
-            help="CSV with left, right, winner and where known rater, strength, gold; - for standard input."
+            metavar="FILE",
+            help=table_help(
+                ("left", "right", "winner"),
+                " (a name, left, right, tie; or winner_model_a, winner_model_b, winner_tie); and where known rater, strength, gold",
+            ),
         ),
     ],
     method: Annotated[
@@ -45,6 +50,7 @@ def rank(
         typer.Option(metavar="FILE", help="The whole ranking: CSV, or JSON lines if named .jsonl; also .gz."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the raters.")] = False,
+    columns: NamedColumns = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the draws.")] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -57,14 +63,8 @@ def rank(
     file = source_of(file)
     target = result_of(out, file)
 
-    def progress(rows: int) -> None:
-        if not quiet:
-            note(f"{rows:,} rows read")
-
-    named = read_duels(file, progress)
-    report_broken(file, named.broken)
-    for told in named.notes:
-        note(f"{file}: {told}")
+    named = read_duels(file, named_columns(columns), progress_of(quiet))
+    tell_reading(file, named.read_as, named.notes, named.broken, quiet)
     with watching(quiet) as watcher:
         board = ranked(named, method, ties, draws, seed, lambda done, total: watcher.advance(done, total, "draws"))
     if target is not None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heed.errors import DataError
-from heed.terminal.console import console, note, report_broken
+from heed.errors import ConfigError, DataError
+from heed.terminal.console import console, note
 from heed.terminal.options import Quiet, check_format, is_lines, result_of, source_of
+from heed.terminal.tables import NamedColumns, named_columns, progress_of, table_help, tell_reading
 from heed.terminal.text import counted
 
 if TYPE_CHECKING:
@@ -24,13 +25,21 @@ if TYPE_CHECKING:
 VotesFile = Annotated[
     Path,
     typer.Argument(
-        metavar="VOTES",
-        help="CSV, TSV or columns with blanks between: item, rater, label; also as .gz; - for standard input.",
+        metavar="FILE",
+        help=table_help(("item", "rater", "label"), "; or one column a rater, see --wide"),
     ),
 ]
 Contradictions = Annotated[
     Literal["error", "last"],
     typer.Option(help="Where a rater gives an item two labels: refuse the file, or let the last one count."),
+]
+Wide = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="A sheet with one row an item and one column a rater, or the other way round: its columns of labels, such as "
+        "ann,bob,cyd, or all. Where that is plain it is seen without this.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, complete.")]
 
@@ -50,6 +59,8 @@ def aggregate(
             metavar="FILE", help="Every item with its probabilities: CSV, or JSON lines if named .jsonl; also .gz."
         ),
     ] = None,
+    columns: NamedColumns = None,
+    wide: Wide = None,
     contradictions: Contradictions = "error",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of what is held out to choose a method.")] = 0,
     as_json: AsJson = False,
@@ -61,15 +72,14 @@ def aggregate(
     is right.
     """
     from heed.raters.choosing import METHODS, Choice, choose
-    from heed.raters.vote_files import read_gold, read_votes
+    from heed.raters.vote_files import read_gold
     from heed.terminal.show import print_json
     from heed.terminal.vote_tables import consensus_values, print_choice
 
     check_format(out)
     file, gold = source_of(file), None if gold is None else source_of(gold)
     target = result_of(out, file, gold)
-    read = read_votes(file, contradictions)
-    _tell(file, read, quiet)
+    read = _read(file, contradictions, columns, wide, quiet)
     votes, known = read.votes, None
     if gold is not None:
         votes, known = _beside_gold(votes, gold, read_gold(gold, votes))
@@ -102,6 +112,8 @@ def agreement(
     days: Annotated[
         float, typer.Option("--window", min=0.001, metavar="DAYS", help="Stretch of time, where votes have a time.")
     ] = 7.0,
+    columns: NamedColumns = None,
+    wide: Wide = None,
     contradictions: Contradictions = "error",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the draws for the intervals.")] = 0,
     as_json: AsJson = False,
@@ -112,13 +124,11 @@ def agreement(
     Columns question, group and time (or created) are used where they are there. Exit code 1 where rows could not be read or
     have no label.
     """
-    from heed.raters.vote_files import read_votes
     from heed.terminal.agreement_tables import agreement_values, measure, print_agreement
     from heed.terminal.show import print_json
 
     file = source_of(file)
-    read = read_votes(file, contradictions)
-    _tell(file, read, quiet)
+    read = _read(file, contradictions, columns, wide, quiet)
     found = measure(read, _values(read.votes, level), level, days * 86_400, seed)
     if as_json:
         print_json(agreement_values(found))
@@ -128,13 +138,18 @@ def agreement(
         raise typer.Exit(1)
 
 
-def _tell(file: Path, read: VoteFile, quiet: bool) -> None:
-    """What was read as what, and what was left out; the latter also in quiet, as it bears on every number."""
-    report_broken(file, read.broken)
-    if not quiet:
-        note(f"{file}: read {', '.join(f'{name} as {part}' for part, name in read.columns.items())}")
-        if read.ignored:
-            note(f"{file}: columns passed over: {', '.join(read.ignored)}")
+def _read(
+    file: Path, contradictions: Literal["error", "last"], columns: list[str] | None, wide: str | None, quiet: bool
+) -> VoteFile:
+    """The votes of a file. What was read as what is told, and what was left out; the latter also in quiet, as it bears on
+    every number."""
+    from heed.raters.vote_files import read_votes
+
+    chosen = () if wide is None else [name for name in wide.split(",") if name.strip()]
+    if wide is not None and not chosen:
+        raise ConfigError("--wide", "it names no column.", "Name the columns of labels, such as ann,bob,cyd, or all.")
+    read = read_votes(file, contradictions, named_columns(columns), chosen, progress_of(quiet))
+    tell_reading(file, read.read_as, read.notes, read.broken, quiet)
     for count, what in (
         (read.unlabelled, "without a label left out"),
         (
@@ -145,6 +160,7 @@ def _tell(file: Path, read: VoteFile, quiet: bool) -> None:
     ):
         if count:
             note(f"{file}: {counted(count, 'row')} {what}")
+    return read
 
 
 def _beside_gold(votes: Votes, path: Path, gold: dict[str, str]) -> tuple[Votes, Codes]:

@@ -1,0 +1,271 @@
+"""Which column of a table is which: what it may be called, what was taken, and what is said of it.
+
+The same names serve answers (item, rater, label) and comparisons (left, right, winner). Case, blanks, hyphens and an "id"
+behind the name of a thing or a person make no difference: ``Worker ID``, ``worker_id`` and ``workerid`` are ``worker``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from heed.errors import ConfigError, DataError
+from heed.texts import cut, shown
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "item": (
+        *("item", "task", "unit", "example", "instance", "sample", "object", "subject", "document", "doc", "pair"),
+        *("hit", "question", "id"),
+    ),
+    "rater": (
+        *("rater", "worker", "annotator", "labeler", "labeller", "coder", "judge", "observer", "performer", "assessor"),
+        *("reviewer", "evaluator", "grader", "participant", "respondent", "user", "person"),
+    ),
+    "label": (
+        *("label", "answer", "response", "vote", "judgment", "judgement", "annotation", "class", "category", "rating"),
+        *("value", "choice", "score", "verdict", "decision", "gold", "truth"),
+    ),
+    "question": ("question", "field"),
+    "group": ("group", "rater_group"),
+    "time": ("time", "created", "timestamp", "date"),
+    "winner": (
+        *("winner", "outcome", "choice", "label", "preference", "preferred", "result", "answer", "vote"),
+        *("judgment", "judgement", "verdict", "decision"),
+    ),
+    "strength": ("strength",),
+    "gold": ("gold",),
+}
+"""What a column may be called, the first name that is there. Each column has one part."""
+
+SIDES: tuple[tuple[str, str], ...] = (
+    ("left", "right"),
+    *((f"{thing}_a", f"{thing}_b") for thing in ("model", "item", "system", "candidate", "option", "response")),
+    *((f"{thing}_1", f"{thing}_2") for thing in ("model", "item", "system", "candidate", "option", "response")),
+    ("a", "b"),
+    ("first", "second"),
+)
+"""What the columns of the two things that are compared may be called: both by names of one pair."""
+
+ONE_HOT = {"won_left": "winner", "won_right": "winner", "won_neither": "winner"}
+"""Columns of 0 and 1 in place of ``winner``: whether the left one won, the right one, or neither."""
+
+_WITH_ID = ("item", "rater", "question", "group")
+"""Parts whose column may also have "id" behind its name. An ``answer_id`` is no answer."""
+
+_KNOWN_ANSWERS = ("gold", "truth")
+_NAMES_SHOWN = 12
+_NAME_WIDTH = 60
+_SUFFIX = re.compile(r"(?<=.)_?id$")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the parts of a table stand.
+
+    Attributes:
+        places: of each part that is there, from 0.
+        header: the cells of the first line; empty where they name nothing and are a row.
+        rivals: parts that another column could be as well, with the names of those.
+    """
+
+    places: Mapping[str, int]
+    header: tuple[str, ...]
+    rivals: Mapping[str, tuple[str, ...]]
+
+    def name(self, part: str) -> str:
+        """What the column of a part is called, or which it is where no line names columns."""
+        place = self.places[part]
+        return self.header[place].strip() if self.header else f"column {place + 1}"
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Names of the columns that are no part."""
+        taken = set(self.places.values())
+        return tuple(name.strip() for place, name in enumerate(self.header) if place not in taken)
+
+    def told(self) -> str:
+        """Which column was read as what, and which were not, a sentence."""
+        if not self.header:
+            parts = ", ".join(f"{part} from {self.name(part)}" for part in self.places)
+            return f"read {parts}; the first line names no columns."
+        parts = ", ".join(f"{part.replace('_', ' ')} from {quoted(self.name(part))}" for part in self.places)
+        others = self.unread
+        if not others:
+            return f"read {parts}."
+        names = ", ".join(quoted(name) for name in others[:_NAMES_SHOWN])
+        more = f" and {len(others) - _NAMES_SHOWN:,} more" if len(others) > _NAMES_SHOWN else ""
+        return f"read {parts}; {len(others):,} other column{'s' * (len(others) > 1)} not read: {names}{more}."
+
+    def doubts(self) -> list[str]:
+        """Parts that another column could be as well, a sentence each."""
+        return [
+            f"{part} was read from {quoted(self.name(part))}; if it stands in {' or '.join(map(quoted, names))}: "
+            f"--column {part}={names[0]}"
+            for part, names in self.rivals.items()
+        ]
+
+
+def find_columns(
+    path: Path,
+    cells: Sequence[str],
+    parts: Sequence[str],
+    optional: Sequence[str] = (),
+    named: Mapping[str, str] | None = None,
+) -> Columns:
+    """Where the parts stand in a table whose first line is ``cells``; the parts alone, in their order, where it names none.
+
+    Args:
+        path: of the table.
+        cells: its first line.
+        parts: what it must have. Instead of "winner" it may have the columns of ``ONE_HOT``.
+        optional: what it may have.
+        named: what somebody said that the column of a part is called.
+
+    Raises:
+        DataError: the line names some of the parts only, or names none and has more or fewer columns; or what was said is
+            not there.
+        ConfigError: a column was named for a part that this table has not.
+    """
+    names = [plain_name(cell) for cell in cells]
+    found = named_places(path, cells, (*parts, *optional), named or {})
+    if "left" in parts:
+        _add(found, _sides(names, found))
+    for part in (*parts, *optional):
+        if part in NAMES:
+            take(part, names, found)
+    wanted = list(parts)
+    if "winner" in parts and "winner" not in found and (hot := _one_hot(names, cells, found)):
+        _add(found, hot)
+        wanted.remove("winner")
+    missing = [part for part in wanted if part not in found]
+    if not missing:
+        ordered = {part: found[part] for part in (*parts, *ONE_HOT, *optional) if part in found}
+        return Columns(ordered, tuple(cells), _rivals(names, cells, ordered, named or {}))
+    if len(missing) == len(wanted) == len(cells):
+        return Columns({part: place for place, part in enumerate(parts)}, (), {})
+    raise _lacking(path, cells, parts, missing)
+
+
+def plain_name(cell: str) -> str:
+    """The name of a column without what makes no difference."""
+    return re.sub(r"[\s\-]+", "_", cell.strip().lower())
+
+
+def accepted(part: str) -> str:
+    """The names that a column may have for a part, for people."""
+    if part in ("left", "right"):
+        return ", ".join(pair[part == "right"] for pair in SIDES)
+    return ", ".join(NAMES[part])
+
+
+def accepted_in_short(part: str, most: int = 4) -> str:
+    """Some of them, in a help text."""
+    names = accepted(part).split(", ")
+    return f"{part} (or {', '.join(names[1:most])}{' ...' if len(names) > most else ''})"
+
+
+def named_places(path: Path, cells: Sequence[str], parts: Sequence[str], named: Mapping[str, str]) -> dict[str, int]:
+    """Places of the columns that somebody named, as they are written or but for what makes no difference."""
+    found: dict[str, int] = {}
+    exact, plain = [cell.strip() for cell in cells], [plain_name(cell) for cell in cells]
+    for part, name in named.items():
+        if part not in parts:
+            raise ConfigError(f"--column {part}={name}", f"there is no part {part}.", f"Parts are {', '.join(parts)}.")
+        if name.strip() in exact:
+            found[part] = exact.index(name.strip())
+        elif plain_name(name) in plain:
+            found[part] = plain.index(plain_name(name))
+        else:
+            near = difflib.get_close_matches(name, exact, n=1)
+            nearest = f" Did you mean {shown(near[0])}?" if near else ""
+            raise DataError(
+                f"{path} has no column {shown(name)}",
+                f"its first line has {listed(cells)}.{nearest}",
+                "Name one of them.",
+            )
+    return found
+
+
+def candidates(part: str, names: Sequence[str], taken: Collection[int] = ()) -> list[int]:
+    """Places of columns that are called as a part may be, in the order of its names."""
+    bare = [_SUFFIX.sub("", name) for name in names] if part in _WITH_ID else names
+    places = [(names if word in names else bare).index(word) for word in NAMES[part] if word in names or word in bare]
+    return [place for place in places if place not in taken]
+
+
+def take(part: str, names: Sequence[str], found: dict[str, int]) -> None:
+    """Put the place of a part into ``found``, where a column that is no other part is called so."""
+    if part not in found:
+        places = candidates(part, names, found.values())
+        if places:
+            found[part] = places[0]
+
+
+def _add(found: dict[str, int], more: Mapping[str, int]) -> None:
+    for part, place in more.items():
+        found.setdefault(part, place)
+
+
+def _sides(names: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
+    """Places of the two things that are compared, by the first pair of names that is there."""
+    for left, right in SIDES:
+        if left in names and right in names and not {names.index(left), names.index(right)} & set(found.values()):
+            return {"left": names.index(left), "right": names.index(right)}
+    return {}
+
+
+def _one_hot(names: Sequence[str], cells: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
+    """Places of the columns that say of each side whether it won."""
+    if "left" not in found or "right" not in found:
+        return {}
+    sides = (plain_name(cells[found["left"]]), plain_name(cells[found["right"]]))
+    for left, right in (sides, *SIDES):
+        if f"winner_{left}" in names and f"winner_{right}" in names:
+            hot = {"won_left": names.index(f"winner_{left}"), "won_right": names.index(f"winner_{right}")}
+            tie = next((names.index(name) for name in ("winner_tie", "tie") if name in names), None)
+            return hot if tie is None else {**hot, "won_neither": tie}
+    return {}
+
+
+def _rivals(
+    names: Sequence[str], cells: Sequence[str], places: Mapping[str, int], named: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Parts that another column could be as well. Known answers beside what was said are no doubt."""
+    found = {}
+    for part in ("rater", "label", "winner"):
+        if part in places and part not in named:
+            others = candidates(part, names, set(places.values()))
+            others = [place for place in others if names[place] not in (*_KNOWN_ANSWERS, names[places[part]])]
+            if others:
+                found[part] = tuple(cells[place].strip() for place in others)
+    return found
+
+
+def _lacking(path: Path, cells: Sequence[str], parts: Sequence[str], missing: Sequence[str]) -> DataError:
+    """Why a first line does not say what is needed."""
+    if len(missing) < len(parts):
+        why = f"it names no column for {' and '.join(missing)}; it has {listed(cells)}."
+    else:
+        why = f"its first line has {len(cells):,} columns and names none of {', '.join(parts)}: {listed(cells)}."
+    ways = " ".join(f"For {part}: {accepted(part)}." for part in missing)
+    option = " ".join(f"--column {part}=NAME" for part in missing)
+    wide = (
+        " Is it one column for each rater: --wide all, or --wide NAME,NAME."
+        if "label" in missing and "rater" in parts
+        else ""
+    )
+    return DataError(f"{path}", why, f"Say which it is: {option}. Or rename the column.{wide} {ways}")
+
+
+def listed(cells: Sequence[str]) -> str:
+    """The first of many names of columns, for people."""
+    more = f" and {len(cells) - _NAMES_SHOWN:,} more" if len(cells) > _NAMES_SHOWN else ""
+    return f"{', '.join(shown(cut(cell.strip(), _NAME_WIDTH)) for cell in cells[:_NAMES_SHOWN])}{more}"
+
+
+def quoted(name: str) -> str:
+    """A name of a column, for people."""
+    return f"'{cut(name, _NAME_WIDTH)}'"
