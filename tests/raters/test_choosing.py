@@ -78,9 +78,9 @@ def test_the_same_seed_deals_the_same() -> None:
 @pytest.mark.parametrize(
     ("votes", "words"),
     [
-        (Votes.of([0, 0, 1], ["a", "b", "a"], ["x", "y", "x"]), "3 votes are too few"),
-        (Votes.of([*range(20)] * 3, ["a"] * 20 + ["b"] * 20 + ["c"] * 20, ["x"] * 60), "All votes say the same"),
-        (Votes.of(range(60), ["a", "b", "c"] * 20, ["x", "y"] * 30), "No item has two votes"),
+        (Votes.of([0, 0, 1], ["a", "b", "a"], ["x", "y", "x"]), "3 answers are too few"),
+        (Votes.of([*range(20)] * 3, ["a"] * 20 + ["b"] * 20 + ["c"] * 20, ["x"] * 60), "All answers are the same"),
+        (Votes.of(range(60), ["a", "b", "c"] * 20, ["x", "y"] * 30), "No item has two answers"),
         (Votes.of([*range(40), *range(40)], ["a"] * 40 + ["b"] * 40, ["x", "y"] * 40), "Of fewer than three raters"),
     ],
 )
@@ -107,7 +107,7 @@ def test_of_too_few_votes_too_the_known_labels_are_followed() -> None:
     assert choose(made.votes).method == "majority"
     found = choose(made.votes, np.where(np.arange(15) < 10, 1 - made.truth, -1))
     assert found.method == "dawid-skene"
-    assert "45 votes are too few to compare methods; 50 are needed. Majority vote takes for granted" in found.reason
+    assert "45 answers are too few to compare methods; 50 are needed. Majority vote takes for granted" in found.reason
     assert (found.consensus.labels() == 1 - made.truth).all()
 
 

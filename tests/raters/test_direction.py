@@ -78,7 +78,7 @@ def test_one_camp_against_the_known_labels_is_not_called_two(name: str) -> None:
     found = METHODS[name](made.votes, opposite)
     assert (found.direction.straight, found.direction.turned) == (0, 5)
     assert found.direction.by == "unidentifiable"
-    assert "All 5 raters who can be told apart from chance speak for another order" in found.direction.reason
+    assert "All 5 raters who can be told apart from chance use the labels another way round" in found.direction.reason
     assert "two camps" not in found.direction.reason
     assert not found.direction.lacks_labels
     followed = one_coin(made.votes, opposite)
@@ -95,7 +95,7 @@ def test_how_far_raters_are_right_is_undefined_where_the_order_is(name: str) -> 
         assert np.isnan(column).all()
     assert table.answers.sum() == made.votes.size
     assert table.reason is not None
-    assert "whoever is right by one order of the labels is wrong by the other" in table.reason
+    assert "whoever is right one way round is wrong the other" in table.reason
 
 
 def test_one_known_label_is_told_in_the_singular() -> None:

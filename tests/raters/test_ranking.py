@@ -51,7 +51,7 @@ def test_things_come_out_in_their_order_with_intervals(tmp_path: Path, capsys: p
     shown = capsys.readouterr().out
     places = [line.split()[1] for line in shown.splitlines() if line.split() and line.split()[0].isdigit()]
     assert places == NAMES
-    assert "crowd-bt: It foretells held-out comparisons better" in shown
+    assert "It predicts comparisons that it has not seen better" in shown
     assert "2 raters answer against it" in shown
     with (tmp_path / "places.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -54,9 +54,9 @@ def test_aggregate_names_its_method_and_tells_whom_to_trust(
     assert heed("aggregate", "votes.csv", "--out", "found.csv") == 0
     shown = capsys.readouterr()
     expected = choose(made.votes)
-    assert "160 votes of 8 raters on 40 items; labels 0, 1" in shown.out
+    assert "160 answers of 8 raters on 40 items; labels 0, 1" in shown.out
     assert expected.reason in shown.out
-    assert "raters who can be told apart from chance speak for this order" in shown.out
+    assert "raters who can be told apart from chance use the labels this way round" in shown.out
     assert "r0000" in next(line for line in shown.out.splitlines() if "worse than chance" in line)
     assert "and 20 more items: the file" in shown.out
     assert "read item from 'task', rater from 'worker', label from 'answer', group from 'group'." in shown.err
@@ -107,7 +107,7 @@ def test_known_labels_are_taken_as_certain_and_show_what_votes_alone_are_worth(
     shown = capsys.readouterr()
     assert "10 known labels decide it" in shown.out
     assert "Without the known labels this method calls 0 of these 10 items rightly." in shown.out
-    assert "1 known label of items that nobody voted on left out" in shown.err
+    assert "1 known label of items without an answer left out" in shown.err
     (folder / "one.csv").write_text(f"item,label\n{made.votes.items[0]},{made.truth[0]}\n", encoding="utf-8")
     heed("aggregate", "votes.csv", "--gold", "one.csv")
     assert "Without the known labels this method calls 0 of this one item rightly." in capsys.readouterr().out
@@ -128,7 +128,7 @@ def test_rows_left_out_are_told_and_the_exit_code_says_so(folder: Path, capsys: 
     assert "votes.csv, line 5: 2 cells" in shown.err
     assert "1 row without a label left out" in shown.err
     assert "1 row that says again what the same rater said" in shown.err
-    assert "3 votes are too few" in shown.out
+    assert "3 answers are too few" in shown.out
     (folder / "twice.csv").write_text("a r 1\na r 2\n", encoding="utf-8")
     with pytest.raises(DataError, match="contradictions"):
         heed("agreement", "twice.csv")
@@ -174,7 +174,7 @@ def test_few_votes_give_probabilities_that_follow_them_and_say_what_they_lack(
     (folder / "votes.csv").write_text("\n".join(said), encoding="utf-8")
     assert heed("aggregate", "votes.csv") == 0
     shown = capsys.readouterr().out
-    assert "how far each rater is right: no intervals. The votes do not say enough" in shown
+    assert "how far each rater is right: no intervals. The answers do not say enough" in shown
     assert "may still move" not in shown
     assert heed("aggregate", "votes.csv", "--json") == 0
     items = json.loads(capsys.readouterr().out)["items"]
@@ -193,7 +193,7 @@ def test_a_file_is_not_written_over_what_is_read(made: Crowd, folder: Path) -> N
             heed("aggregate", "votes.csv", "--gold", "gold.csv", "--out", out)
     assert (folder / "votes.csv").read_bytes() == before
     (folder / "gold.csv").write_text("item,label\nother,1\n", encoding="utf-8")
-    with pytest.raises(DataError, match="none of its items was voted on"):
+    with pytest.raises(DataError, match="none of its items has an answer"):
         heed("aggregate", "votes.csv", "--gold", "gold.csv")
 
 

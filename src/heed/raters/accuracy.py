@@ -101,7 +101,7 @@ def rater_table(
         variance, method = np.where(information > 0, 1 / np.maximum(information, 1e-12), np.inf), ALONE
     if variance is None:
         nothing = np.full(raters, np.nan)
-        reason = "The votes do not say enough: raters of other accuracies would have voted just as likely."
+        reason = "The answers do not say enough: raters who are right more or less often would have given the same ones as likely."
         return RaterTable(accuracy, nothing, nothing, answers, method, confidence, reason)
     spread = accuracy * (1 - accuracy) if row_prior is not None else inside * (1 - inside)
     low, high = _wilson(accuracy, spread / variance, confidence)

@@ -31,12 +31,21 @@ METHODS: Mapping[str, Callable[..., Consensus]] = {
 
 TITLES: Mapping[str, str] = {
     "majority": "majority vote",
-    "one-coin": "one coin",
+    "one-coin": "one-coin",
     "dawid-skene": "Dawid-Skene",
     "glad": "GLAD",
     "mace": "MACE",
 }
 """What people call them."""
+
+EXPLAINED: Mapping[str, str] = {
+    "majority": "the label with the most answers, all raters alike",
+    "one-coin": "learns how often each rater is right",
+    "dawid-skene": "learns each rater's typical mistakes",
+    "glad": "learns each rater's skill and how hard each item is",
+    "mace": "learns how often each rater answers without looking",
+}
+"""What they do, in half a sentence."""
 
 _TRUSTING = ("majority", "mace")
 """Take for granted that most raters mean what they say, and cannot follow known labels that contradict these."""
@@ -111,7 +120,7 @@ def choose(votes: Votes, gold: Codes | None = None, *, folds: int = 5, seed: int
         method = next(other for other in ranked if other not in _TRUSTING)
         consensus = METHODS[method](votes, gold)
         reason = (
-            f"{_doubted(ranked[0])}. Of the methods that do not, this one predicts votes that it has not seen best."
+            f"{_doubted(ranked[0])}. Of the methods that do not, this one predicts answers that it has not seen best."
         )
     return Choice(consensus, method, reason, candidates)
 
@@ -127,12 +136,12 @@ def _doubted(method: str) -> str:
 def _why_not_choose(votes: Votes) -> str:
     """Why nothing can be learned from held-out votes, or nothing."""
     if votes.size < FEWEST_VOTES:
-        few = f"{counted(votes.size, 'vote')} {'is' if votes.size == 1 else 'are'} too few"
+        few = f"{counted(votes.size, 'answer')} {'is' if votes.size == 1 else 'are'} too few"
         return f"{few} to compare methods; {FEWEST_VOTES} are needed."
     if len(votes.labels) == 1:
-        return "All votes say the same."
+        return "All answers are the same."
     if np.bincount(votes.item).max() < 2:
-        return "No item has two votes, so nothing tells good raters from bad ones."
+        return "No item has two answers, so nothing tells good raters from bad ones."
     if np.unique(votes.rater).size < 3:
         return "Of fewer than three raters nobody can say whom to believe."
     return ""
@@ -170,6 +179,6 @@ def _reason(candidates: tuple[Candidate, ...], sample: Votes, votes: Votes) -> s
     clearly = "clearly " if second.behind.above(0) else ""
     only = "" if sample.size == votes.size else f" of a sample of {sample.size:,}"
     return (
-        f"It predicts votes{only} that it has not seen {clearly}best: it gives them a chance of {share:.1f} % on (geometric) "
+        f"It predicts answers{only} that it has not seen {clearly}best: it gives them a chance of {share:.1f} % on (geometric) "
         f"average, {TITLES[second.method]} {other:.1f} %."
     )

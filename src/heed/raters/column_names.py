@@ -40,10 +40,12 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """What a column may be called, the first name that is there. Each column has one part."""
 
+_THINGS = ("model", "item", "system", "candidate", "option")
+
 SIDES: tuple[tuple[str, str], ...] = (
     ("left", "right"),
-    *((f"{thing}_a", f"{thing}_b") for thing in ("model", "item", "system", "candidate", "option", "response")),
-    *((f"{thing}_1", f"{thing}_2") for thing in ("model", "item", "system", "candidate", "option", "response")),
+    *((f"{thing}_a", f"{thing}_b") for thing in _THINGS),
+    *((f"{thing}_1", f"{thing}_2") for thing in _THINGS),
     ("a", "b"),
     ("first", "second"),
 )

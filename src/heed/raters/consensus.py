@@ -13,7 +13,7 @@ from heed.raters.votes import Codes, Votes
 from heed.statistics import Array
 
 _TIED = 1e-9
-_EITHER_WAY = "Which label is which is not known: whoever is right by one order of the labels is wrong by the other."
+_EITHER_WAY = "Which label is which is not known: whoever is right one way round is wrong the other."
 
 
 @dataclass(frozen=True)

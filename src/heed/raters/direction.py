@@ -104,7 +104,7 @@ def direction_of(votes: Votes, probabilities: Array, prior: Array, confusion: Ar
             reason += " Check the known labels: they turn around what most raters say."
         return Direction("gold", reason, straight, turned, order)
     lack = f"the known labels ({known:,}) do not decide between them" if known else "no label is known"
-    reason = f"{_parted(straight, turned, 'this order', known > 0)}, and {lack}: votes alone cannot tell which order is right."
+    reason = f"{_parted(straight, turned, 'this way round', known > 0)}, and {lack}: answers alone cannot tell which way round is right."
     return Direction("unidentifiable", reason, straight, turned, order, lacks_labels=True)
 
 
@@ -118,11 +118,11 @@ def camps_against(method: str, found: Direction) -> Direction:
     if not _apart(found.straight, found.turned):
         return found
     decided = found.by == "gold"
-    parted = _parted(found.straight, found.turned, "one order", decided)
+    parted = _parted(found.straight, found.turned, "one way round", decided)
     can_tell = "one-coin, dawid-skene or glad can tell" + (
         ", as labels are known" if decided else " once labels are known"
     )
-    reason = f"{parted}, and {method} only counts which label has more votes: {can_tell}."
+    reason = f"{parted}, and {method} only counts which label has more answers: {can_tell}."
     return Direction(
         "unidentifiable", reason, found.straight, found.turned, found.turned_order, lacks_labels=not decided
     )
@@ -134,18 +134,18 @@ def _told(straight: int, turned: int) -> str:
     if not clear:
         return "no rater can be told apart from chance yet"
     if clear == 1:
-        return f"the one rater who can be told apart from chance speaks for {'this' if straight else 'another'} order of the labels"
-    return f"{straight} of {clear} raters who can be told apart from chance speak for this order of the labels"
+        return f"the one rater who can be told apart from chance uses the labels {'this' if straight else 'another'} way round"
+    return f"{straight} of {clear} raters who can be told apart from chance use the labels this way round"
 
 
-def _parted(straight: int, turned: int, order: str, known: bool) -> str:
-    """How the raters are divided, where many do not speak for the order that was found, which is called ``order``."""
+def _parted(straight: int, turned: int, way: str, known: bool) -> str:
+    """How the raters are divided, where many do not use the labels the way round that was found, which is called ``way``."""
     if straight:
-        return f"The raters are in two camps, {straight} for {order} of the labels and {turned} for another"
-    who = "The one rater who can be told apart from chance speaks"
+        return f"The raters are in two camps, {straight} who use the labels {way} and {turned} who use them another way round"
+    who = "The one rater who can be told apart from chance uses"
     if turned > 1:
-        who = f"All {turned} raters who can be told apart from chance speak"
-    return f"{who} for another order of the labels than the {'known ones' if known else 'one found'}"
+        who = f"All {turned} raters who can be told apart from chance use"
+    return f"{who} the labels another way round than {'the known ones' if known else 'was found'}"
 
 
 def _capital(text: str) -> str:

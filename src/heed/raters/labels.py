@@ -336,7 +336,7 @@ def check_votes(votes: Votes) -> None:
     """
     _, raters, classes = votes.shape
     if not votes.size:
-        raise DataError("no votes", "there is nothing to aggregate.", "Give at least one vote.")
+        raise DataError("no answers", "there is nothing to aggregate.", "Give at least one answer.")
     if classes > MOST_CLASSES or raters * classes**2 > MOST_CELLS:
         raise DataError(
             f"{classes:,} different labels of {raters:,} raters",

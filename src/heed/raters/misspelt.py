@@ -95,6 +95,10 @@ def alike_told(
             told += [_told(part, pair, names, counts, thing, "they are one slip of a letter apart") for pair in pairs]
     if len(told) > _MOST_TOLD:
         told[_MOST_TOLD:] = [f"{len(told) - _MOST_TOLD:,} more groups of {part}s may be the same in this way."]
+    if told:
+        told.append(
+            f"They count as different {part}s. Those that are the same: write them alike in the file, and run this again."
+        )
     return told
 
 
@@ -121,10 +125,7 @@ def _told(part: str, group: Sequence[int], names: Sequence[str], counts: Sequenc
     said = [f"{_quoted(names[place])} ({counted(counts[place], thing)})" for place in ordered[:_MOST_TOLD]]
     rest = f" and {len(ordered) - _MOST_TOLD:,} more" if len(ordered) > _MOST_TOLD else ""
     listed = f"{', '.join(said)}{rest}" if rest else f"{', '.join(said[:-1])} and {said[-1]}"
-    return (
-        f"{part}s {listed} may be the same: {why}. They were counted as different ones; if they are the same, write them alike "
-        "in the file and run this again."
-    )
+    return f"{part}s {listed} may be the same: {why}."
 
 
 def _slips(names: Sequence[str], counts: Sequence[int]) -> list[tuple[int, int]]:

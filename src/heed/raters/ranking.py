@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -48,7 +48,13 @@ _MOST_REFITTED = 100_000
 
 _FARTHER = 1.25
 _EQUAL = 1e-4
-"""Nats a comparison: what the losses of two methods are shown to."""
+"""Nats a comparison: losses of two methods that are nearer than this are equal."""
+
+TITLES: Mapping[Method, str] = {
+    "bradley-terry": "Bradley-Terry (scores from wins, all raters alike)",
+    "crowd-bt": "Crowd-BT (scores from wins, and learns how far each rater can be relied on)",
+}
+"""What people call the methods, and what they do."""
 
 _SCORE = "percentile bootstrap over comparisons"
 _NORMAL = "normal approximation from the information, of scores and raters' shares together"
@@ -168,7 +174,11 @@ def _chosen(named: NamedDuels, method: str, ties: Ties, seed: int) -> tuple[Meth
         return "bradley-terry", "It was asked for."
     if named.rater is None:
         if method == "crowd-bt":
-            raise DataError("Crowd-BT without raters", "the file has no column 'rater'.", "Use bradley-terry.")
+            raise DataError(
+                "Crowd-BT without raters",
+                "the file has no column 'rater'.",
+                "Say which it is: --column rater=NAME. Or use bradley-terry.",
+            )
         return "bradley-terry", "The file does not say who compared: all comparisons count alike."
     if method == "crowd-bt":
         return "crowd-bt", "It was asked for."
@@ -184,14 +194,19 @@ def _chosen(named: NamedDuels, method: str, ties: Ties, seed: int) -> tuple[Meth
     if abs(plain - crowd) < _EQUAL:
         return (
             "bradley-terry",
-            f"It foretells held-out comparisons as well as with each rater's reliability: {plain:.4f} nats.",
+            f"It predicts comparisons that it has not seen as well as with each rater's reliability: {_chance(plain)}.",
         )
     better: Method = "crowd-bt" if crowd < plain else "bradley-terry"
     other = "all raters alike" if better == "crowd-bt" else "each rater's reliability"
     return better, (
-        f"It foretells held-out comparisons better than with {other}: {min(plain, crowd):.4f} nats each, not "
-        f"{max(plain, crowd):.4f}."
+        f"It predicts comparisons that it has not seen better than with {other}: it gives what was said a chance of "
+        f"{_chance(min(plain, crowd))} on (geometric) average, not {_chance(max(plain, crowd))}."
     )
+
+
+def _chance(loss: float) -> str:
+    """A mean loss (nats) as the chance that was given to what was said."""
+    return f"{100 * np.exp(-loss):.2f} %"
 
 
 def held_out_losses(named: NamedDuels, seed: int = 0) -> tuple[float, float]:

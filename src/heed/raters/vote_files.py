@@ -171,7 +171,9 @@ def _check_labels(path: Path, read: CodedTable, votes: Votes) -> None:
         )
         if len(never) > 1:
             why += f" {len(never):,} of {len(known):,} known labels are such."
-        fix = "Correct it, or, if it is right, leave the item out: the votes tell nothing of a label that nobody gave."
+        fix = (
+            "Correct it, or, if it is right, leave the item out: the answers tell nothing of a label that nobody gave."
+        )
         raise DataError(f"{path}, line {line}", why, fix)
 
 

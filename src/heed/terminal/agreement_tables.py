@@ -28,7 +28,7 @@ _WEIGHTS: dict[str, Weights] = {"nominal": "equal", "ordinal": "linear", "interv
 
 
 _WHY: dict[str, str] = {
-    "nothing": "no votes",
+    "nothing": "no answers",
     "one_rater": "one rater alone",
     "no_overlap": "no item in common",
     "no_variety": "too little variety",
@@ -127,18 +127,23 @@ def agreement_values(found: Agreed) -> dict[str, Any]:
 def print_agreement(name: str, votes: Votes, found: Agreed) -> None:
     """What it comes to, in words first."""
     screen = console()
-    counts = (
-        f"{counted(votes.size, 'vote')} of {counted(len(votes.raters), 'rater')} on {counted(len(votes.items), 'item')}"
-    )
+    counts = f"{counted(votes.size, 'answer')} of {counted(len(votes.raters), 'rater')} on {counted(len(votes.items), 'item')}"
     screen.print(safe(f"{name}: {counts}"), soft_wrap=True)
     screen.print(safe(f"Two raters of one item say the same: {_share(found.percent)}."), soft_wrap=True)
-    screen.print(safe(f"Krippendorff's alpha ({found.level}): {_number(found.alpha)}."), soft_wrap=True)
+    screen.print(
+        safe(
+            f"Krippendorff's alpha ({found.level}): {_number(found.alpha)}. Agreement beyond chance: 1 is full, 0 is chance."
+        ),
+        soft_wrap=True,
+    )
     screen.print(safe(meaning(found.alpha)), style="bold", soft_wrap=True)
     if found.level == "nominal" and _are_points(votes.labels):
         hint = "The labels are numbers, and were taken as names. If they are points of a scale: --level ordinal, or interval."
         screen.print(safe(hint), soft_wrap=True)
     if found.fleiss is not None:
-        screen.print(safe(f"Fleiss' kappa: {_number(found.fleiss)}."), soft_wrap=True)
+        screen.print(
+            safe(f"Fleiss' kappa: {_number(found.fleiss)}. The same, where every item counts once."), soft_wrap=True
+        )
     _print_pairs(found)
     for part, ones in found.parts.items():
         _print_parts(part, ones)
@@ -164,7 +169,7 @@ def meaning(alpha: Measured) -> str:
     if high <= TENTATIVE:
         doubt = "which may be none at all" if low <= 0 else "too little to rely on single labels"
         return f"{reached}, {doubt}. {advice}."
-    return f"{reached}; with so few votes it is open whether single labels can be relied on. {advice}."
+    return f"{reached}; with so few answers it is open whether single labels can be relied on. {advice}."
 
 
 def _are_points(labels: Sequence[str]) -> bool:
@@ -215,7 +220,7 @@ def _print_pairs(found: Agreed) -> None:
     more = f", those with the most of them of {len(found.pairs) + found.more_pairs:,}" if found.more_pairs else ""
     few = len(found.pairs) - len(known)
     without = f"; of {few:,} more there is none, as they share too few items or say too much alike" if few else ""
-    told = f"Cohen's kappa of {counted(len(ranked), 'pair')} of raters with items in common{more}{weights}{chosen}{without}"
+    told = f"Cohen's kappa (agreement beyond chance) of {counted(len(ranked), 'pair')} of raters with items in common{more}{weights}{chosen}{without}"
     console().print(told, soft_wrap=True)
     console().print(table)
 
@@ -226,7 +231,7 @@ def _print_parts(part: str, ones: list[PartAgreement]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     heading = {"time": "from", "group": "within group"}.get(part, part)
-    for name in (heading, "votes", "same", "alpha"):
+    for name in (heading, "answers", "same", "alpha"):
         table.add_column(name, justify="left" if name == heading else "right")
     for one in ones:
         table.add_row(

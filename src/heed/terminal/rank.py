@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 40
 _ROWS_SHOWN = 50
+SCORES_EXPLAINED = "score: of two things 1 apart the higher wins 73 of 100 comparisons, 2 apart 88; 0 is the average."
+RATERS_EXPLAINED = (
+    "reliability: the share of comparisons in which a rater goes by the things less that in which they say the opposite, 1 is best, "
+    "0 tells nothing; left unread: how much oftener they say left than right without looking."
+)
 _COLUMNS = ["place", "item", "score", "low", "high", "elo", "comparisons", "group"]
 
 
@@ -38,7 +43,9 @@ def rank(
     ],
     method: Annotated[
         Literal["auto", "bradley-terry", "crowd-bt"],
-        typer.Option(help="All raters alike, or each with a reliability; auto takes what foretells better."),
+        typer.Option(
+            help="All raters alike, or each with a reliability; auto takes what predicts comparisons better that it has not seen."
+        ),
     ] = "auto",
     ties: Annotated[
         Literal["half", "davidson", "graded"],
@@ -83,7 +90,7 @@ def _print(board: Leaderboard) -> None:
 
     screen = console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("place", "item", "score", "95 % interval", "wins against the mean", "comparisons"):
+    for name in ("place", "item", "score", "95 % interval", "wins against average", "comparisons"):
         table.add_column(name, justify="left" if name == "item" else "right")
     for place in board.places[:_ROWS_SHOWN]:
         score = place.score.estimate or 0.0
@@ -103,7 +110,7 @@ def _print_raters(board: Leaderboard) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("rater", "reliability", "95 % interval", "says left unread", "answers"):
+    for name in ("rater", "reliability", "95 % interval", "left unread", "comparisons"):
         table.add_column(name, justify="left" if name == "rater" else "right")
     ordered = sorted(board.raters, key=lambda rater: rater.reliability.estimate or 0.0)
     for rater in ordered[:_ROWS_SHOWN]:
@@ -116,9 +123,10 @@ def _print_raters(board: Leaderboard) -> None:
 
 def _words(board: Leaderboard) -> list[str]:
     """What a reader should know of the table."""
-    from heed.raters.ranking import FEW_EACH
+    from heed.raters.ranking import FEW_EACH, TITLES
 
-    lines = [f"{board.method}: {board.why}"]
+    lines = [f"method: {TITLES[board.method]}. {board.why}", SCORES_EXPLAINED]
+    lines += [RATERS_EXPLAINED] if board.raters else []
     lines += [board.direction] if board.direction else []
     if board.raters and 2 * board.comparisons < FEW_EACH * len(board.places):
         lines.append(

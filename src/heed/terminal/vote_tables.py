@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 _SHOWN = 20
 _NAME_WIDTH = 40
 
+FEW_ANSWERS = 5
+"""Answers of a rater below which the share of right ones says hardly anything: of two labels, chance alone gets four right one time
+in sixteen."""
+
 
 def item_values(consensus: Consensus) -> Iterator[dict[str, Any]]:
     """Each item as plain values; ``label`` is None where two labels are equally likely."""
@@ -91,16 +95,14 @@ def print_choice(name: str, choice: Choice, whole: bool) -> None:
     from rich import box
     from rich.table import Table
 
-    from heed.raters.choosing import TITLES
+    from heed.raters.choosing import EXPLAINED, TITLES
 
     consensus, screen = choice.consensus, console()
     votes, direction = consensus.votes, consensus.direction
     labels = ", ".join(votes.labels[:_SHOWN]) + (" ..." if len(votes.labels) > _SHOWN else "")
-    counts = (
-        f"{counted(votes.size, 'vote')} of {counted(len(votes.raters), 'rater')} on {counted(len(votes.items), 'item')}"
-    )
+    counts = f"{counted(votes.size, 'answer')} of {counted(len(votes.raters), 'rater')} on {counted(len(votes.items), 'item')}"
     screen.print(safe(f"{name}: {counts}; labels {labels}"), soft_wrap=True)
-    screen.print(safe(f"method: {TITLES[choice.method]}. {choice.reason}"), soft_wrap=True)
+    screen.print(safe(f"method: {TITLES[choice.method]} ({EXPLAINED[choice.method]}). {choice.reason}"), soft_wrap=True)
     if direction.by == "unidentifiable":
         screen.print(safe(f"which label is which: not known. {direction.reason}"), style="yellow", soft_wrap=True)
         if direction.lacks_labels:
@@ -129,16 +131,22 @@ def _more(count: int, what: str, where: str) -> None:
 def _candidates(choice: Choice, table: Any) -> Any:
     import math
 
-    from heed.raters.choosing import TITLES
+    from heed.raters.choosing import EXPLAINED, TITLES
 
-    for heading in ("method", "chance given to held-out votes", "behind the best (nats a vote)"):
-        table.add_column(heading, justify="left" if heading == "method" else "right")
+    def lost(nats: float) -> str:
+        return f"{-100 * math.expm1(-nats):.1f}"
+
+    for heading in ("method", "what it does", "chance given to held-out answers", "lower than the best by"):
+        table.add_column(heading, justify="left" if heading in ("method", "what it does") else "right")
     for one in choice.candidates:
         behind = one.behind
-        ends = "" if behind.low is None or behind.high is None else f" ({behind.low:.4f} to {behind.high:.4f})"
+        lower = "" if behind.low is None or behind.high is None else f" ({lost(behind.low)} to {lost(behind.high)} %)"
         best = one is choice.candidates[0]
         table.add_row(
-            TITLES[one.method], percent(math.exp(one.score)), "" if best else f"{behind.estimate or 0.0:.4f}{ends}"
+            TITLES[one.method],
+            EXPLAINED[one.method],
+            percent(math.exp(one.score)),
+            "" if best else f"{lost(behind.estimate or 0.0)} %{lower}",
         )
     return table
 
@@ -150,7 +158,7 @@ def _raters(consensus: Consensus, table: Any) -> Any:
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("rater", "") else "right")
     for row in rows[:_SHOWN]:
-        right = "undefined" if row["accuracy"] is None else percent(row["accuracy"])
+        right = _right(row)
         ends = "" if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
         of_known = [f"{row['known_right']} of {row['known']}" if row["known"] else ""] if known else []
         table.add_row(
@@ -159,8 +167,17 @@ def _raters(consensus: Consensus, table: Any) -> Any:
     return table
 
 
+def _right(row: dict[str, Any]) -> str:
+    """How far a rater is right; nothing that looks like perfection where no interval says how little it rests on."""
+    if row["accuracy"] is None:
+        return "undefined"
+    return percent(row["accuracy"]) if row["low"] is not None or row["answers"] >= FEW_ANSWERS else ""
+
+
 def _remark(row: dict[str, Any], consensus: Consensus) -> str:
-    """What a lead should see in a rater, where both ends of the interval say it."""
+    """What a lead should see in a rater: that a share rests on hardly anything, or what both ends of the interval say."""
+    if row["answers"] < FEW_ANSWERS:
+        return "one answer: says nothing yet" if row["answers"] == 1 else "too few answers to judge by"
     chance = 1 / max(len(consensus.votes.labels), 2)
     if row["low"] is None:
         return ""
@@ -170,7 +187,7 @@ def _remark(row: dict[str, Any], consensus: Consensus) -> str:
 
 
 def _items(consensus: Consensus, table: Any) -> Any:
-    for heading in ("item", "label", "probability", "votes"):
+    for heading in ("item", "label", "probability", "answers"):
         table.add_column(heading, justify="left" if heading in ("item", "label") else "right")
     for row, _ in zip(item_values(consensus), range(_SHOWN), strict=False):
         label = "open: two are equally likely" if row["label"] is None else one_line(row["label"], _NAME_WIDTH)

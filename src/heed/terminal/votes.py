@@ -48,7 +48,7 @@ def aggregate(
     file: VotesFile,
     method: Annotated[
         Literal["auto", "majority", "one-coin", "dawid-skene", "glad", "mace"],
-        typer.Option(help="auto takes the one that best predicts votes it has not seen."),
+        typer.Option(help="auto takes the one that best predicts answers it has not seen."),
     ] = "auto",
     gold: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Known labels: item, label. They are taken as certain.")
@@ -68,7 +68,7 @@ def aggregate(
 ) -> None:
     """The most likely label of each item, how sure it is, and how far each rater can be trusted.
 
-    Exit code 1 where rows could not be read or have no label, or where the votes cannot tell which of two camps of raters
+    Exit code 1 where rows could not be read or have no label, or where the answers cannot tell which of two camps of raters
     is right.
     """
     from heed.raters.choosing import METHODS, Choice, choose
@@ -110,7 +110,7 @@ def agreement(
         ),
     ] = "nominal",
     days: Annotated[
-        float, typer.Option("--window", min=0.001, metavar="DAYS", help="Stretch of time, where votes have a time.")
+        float, typer.Option("--window", min=0.001, metavar="DAYS", help="Stretch of time, where answers have a time.")
     ] = 7.0,
     columns: NamedColumns = None,
     wide: Wide = None,
@@ -171,9 +171,9 @@ def _beside_gold(votes: Votes, path: Path, gold: dict[str, str]) -> tuple[Votes,
     """
     votes, known, unknown = votes.with_gold(gold)
     if unknown == len(gold):
-        raise DataError(f"{path}", "none of its items was voted on.", "Call the items as the votes call them.")
+        raise DataError(f"{path}", "none of its items has an answer.", "Call the items as the answers call them.")
     if unknown:
-        note(f"{path}: {counted(unknown, 'known label')} of items that nobody voted on left out")
+        note(f"{path}: {counted(unknown, 'known label')} of items without an answer left out")
     return votes, known
 
 
