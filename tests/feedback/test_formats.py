@@ -287,6 +287,22 @@ def test_hh_by_hand(tmp_path: Path) -> None:
     assert row.completions == (" Well.\n\nYou?", "Bad.")
 
 
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_a_table_may_have_semicolons_or_tabs_and_names_in_capitals(tmp_path: Path, separator: str) -> None:
+    rows = [
+        ["Prompt", " chosen", "Rejected", "Note, if any"],
+        ["p, or q;", '"x\ny"', "z\tz", ""],
+        ["p2", "a", "b", "n"],
+    ]
+    with (tmp_path / "pairs.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, delimiter=separator).writerows(rows)
+    found = list(read_rows(tmp_path / "pairs.csv"))
+    assert [(row.prompt, row.completions, row.feedback.choice, row.ignored) for row in found] == [
+        ("p, or q;", ('"x\ny"', "z\tz"), "a", ()),
+        ("p2", ("a", "b"), "a", ("Note, if any",)),
+    ]
+
+
 def test_a_plain_table_as_a_person_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "votes.csv"
     path.write_text(

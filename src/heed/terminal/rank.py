@@ -24,8 +24,8 @@ _NAME_WIDTH = 40
 _ROWS_SHOWN = 50
 SCORES_EXPLAINED = "score: of two things 1 apart the higher wins 73 of 100 comparisons, 2 apart 88; 0 is the average."
 RATERS_EXPLAINED = (
-    "reliability: the share of comparisons in which a rater goes by the things less that in which they say the opposite, 1 is best, "
-    "0 tells nothing; left unread: how much oftener they say left than right without looking."
+    "reliability: the share of comparisons in which a rater prefers what the scores say, less the share in which they prefer the "
+    "opposite; 1 is best, 0 tells nothing. left unread: how much oftener they say left than right without looking."
 )
 _COLUMNS = ["place", "item", "score", "low", "high", "elo", "comparisons", "group"]
 

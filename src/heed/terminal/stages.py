@@ -104,7 +104,12 @@ def train_sft(
 def train_reward(
     model: Model = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Judgments, in any format that heed imports.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Judgments: JSON lines of heed, TRL (prompt, chosen, rejected) or HH-RLHF; or CSV with prompt, chosen, rejected, "
+            "or prompt, a, b, choice (docs/formats.md).",
+        ),
     ] = None,
     test: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Judgments for the accuracy; else a share of --data.")

@@ -13,7 +13,7 @@ opinion weigh double. Where several people judged the same pair, CSV and heed's 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -63,6 +63,7 @@ _PARSERS: dict[str, Callable[[dict[str, Any]], Parsed]] = {
     "hh": hh.parse,
 }
 _LINES_LOOKED_AT, _BYTES_LOOKED_AT = 200, 8 * MAX_ROW_BYTES
+_COLUMNS_SHOWN = 12
 
 
 def detect_format(path: str | Path) -> FileFormat:
@@ -88,9 +89,11 @@ def _beginning(lines: Iterator[Line], looked_at: list[Line]) -> Iterator[Line]:
 def _detect(path: Path, lines: Iterator[Line]) -> FileFormat:
     seen: list[str] = []
     refusals: list[str] = []
+    first: Line | None = None
     for line in lines:
         if not line.data.strip() and not line.fault:
             continue
+        first = first or line
         if not seen and _is_table_header(line):
             return "csv"
         try:
@@ -117,10 +120,30 @@ def _detect(path: Path, lines: Iterator[Line]) -> FileFormat:
         raise DataError(
             f"{path} holds no feedback", f"{refusals[0]}.", "Give a file of judgments; prompts belong to 'heed init'."
         )
-    raise DataError(
+    raise _of_no_format(path, first, seen)
+
+
+def _of_no_format(path: Path, first: Line | None, seen: Sequence[str]) -> DataError:
+    """What to do with a file that begins with the line ``first`` and has no row of a known format."""
+    begin = b"" if first is None else first.data.lstrip()[:1]
+    columns = [] if first is None or begin in (b"{", b"[") else table.columns_of(first)
+    if len(columns) > 1:
+        return DataError(
+            f"{path} has no column 'prompt'",
+            f"it looks like a table, and its columns are {', '.join(map(shown, columns[:_COLUMNS_SHOWN]))}.",
+            "Name them prompt, chosen and rejected; or prompt, a, b and choice, which is a, b or tie.",
+        )
+    if begin == b"[":
+        return DataError(
+            f"cannot tell the format of {path}",
+            "it looks like one JSON list, and judgments are read from lines, one object each.",
+            "Turn it into JSON lines: jq -c '.[]' FILE > FILE.jsonl",
+        )
+    return DataError(
         f"cannot tell the format of {path}",
         f"{seen[0]}." if seen else "it is empty.",
-        "Give JSON lines of heed, TRL or HH-RLHF, or CSV; 'heed feedback import --format' also takes what is not clear.",
+        "Give JSON lines of heed, TRL (prompt, chosen, rejected) or HH-RLHF, or CSV (prompt, chosen, rejected; or prompt, a, b, "
+        "choice); 'heed feedback import --format' also takes what is not clear.",
     )
 
 
@@ -141,10 +164,8 @@ def _formats_of(row: dict[str, Any]) -> list[FileFormat]:
 
 
 def _is_table_header(line: Line) -> bool:
-    for item in table.read_records(iter([line])):
-        # By its names alone: what else is wrong with a header is told when it is read as one.
-        return not isinstance(item, BrokenRow) and table.names_a_prompt(item[1])
-    return False
+    # By its names alone: what else is wrong with a header is told when it is read as one.
+    return table.names_a_prompt(table.columns_of(line))
 
 
 def read_rows(
@@ -189,9 +210,10 @@ def _read_header(path: Path, records: Iterator[tuple[int, list[str]] | BrokenRow
             fault: str | None = item.reason
         else:
             table.check_text(item[1], path.name)
-            fault = table.check_header(item[1])
+            columns = table.in_our_spelling(item[1])
+            fault = table.check_header(columns)
             if fault is None:
-                return item[1]
+                return columns
         raise DataError(f"{path} has no usable header", f"{fault}.", "See the columns in heed.feedback.formats.table.")
     raise DataError(f"{path} has no header", "it is empty.", "See the columns in heed.feedback.formats.table.")
 

@@ -1,5 +1,8 @@
 """Plain CSV (RFC 4180, UTF-8 with or without byte order mark): one judgment a row, a header of column names.
 
+It is written with commas between the cells. Semicolons and tabs are read as well, where the header names a prompt by them, and
+so are names of columns in capitals.
+
 | column                 | kinds      | content                                                           |
 |------------------------|------------|-------------------------------------------------------------------|
 | kind                   | all        | comparison, rating, ranking, thumb, edit, demonstration, critique; empty: comparison |
@@ -69,6 +72,8 @@ WRITTEN_COLUMNS = (
     *("up", "edited", "text", "defects", "spans", "note", "shown", "seconds", "confidence", "created", "source"),
     *("supersedes", "completion_ids"),
 )
+_OF_TRL = ("chosen", "rejected", "completion", "label")
+_SEPARATORS = (",", ";", "\t")
 MOST_COLUMNS = 1000
 """In a header. No table of feedback or of items comes near; one line can name half a million, which every row then has to have."""
 
@@ -86,6 +91,7 @@ def read_records(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]] | Brok
     next, so that one stray mark does not swallow the records after it.
     """
     waiting: deque[Line] = deque()
+    separator = ""
     while (first := waiting.popleft() if waiting else next(lines, None)) is not None:
         block, fault = _collect(first, waiting, lines)
         if fault is None:
@@ -94,7 +100,9 @@ def read_records(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]] | Brok
                 continue
             try:
                 # What is not UTF-8 becomes lone surrogates, which tell the row apart below without ending the reading.
-                yield first.number, _cells(text.decode("utf-8", errors="surrogateescape"))
+                record = text.decode("utf-8", errors="surrogateescape")
+                separator = separator or _separator(record)
+                yield first.number, _cells(record, separator)
                 continue
             except csv.Error as error:
                 fault = f"not CSV: {error}"
@@ -119,9 +127,33 @@ def _collect(first: Line, waiting: deque[Line], lines: Iterator[Line]) -> tuple[
     return block, None
 
 
-def _cells(text: str) -> list[str]:
+def _separator(header: str) -> str:
+    """What stands between the cells of a table with this first record: the mark that makes it name a prompt, else one that is there."""
+    for separator in _SEPARATORS:
+        try:
+            if names_a_prompt(in_our_spelling(_cells(header, separator))):
+                return separator
+        except csv.Error:
+            continue
+    return next((separator for separator in _SEPARATORS if separator in header), ",")
+
+
+def columns_of(line: Line) -> list[str]:
+    """The names of the columns, where a line is the header of a table; none where it cannot be read as one."""
+    for item in read_records(iter([line])):
+        return [] if isinstance(item, BrokenRow) else in_our_spelling(item[1])
+    return []
+
+
+def in_our_spelling(columns: Sequence[str]) -> list[str]:
+    """Names of columns as heed writes those that it knows; some programs write them in capitals or with blanks around."""
+    plain = ((name, name.strip().lower()) for name in columns)
+    return [known if known in KNOWN_COLUMNS or known in _OF_TRL else name for name, known in plain]
+
+
+def _cells(text: str, separator: str) -> list[str]:
     try:
-        records = list(csv.reader([text], strict=True))
+        records = list(csv.reader([text], delimiter=separator, strict=True))
     except csv.Error as error:
         if "new-line character" not in str(error):
             raise
