@@ -110,6 +110,7 @@ def read_table(
     optional: Sequence[str] = (),
     progress: Progress = lambda rows: None,
     unfold: Unfold | None = None,
+    strict: bool = True,
 ) -> CodedTable:
     """The columns of a file that are the parts of what is wanted.
 
@@ -121,6 +122,7 @@ def read_table(
         optional: parts that it may have, which are coded as well.
         progress: hears of the rows.
         unfold: what makes a table of ``parts`` of a wide sheet.
+        strict: whether all of ``named`` must be there.
 
     Raises:
         DataError: the file cannot be read, is empty, has too many rows, or its first line does not say which column is which.
@@ -136,7 +138,7 @@ def read_table(
         rows, wide = unfold(first[1], rows, broken)
         if wide:
             first, named = next(rows), None
-    columns = find_columns(path, first[1], parts, (*optional, *beside), named)
+    columns = find_columns(path, first[1], parts, (*optional, *beside), named, strict=strict)
     if not columns.header:
         rows = chain([first], rows)
     kept = [part for part in columns.places if part not in beside]
@@ -197,14 +199,13 @@ def nothing_read(path: Path, thing: str, read: CodedTable, parts: Sequence[str])
     return DataError(f"{path} has no {thing}", why, f"Give rows of {', '.join(parts)}.")
 
 
-def names_unknown(path: Path, read: CodedTable, parts: Sequence[str], nameable: bool) -> DataError:
-    """That the first row looks like names of columns; ``nameable`` where an option says which is which."""
+def names_unknown(path: Path, read: CodedTable, parts: Sequence[str]) -> DataError:
+    """That the first row looks like names of columns."""
     found = [read.names(part)[0] for part in parts]
     option = " ".join(f"--column {part}={name}" for part, name in zip(parts, found, strict=True))
-    call = f"call them {','.join(parts)}"
     return DataError(
         f"{path}, line {read.headless}",
         f"{' and '.join(map(shown, found))} occur nowhere else, as names of columns would, but are not the usual ones.",
-        f"If they name the columns, {call}{f' or say which is which: {option}' if nameable else ''}; if not, put the line "
+        f"If they name the columns, call them {','.join(parts)} or say which is which: {option}; if not, put the line "
         f"{','.join(parts)} above.",
     )

@@ -116,6 +116,8 @@ def find_columns(
     parts: Sequence[str],
     optional: Sequence[str] = (),
     named: Mapping[str, str] | None = None,
+    *,
+    strict: bool = True,
 ) -> Columns:
     """Where the parts stand in a table whose first line is ``cells``; the parts alone, in their order, where it names none.
 
@@ -125,6 +127,7 @@ def find_columns(
         parts: what it must have. Instead of "winner" it may have the columns of ``ONE_HOT``.
         optional: what it may have.
         named: what somebody said that the column of a part is called.
+        strict: whether it must be there and be a part; else it is passed over where it is not.
 
     Raises:
         DataError: the line names some of the parts only, or names none and has more or fewer columns; or what was said is
@@ -132,7 +135,8 @@ def find_columns(
         ConfigError: a column was named for a part that this table has not.
     """
     names = [plain_name(cell) for cell in cells]
-    found = named_places(path, cells, (*parts, *optional), named or {})
+    named = {part: name for part, name in (named or {}).items() if strict or _is_there(part, name, parts, names)}
+    found = named_places(path, cells, (*parts, *optional), named)
     if "left" in parts:
         _add(found, _sides(names, found))
     for part in (*parts, *optional):
@@ -145,8 +149,9 @@ def find_columns(
     missing = [part for part in wanted if part not in found]
     if not missing:
         ordered = {part: found[part] for part in (*parts, *ONE_HOT, *optional) if part in found}
-        return Columns(ordered, tuple(cells), _rivals(names, cells, ordered, named or {}))
-    if len(missing) == len(wanted) == len(cells):
+        return Columns(ordered, tuple(cells), _rivals(names, cells, ordered, named))
+    # No line of names has one twice: "A,B,A" says that A won.
+    if len(cells) == len(parts) and (len(missing) == len(wanted) or len(set(names)) < len(names)):
         return Columns({part: place for place, part in enumerate(parts)}, (), {})
     raise _lacking(path, cells, parts, missing)
 
@@ -189,6 +194,10 @@ def named_places(path: Path, cells: Sequence[str], parts: Sequence[str], named: 
                 "Name one of them.",
             )
     return found
+
+
+def _is_there(part: str, name: str, parts: Sequence[str], names: Sequence[str]) -> bool:
+    return part in parts and plain_name(name) in names
 
 
 def candidates(part: str, names: Sequence[str], taken: Collection[int] = ()) -> list[int]:

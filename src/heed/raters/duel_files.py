@@ -108,11 +108,11 @@ def read_duels(
     good = ~faults.bad
     if not good.any():
         if read.headless is not None:
-            raise names_unknown(path, read, PARTS, nameable=True)
+            raise names_unknown(path, read, PARTS)
         first = faults.broken()[0]
         raise DataError(f"{path} has no comparison", f"line {first.line}: {first.reason}.", EXAMPLE)
     if read.headless is not None and not good[0] and read.lines[0] == read.headless:
-        raise names_unknown(path, read, PARTS, nameable=True)
+        raise names_unknown(path, read, PARTS)
     rater = read.codes("rater")[good] if "rater" in read.known else None
     (left, right), items = _used((left[good], right[good]), items)
     raters: list[str] = []

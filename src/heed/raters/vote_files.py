@@ -105,18 +105,19 @@ def read_votes(
     )
 
 
-def read_gold(path: Path, votes: Votes | None = None) -> dict[str, str]:
+def read_gold(path: Path, votes: Votes | None = None, named: Mapping[str, str] | None = None) -> dict[str, str]:
     """The known label of each item of a file with the columns item and label.
 
     Args:
         path: of the file.
         votes: what the labels are for. By these votes every rater is wrong about an item whose known label nobody ever
             gave, which nothing can be learned from, and which is far more often a misspelling than the truth: an error.
+        named: what the columns of the votes are called; those that this file has as well are the same here.
 
     Raises:
         DataError: as for :func:`read_votes`; a row that cannot be read or two labels of one item are errors here.
     """
-    read = read_table(path, GOLD_PARTS)
+    read = read_table(path, GOLD_PARTS, named=named, strict=False)
     if read.broken:
         raise DataError(f"{path}, line {read.broken[0].line}", f"{read.broken[0].reason}.", "Correct the known labels.")
     if not len(read.lines):
@@ -149,7 +150,7 @@ def _check_first_row(path: Path, read: CodedTable) -> None:
     columns = [read.codes(part) for part in VOTE_PARTS]
     others = columns[-1][1:]
     if all((column == column[0]).sum() == 1 for column in columns) and np.unique(others).size < others.size:
-        raise names_unknown(path, read, VOTE_PARTS, nameable=True)
+        raise names_unknown(path, read, VOTE_PARTS)
 
 
 def _check_labels(path: Path, read: CodedTable, votes: Votes) -> None:
@@ -161,7 +162,7 @@ def _check_labels(path: Path, read: CodedTable, votes: Votes) -> None:
     voted = set(votes.items)
     rows = _known_rows(read)
     if read.lines[0] == read.headless and rows[0][0] not in voted and rows[0][1] not in votes.labels:
-        raise names_unknown(path, read, GOLD_PARTS, nameable=False)
+        raise names_unknown(path, read, GOLD_PARTS)
     known = [row for row in rows if row[0] in voted]
     never = [row for row in known if row[1] not in votes.labels]
     if never:

@@ -48,7 +48,11 @@ def aggregate(
     file: VotesFile,
     method: Annotated[
         Literal["auto", "majority", "one-coin", "dawid-skene", "glad", "mace"],
-        typer.Option(help="auto takes the one that best predicts answers it has not seen."),
+        typer.Option(
+            help="majority counts; one-coin learns how often each rater is right, dawid-skene each one's typical mistakes, glad how "
+            "hard items are as well, mace how often each answers without looking; auto takes what best predicts answers it has not "
+            "seen."
+        ),
     ] = "auto",
     gold: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Known labels: item, label. They are taken as certain.")
@@ -82,7 +86,7 @@ def aggregate(
     read = _read(file, contradictions, columns, wide, quiet)
     votes, known = read.votes, None
     if gold is not None:
-        votes, known = _beside_gold(votes, gold, read_gold(gold, votes))
+        votes, known = _beside_gold(votes, gold, read_gold(gold, votes, named_columns(columns)))
     if method == "auto":
         choice = choose(votes, known, seed=seed)
     else:
