@@ -93,6 +93,13 @@ def test_a_table_of_very_many_columns_is_refused(tmp_path: Path) -> None:
 # Which column is which
 
 
+def test_the_documents_list_every_name() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| (`[^|]*`) \|$", page, re.MULTILINE)
+    listed = {part: names.replace("`", "") for part, names in rows}
+    assert listed == {part: accepted(part) for part in (*NAMES, "left", "right")}
+
+
 @pytest.mark.parametrize(
     ("part", "name"), [(part, name) for part in ("item", "rater", "label") for name in NAMES[part]]
 )

@@ -318,3 +318,26 @@ def test_a_ranking_has_the_format_that_its_name_promises(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="CSV or JSON lines"):
         heed("rank", str(file), "--out", str(tmp_path / "places.xlsx"), "--quiet")
     assert not (tmp_path / "places.xlsx").exists()
+
+
+def test_a_ranking_says_in_plain_words_what_its_numbers_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_duels(tmp_path / "duels.csv", inverted=2, honest=8)
+    heed("rank", str(file))
+    shown = capsys.readouterr()
+    assert "read left from 'left', right from 'right', winner from 'winner', rater from 'rater'." in shown.err
+    assert "of two things 1 apart the higher wins 73 of 100 comparisons" in shown.out
+    assert "Crowd-BT (scores from wins, and learns how far each rater can be relied on)" in shown.out
+    for word in ("nats", "log-odds", "foretell", "answers  "):
+        assert word not in shown.out
+    # Chances in place of losses: what was said was given more of it by the method that was taken.
+    plain, crowd = (100 * np.exp(-loss) for loss in held_out_losses(read_duels(file)))
+    assert f"a chance of {crowd:.2f} % on (geometric) average, not {plain:.2f} %" in shown.out
+
+
+def test_columns_of_comparisons_can_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "games.csv").write_text("home;away;best;day\nA;B;A;1\nB;C;C;1\nA;C;A;2\n")
+    with pytest.raises(DataError, match="names none of left, right, winner"):
+        heed("rank", str(tmp_path / "games.csv"))
+    named = [f"--column={part}" for part in ("left=home", "right=away", "winner=best")]
+    assert heed("rank", str(tmp_path / "games.csv"), *named, "--json", "--draws", "0", "-q") == 0
+    assert [place["item"] for place in json.loads(capsys.readouterr().out)["places"]] == ["A", "C", "B"]

@@ -77,3 +77,21 @@ def test_two_camps_are_refused_until_a_file_of_known_answers_tells_who_is_right(
     assert "answers to gold items say which way is up" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="kind"):
         heed(*TRAIN, "--data", "votes.jsonl", "--kind", "opinion", "--out", "three")
+
+
+def test_a_table_is_read_with_any_separator_and_one_of_other_names_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [[f"q{n}", "a good long answer" + " indeed" * (n % 5), "no" * (1 + n % 3)] for n in range(30)]
+    train = ("train", "reward", "--backbone", "linear", "--quiet", "--data")
+    for name, separator in (("commas", ","), ("semicolons", ";")):
+        lines = [separator.join(row) for row in [["Prompt", "Chosen", "Rejected"], *rows]]
+        Path(f"{name}.csv").write_text("\n".join(lines), encoding="utf-8")
+        assert heed(*train, f"{name}.csv", "--out", name) == 0
+    cards = [json.loads(Path(name, "reward.json").read_text())["card"] for name in ("commas", "semicolons")]
+    assert cards[0] == cards[1]
+    Path("other.csv").write_text("question;good;bad\nq;a;b\n", encoding="utf-8")
+    with pytest.raises(DataError, match="columns are 'question', 'good', 'bad'") as refused:
+        heed(*train, "other.csv", "--out", "other")
+    assert "prompt, chosen and rejected" in refused.value.fix

@@ -290,3 +290,62 @@ def test_labels_that_may_be_points_of_a_scale_are_told(
     if hinted:
         heed("agreement", "votes.csv", "--level", "ordinal")
         assert "--level" not in capsys.readouterr().out
+
+
+def test_what_was_read_and_what_may_be_misspelt_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"i{k},{rater},{'yes' if k % 2 else 'no'},x" for k in range(20) for rater in ("anna", "bob")]
+    text = "\n".join(["example_id,worker,answer,lang", *rows, "i20,Anna,Yes,x"])
+    (folder / "votes.csv").write_text(text, encoding="utf-8")
+    for command in ("aggregate", "agreement"):
+        heed(command, "votes.csv")
+        told = capsys.readouterr().err.splitlines()
+        assert told[0] == (
+            "votes.csv: read item from 'example_id', rater from 'worker', label from 'answer'; 1 other column not read: 'lang'."
+        )
+        assert "labels 'yes' (20 answers) and 'Yes' (1 answer) may be the same" in told[1]
+        # It bears on every number, so quiet keeps it.
+        heed(command, "votes.csv", "-q")
+        assert capsys.readouterr().err.splitlines() == told[1:]
+
+
+def test_columns_and_wide_sheets_can_be_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "long.csv").write_text("no,who,said\n1,a,y\n1,b,y\n2,a,n\n2,b,y\n", encoding="utf-8")
+    (folder / "wide.csv").write_text("no,a,b,lang\n1,y,y,en\n2,n,y,en\n", encoding="utf-8")
+    named = [f"--column={part}" for part in ("item=no", "rater=who", "label=said")]
+    found = []
+    for arguments in (["long.csv", *named], ["wide.csv", "--column", "item=no", "--wide", "a, b"]):
+        assert heed("aggregate", *arguments, "--json", "-q") == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
+    for wrong in (["--column", "item"], ["--column", "item=no", "--column", "item=who"], ["--wide", ","]):
+        with pytest.raises(ConfigError) as refused:
+            heed("aggregate", "long.csv", *wrong)
+        assert refused.value.fix
+
+
+def test_a_rater_of_one_answer_does_not_look_perfect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "few.csv").write_text("a r yes\na s yes\na t no\nb r no\nb s no\nc r yes\nc s no\n", encoding="utf-8")
+    heed("aggregate", "few.csv", "-q")
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["t"])
+    assert "one answer: says nothing yet" in row
+    rows = [f"i{k},{rater},{(k + (rater == 'c') * (k % 5 == 0)) % 2}" for k in range(40) for rater in "abc"]
+    (folder / "many.csv").write_text("\n".join(["item,rater,label", *rows, "i1,new,1", "i1,two,1", "i2,two,0"]))
+    heed("aggregate", "many.csv", "-q")
+    raters = [line for line in capsys.readouterr().out.splitlines() if line.split()[:1] in (["new"], ["two"], ["a"])]
+    told = {line.split()[0]: line for line in raters}
+    assert "one answer: says nothing yet" in told["new"]
+    assert "too few answers to judge by" in told["two"]
+    assert told["a"].rstrip().endswith("%")
+    for line in (told["new"], told["two"]):
+        assert float(line.split(" to ")[0].split()[-2]) < 50  # the lower end of an interval
+
+
+def test_tables_use_one_word_and_no_jargon(made: Crowd, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["aggregate", "votes.csv"], ["agreement", "votes.csv"]):
+        heed(*arguments)
+        shown = capsys.readouterr().out.replace("votes.csv", "").replace("majority vote", "")
+        for word in ("vote", "nats", "one coin", "judgment", "observation", "log-odds"):
+            assert word not in shown
+    heed("aggregate", "votes.csv")
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["Dawid-Skene"])
+    assert "learns each rater's typical mistakes" in row
