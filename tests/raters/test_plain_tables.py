@@ -85,6 +85,18 @@ def test_a_spreadsheets_line_of_the_separator_is_no_row(tmp_path: Path) -> None:
     assert told(read_votes(file(tmp_path, "sep=;\nitem;rater;label\na,b;r;y\n"))) == {("a,b", "r", "y")}
 
 
+@pytest.mark.parametrize("text", ["[]\n", "[\n", "{}\n", ",x\n1,2\n"])
+def test_what_names_nothing_is_told(tmp_path: Path, text: str) -> None:
+    for read in (read_votes, read_duels, read_gold):
+        with pytest.raises(DataError) as refused:
+            read(file(tmp_path, text))
+        assert (
+            "one JSON list" in refused.value.why
+            or "names none of" in refused.value.why
+            or "no column" in refused.value.why
+        )
+
+
 def test_a_table_of_very_many_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1,001 columns"):
         list(records(file(tmp_path, ",".join(map(str, range(1001))), "wide"), []))
@@ -183,6 +195,7 @@ WIDE = {("i1", "ann", "y"), ("i1", "bob", "n"), ("i2", "ann", "n"), ("i3", "ann"
             "id,ann,bob\ni1,y,n\ni2,n,\ni3,y,y\n",
             "one row for each item: item from 'id', and one rater in each of the 2 columns",
         ),
+        (",ann,bob\ni1,y,n\ni2,n,\ni3,y,y\n", "item from column 1, which has no name"),
         ("Item ID;ann;bob;\ni1;y;n;\ni2;n;;\ni3;y;y;\n", "rater in each of the 2 columns 'ann', 'bob'."),
         (
             "worker\tdate\ti1\ti2\ti3\nann\t1\ty\tn\ty\nbob\t2\tn\t\ty\n",
@@ -202,6 +215,8 @@ def test_a_sheet_that_can_be_nothing_but_wide_is_read_as_such_and_said_so(
 @pytest.mark.parametrize(
     "text",
     [
+        "id,label,ann,bob\ni1,y,y,n\ni2,n,n,n\n",  # a known label beside
+        ",ann,bob\ni1,en,n\ni2,de,y\n",  # rows that have no name, and columns that have nothing in common
         "id,who,verdicts\ni1,ann,y\ni2,bob,n\n",  # two columns that have nothing in common
         "id,ann,bob,lang\ni1,y,n,en\ni2,n,y,en\n",  # one that is of something else
         "id,ann,bob\ni1,y,n\ni1,n,y\n",  # an item twice

@@ -21,6 +21,7 @@ from pydantic import Field
 from heed.errors import DataError
 from heed.lazily import np
 from heed.statistics import Array, Interval, undefined_interval, wilson_interval
+from heed.texts import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -387,7 +388,7 @@ def _drawn(
     if draws < 1:
         return [], _Missing("not_asked", "No draws were asked for.")
     if data.clusters < FEWEST_ITEMS:
-        reason = f"{data.clusters} items with two answers are too few for an interval; {FEWEST_ITEMS} are needed."
+        reason = f"{counted(data.clusters, 'item')} with two answers {'is' if data.clusters == 1 else 'are'} too few for an interval; {FEWEST_ITEMS} are needed."
         return [], _Missing("few", reason)
     rng, found = np.random.default_rng(seed), []
     for _ in range(draws):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heed.errors import ConfigError, DataError
-from heed.texts import cut, shown
+from heed.texts import counted, cut, shown
 
 NAMES: dict[str, tuple[str, ...]] = {
     "item": (
@@ -150,8 +150,8 @@ def find_columns(
     if not missing:
         ordered = {part: found[part] for part in (*parts, *ONE_HOT, *optional) if part in found}
         return Columns(ordered, tuple(cells), _rivals(names, cells, ordered, named))
-    # No line of names has one twice: "A,B,A" says that A won.
-    if len(cells) == len(parts) and (len(missing) == len(wanted) or len(set(names)) < len(names)):
+    # No line of names has one twice: "A,B,A" says that A won. Nor does a row begin with nothing.
+    if len(cells) == len(parts) and names[0] and (len(missing) == len(wanted) or len(set(names)) < len(names)):
         return Columns({part: place for place, part in enumerate(parts)}, (), {})
     raise _lacking(path, cells, parts, missing)
 
@@ -260,15 +260,12 @@ def _lacking(path: Path, cells: Sequence[str], parts: Sequence[str], missing: Se
     if len(missing) < len(parts):
         why = f"it names no column for {' and '.join(missing)}; it has {listed(cells)}."
     else:
-        why = f"its first line has {len(cells):,} columns and names none of {', '.join(parts)}: {listed(cells)}."
-    ways = " ".join(f"For {part}: {accepted(part)}." for part in missing)
-    option = " ".join(f"--column {part}=NAME" for part in missing)
-    wide = (
-        " Is it one column for each rater: --wide all, or --wide NAME,NAME."
-        if "label" in missing and "rater" in parts
-        else ""
-    )
-    return DataError(f"{path}", why, f"Say which it is: {option}. Or rename the column.{wide} {ways}")
+        has = f": {listed(cells)}" if cells else ""
+        why = f"its first line has {counted(len(cells), 'column')} and names none of {', '.join(parts)}{has}."
+    ways = [f"Say which it is: {' '.join(f'--column {part}=NAME' for part in missing)}. Or rename the column."]
+    if "rater" in parts and list(missing) != ["label"]:
+        ways.append("Is it one column for each rater: --wide all, or --wide NAME,NAME.")
+    return DataError(f"{path}", why, " ".join([*ways, *(f"For {part}: {accepted(part)}." for part in missing)]))
 
 
 def listed(cells: Sequence[str]) -> str:

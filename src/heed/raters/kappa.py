@@ -27,6 +27,7 @@ from heed.raters.agreement import (
     undefined,
 )
 from heed.statistics import Array, Record
+from heed.texts import counted
 
 Weights = Literal["equal", "linear", "quadratic"]
 """How bad it is to be some places apart in the order of the labels: always the same, or by the distance or its square."""
@@ -375,7 +376,7 @@ def _with_draws(
     if draws < 1:
         return missing("not_asked", "No draws were asked for.", estimate)
     if items < FEWEST_ITEMS:
-        reason = f"{items} items with two answers are too few for an interval; {FEWEST_ITEMS} are needed."
+        reason = f"{counted(items, 'item')} with two answers {'is' if items == 1 else 'are'} too few for an interval; {FEWEST_ITEMS} are needed."
         return missing("few", reason, estimate)
     at_once = max(1, _CELLS_AT_ONCE // times.size)
     sizes = [min(at_once, draws - begun) for begun in range(0, draws, at_once)]

@@ -69,7 +69,7 @@ def _records(path: Path, broken: list[BrokenRow]) -> Iterator[Record]:
     if first.startswith("{"):
         yield from _json_rows(path, chain(begin, lines), broken)
         return
-    if first.startswith("[") and first[1:].lstrip()[:1] in ("", "{", "["):
+    if first.startswith("[") and first[1:].lstrip()[:1] in ("", "{", "[", "]"):
         raise DataError(
             f"{path}",
             "it is one JSON list; of JSON, heed reads lines with an object each.",

@@ -62,12 +62,16 @@ def unfolding(path: Path, named: Mapping[str, str], chosen: Sequence[str]) -> Un
         if not columns:
             raise DataError(f"{path}", "beside the rows' own names it has no column.", "Give one for each rater.")
         told = (
-            f"read as a wide sheet, one row for each {key}: {key} from {quoted(header[place].strip())}, and one "
+            f"read as a wide sheet, one row for each {key}: {key} from {_called(header, place)}, and one "
             f"{_OTHER[key]} in each of the {len(columns):,} columns {listed([header[k] for k in columns])}."
         )
         return _long(header, rows, broken, key, place, columns, beside), told
 
     return unfold
+
+
+def _called(header: Sequence[str], place: int) -> str:
+    return quoted(header[place].strip()) if header[place].strip() else f"column {place + 1}, which has no name"
 
 
 def _key(path: Path, header: Sequence[str], named: Mapping[str, str], asked: bool) -> tuple[str, int]:
@@ -76,6 +80,8 @@ def _key(path: Path, header: Sequence[str], named: Mapping[str, str], asked: boo
     found = named_places(path, header, ("item", "rater", "label", *(set(named) - {"label"})), named)
     for part in ("item", "rater", "label"):
         take(part, names, found)
+    if not set(found) & {"item", "rater", "label"} and names[:1] == [""]:
+        found["item"] = 0  # programs that number rows leave the name of that column out
     if asked:
         key = next((part for part in ("item", "rater") if part in found), "")
         if not key:

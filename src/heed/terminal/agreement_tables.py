@@ -130,10 +130,9 @@ def print_agreement(name: str, votes: Votes, found: Agreed) -> None:
     counts = f"{counted(votes.size, 'answer')} of {counted(len(votes.raters), 'rater')} on {counted(len(votes.items), 'item')}"
     screen.print(safe(f"{name}: {counts}"), soft_wrap=True)
     screen.print(safe(f"Two raters of one item say the same: {_share(found.percent)}."), soft_wrap=True)
+    beyond = "" if found.alpha.estimate is None else " Agreement beyond chance: 1 is full, 0 is chance."
     screen.print(
-        safe(
-            f"Krippendorff's alpha ({found.level}): {_number(found.alpha)}. Agreement beyond chance: 1 is full, 0 is chance."
-        ),
+        safe(f"Krippendorff's alpha ({found.level}): {_number(found.alpha)}.{beyond}"),
         soft_wrap=True,
     )
     screen.print(safe(meaning(found.alpha)), style="bold", soft_wrap=True)
@@ -141,9 +140,8 @@ def print_agreement(name: str, votes: Votes, found: Agreed) -> None:
         hint = "The labels are numbers, and were taken as names. If they are points of a scale: --level ordinal, or interval."
         screen.print(safe(hint), soft_wrap=True)
     if found.fleiss is not None:
-        screen.print(
-            safe(f"Fleiss' kappa: {_number(found.fleiss)}. The same, where every item counts once."), soft_wrap=True
-        )
+        same = "" if found.fleiss.estimate is None else " The same, where every item counts once."
+        screen.print(safe(f"Fleiss' kappa: {_number(found.fleiss)}.{same}"), soft_wrap=True)
     _print_pairs(found)
     for part, ones in found.parts.items():
         _print_parts(part, ones)
