@@ -272,7 +272,7 @@ def test_one_label_alone_is_certain(name: str) -> None:
 def test_wrong_votes_are_refused(name: str) -> None:
     method = METHODS[name]
     votes = Votes.of([0, 1], ["a", "b"], ["x", "y"])
-    with pytest.raises(DataError, match="no votes"):
+    with pytest.raises(DataError, match="no answers"):
         method(votes.where(np.zeros(2, bool)))
     many = list(range(MOST_CLASSES + 1))
     with pytest.raises(DataError, match="classes are counted for every rater"):

@@ -79,6 +79,8 @@ def test_a_rare_name_one_slip_from_a_frequent_one_is_told(often: str, rare: str)
         {f"A{k:02d}F{k * 7919 % 1000}X": 1 + k % 60 for k in range(300)},
         {f"worker{letter}": 1 + 60 * (letter == "a") for letter in "abcdefgh"},
         {f"group_{letter}": 1 + 60 * (letter == "a") for letter in "abcdefgh"},
+        {"\u975e\u5e38\u6ee1\u610f": 90, "\u975e\u5e38\u4e0d\u6ee1\u610f": 2},  # very satisfied, very dissatisfied
+        {"causal": 300, "casual": 30},
         {"moral": 100, "amoral": 1, "safe": 80, "unsafe": 3, "male": 60, "female": 2},
         {"C": 20, "C++": 3, "A+": 30, "A-": 2, "A": 90},
         {"0.5": 90, "0.05": 1, "5": 7},

@@ -244,6 +244,10 @@ def test_the_columns_of_a_wide_sheet_can_be_named(tmp_path: Path) -> None:
 def test_what_a_wide_sheet_says_beside_is_kept(tmp_path: Path) -> None:
     found = read_votes(file(tmp_path, "item,question,ann,bob\ni1,q1,y,n\ni2,q2,n,y\n"))
     assert found.beside == {"question": ["q1", "q1", "q2", "q2"]}
+    path = file(tmp_path, "worker,team,i1,i2\nann,t1,y,n\nbob,t2,n,y\n")
+    assert read_votes(path, named={"group": "team"}).beside == {"group": ["t1", "t1", "t2", "t2"]}
+    with pytest.raises(ConfigError, match="there is no part teem"):
+        read_votes(path, named={"teem": "team"})
 
 
 # Comparisons

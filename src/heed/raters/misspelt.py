@@ -25,6 +25,9 @@ _NAME_WIDTH = 40
 _TURNED, _CHANGED = 3, 8
 """How much more often the frequent name must come than one with two letters turned around, or with another slip."""
 
+_RARE, _RARE_SHARE = 3, 0.01
+"""A slip comes so often at most, or that share of all answers."""
+
 _SHORTEST_TURNED, _SHORTEST_CHANGED = 3, 4
 _MOST_SLIPS, _FEW_SLIPS, _MANY_SLIPS = 0.1, 3, 50
 """Share of all names, and the least and the most of them: where more are one slip apart, they are made so as ``aab`` and ``aba``
@@ -137,8 +140,9 @@ def _slips(names: Sequence[str], counts: Sequence[int]) -> list[tuple[int, int]]
             for key in _without_a_letter(name):
                 near.setdefault(key, []).append(place)
     found: dict[int, int] = {}
+    most = max(_RARE, _RARE_SHARE * sum(counts))
     for group in near.values():
-        for rare in group:
+        for rare in (place for place in group if counts[place] <= most):
             for often in group:
                 least = counts[rare] * _least(plain[rare], plain[often])
                 if least and counts[often] >= least and counts[often] > counts[found.get(rare, rare)]:
@@ -148,7 +152,7 @@ def _slips(names: Sequence[str], counts: Sequence[int]) -> list[tuple[int, int]]
 
 def _without_a_letter(name: str) -> set[str]:
     """``name``, and it with each of its letters left out."""
-    return {name, *(name[:k] + name[k + 1 :] for k, letter in enumerate(name) if letter.isalpha())}
+    return {name, *(name[:k] + name[k + 1 :] for k, letter in enumerate(name) if _is_letter(letter))}
 
 
 def _least(rare: str, often: str) -> int:
@@ -158,16 +162,21 @@ def _least(rare: str, often: str) -> int:
     begin = next((k for k, (a, b) in enumerate(zip(rare, often, strict=False)) if a != b), min(len(rare), len(often)))
     if len(rare) == len(often):
         if rare[begin : begin + 2] == often[begin : begin + 2][::-1] and rare[begin + 2 :] == often[begin + 2 :]:
-            turned = rare[begin : begin + 2].isalpha() and len(rare) >= _SHORTEST_TURNED
+            turned = all(map(_is_letter, rare[begin : begin + 2])) and len(rare) >= _SHORTEST_TURNED
             return _TURNED if turned else 0
         # A last letter may be a number in another guise: workera, workerb.
         changed = rare[begin + 1 :] == often[begin + 1 :] and 0 < begin < len(rare) - 1
-        letters = rare[begin].isalpha() and often[begin].isalpha()
+        letters = _is_letter(rare[begin]) and _is_letter(often[begin])
     else:
         short, long = sorted((rare, often), key=len)
         changed = begin > 0 and short[begin:] == long[begin + 1 :]
-        letters = long[begin].isalpha()
+        letters = _is_letter(long[begin])
     return _CHANGED if changed and letters and max(len(rare), len(often)) >= _SHORTEST_CHANGED else 0
+
+
+def _is_letter(character: str) -> bool:
+    """Whether it is one of an alphabet with capitals: where a character is a word, as in Chinese, another is no slip."""
+    return character.upper() != character
 
 
 def _quoted(name: str) -> str:

@@ -27,6 +27,7 @@ _MOST_VALUES = 12
 _BESIDE = {"item": ("question", "time"), "rater": ("group", "time")}
 """What else a row of one item, or of one rater, can say of its votes."""
 
+_PARTS = ("item", "rater", "label", "question", "group", "time")
 _OTHER = {"item": "rater", "rater": "item"}
 
 
@@ -43,11 +44,12 @@ def unfolding(path: Path, named: Mapping[str, str], chosen: Sequence[str]) -> Un
     """
 
     def unfold(header: list[str], rows: Iterator[Record], broken: list[BrokenRow]) -> tuple[Iterator[Record], str]:
-        key, place = _key(path, header, named, bool(chosen))
+        given = named_places(path, header, _PARTS, named)
+        key, place = _key(path, header, given, bool(chosen))
         if not key:
             return rows, ""
         names = [plain_name(cell) for cell in header]
-        found = {key: place}
+        found = {key: place, **{part: given[part] for part in _BESIDE[key] if part in given}}
         for part in _BESIDE[key]:
             take(part, names, found)
         beside = {part: k for part, k in found.items() if part != key}
@@ -74,10 +76,9 @@ def _called(header: Sequence[str], place: int) -> str:
     return quoted(header[place].strip()) if header[place].strip() else f"column {place + 1}, which has no name"
 
 
-def _key(path: Path, header: Sequence[str], named: Mapping[str, str], asked: bool) -> tuple[str, int]:
+def _key(path: Path, header: Sequence[str], given: Mapping[str, int], asked: bool) -> tuple[str, int]:
     """What each row is of, "item" or "rater", and the place of the column that names it; "" where it is no wide sheet."""
-    names = [plain_name(cell) for cell in header]
-    found = named_places(path, header, ("item", "rater", "label", *(set(named) - {"label"})), named)
+    names, found = [plain_name(cell) for cell in header], dict(given)
     for part in ("item", "rater", "label"):
         take(part, names, found)
     if not set(found) & {"item", "rater", "label"} and names[:1] == [""]:
