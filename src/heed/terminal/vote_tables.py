@@ -114,6 +114,9 @@ def print_choice(name: str, choice: Choice, whole: bool) -> None:
         screen.print(told, style="yellow", soft_wrap=True)
     if choice.candidates:
         screen.print(_candidates(choice, Table(box=box.SIMPLE_HEAD, pad_edge=False)))
+        others = [one.method for one in choice.candidates if one.method != choice.method]
+        told = "; ".join(f"{TITLES[method]}: {EXPLAINED[method]}" for method in others)
+        screen.print(f"what the others do: {told}", soft_wrap=True)
     screen.print(_raters(consensus, Table(box=box.SIMPLE_HEAD, pad_edge=False)))
     _more(len(votes.raters), "rater", "--json")
     if consensus.raters.reason is not None:
@@ -131,20 +134,19 @@ def _more(count: int, what: str, where: str) -> None:
 def _candidates(choice: Choice, table: Any) -> Any:
     import math
 
-    from heed.raters.choosing import EXPLAINED, TITLES
+    from heed.raters.choosing import TITLES
 
     def lost(nats: float) -> str:
         return f"{-100 * math.expm1(-nats):.1f}"
 
-    for heading in ("method", "what it does", "chance given to held-out answers", "lower than the best by"):
-        table.add_column(heading, justify="left" if heading in ("method", "what it does") else "right")
+    for heading in ("method", "chance of held-out answers", "lower than the best by"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
     for one in choice.candidates:
         behind = one.behind
         lower = "" if behind.low is None or behind.high is None else f" ({lost(behind.low)} to {lost(behind.high)} %)"
         best = one is choice.candidates[0]
         table.add_row(
             TITLES[one.method],
-            EXPLAINED[one.method],
             percent(math.exp(one.score)),
             "" if best else f"{lost(behind.estimate or 0.0)} %{lower}",
         )
