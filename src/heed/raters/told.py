@@ -34,10 +34,10 @@ def sentence_of(one: RaterTrust) -> str:
         parts.append(counted(one.gold.n, "known answer"))
     if one.agreement.estimate is not None:
         parts.append(f"{counted(one.agreement.n, 'item')} that others answered too")
-    usual = "" if one.usual is None else f", drawn towards what is usual in the team ({right(one.usual)})"
+    usual = "" if one.usual is None else f", drawn towards the team's usual {right(one.usual)}"
     joint = ""
     if one.joint.estimate is not None:
-        joint = f"; learned together with the texts it would be {right(one.joint.estimate)}"
+        joint = f"; learned together with the texts, which changes no weight, it would be {right(one.joint.estimate)}"
     return (
         f"{_VERDICTS[one.verdict]}: of 100 choices between two about {right(found.estimate)} are right "
         f"({right(found.low)} to {right(found.high)}; guessing gets 50). This rests on {' and '.join(parts)}{usual}{joint}."

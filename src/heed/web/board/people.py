@@ -111,7 +111,7 @@ def _person(name: str, known: _Known, counted: Numbers) -> Person:
         state=account and account.state,
         excluded=name in counted.excluded,
         statistics=counted.people.get(name) or nothing_known(name),
-        warnings=counted.overview.warnings.get(name, ()),
+        warnings=counted.concerns.get(name, ()),
     )
 
 

@@ -72,10 +72,10 @@ async def trust_page(call: Called, done: Done = None) -> HTMLResponse:
     found = await found_of(call)
     counted = await numbers(call)
     people = [one for one in found.trust.raters.values() if one.rater in counted.people]
-    warnings = counted.overview.warnings
+    warnings = counted.concerns
     people.sort(
         key=lambda one: (
-            _ORDER["look"] if one.suggestion == "none" and warnings.get(one.rater) else _ORDER[one.suggestion],
+            _ORDER["look"] if one.suggestion == "none" and counted.overview.warnings.get(one.rater) else _ORDER[one.suggestion],
             one.reliability.estimate is None,
             one.weight,
             one.rater,
