@@ -8,7 +8,6 @@ import pytest
 from judged_studio import LEFT, RIGHT, TIE, Studio
 
 from heed.errors import ConflictError
-
 from heed.feedback import adjudication
 from heed.feedback.kinds import Comparison
 from heed.feedback.studio_schema import items as items_table

@@ -250,7 +250,9 @@ def test_the_trust_page_and_the_persons_page_give_the_same_reasons(known: Site) 
         reasons = re.findall(r'<li><span class="badge warn">([^<]+)</span> ([^<]+)</li>', row.group())
         own = lead.get(f"/board/people/{name}").text
         assert re.findall(r'<li><span class="badge warn">([^<]+)</span> ([^<]+)</li>', own) == reasons
-        assert set(re.findall(r'<span class="badge warn">([^<]+)</span>', listed.group())) == {one for one, _ in reasons}
+        assert set(re.findall(r'<span class="badge warn">([^<]+)</span>', listed.group())) == {
+            one for one, _ in reasons
+        }
     assert "misses gold" in lead.get("/board/people/upside").text  # a concern, among the flags
     assert "the checks found: says the opposite" in team
 
@@ -285,7 +287,9 @@ def test_a_missing_estimate_never_denies_what_stands_beside_it() -> None:
         AnswerRow(number, item, "q", name, "work", BEGUN, 5.0, (Unit("better", "", "nominal", choice),))
         for number, (item, name, choice) in enumerate(rows)
     )
-    trust = trust_of(columns.answers(), {name: name[0] for name in ("a1", "a2", "a3", "b1", "b2", "b3")} | {"alone": "c"})
+    trust = trust_of(
+        columns.answers(), {name: name[0] for name in ("a1", "a2", "a3", "b1", "b2", "b3")} | {"alone": "c"}
+    )
     assert trust.parting.parted
     one = trust.raters["alone"]
     assert (one.agreement.why, one.agreement.n) == ("set_aside", 6)

@@ -23,7 +23,6 @@ from heed.feedback.studio_schema import answer_feedback, answers, guidelines, it
 from heed.texts import shown
 
 
-
 def adjudicate(connection: Connection, lead: Rater, item_id: str, answer: Any, note: str, now: datetime) -> str:
     """Store what a lead decides about an item on which raters disagree, and ask no more about it; the answer's id.
 
@@ -101,12 +100,12 @@ def _standing(connection: Connection, item_id: str) -> Sequence[Any]:
     correction = select(later.c.number).where(later.c.supersedes == answers.c.id)
     columns = (answers.c.id, answers.c.rater, answers.c.answer, answers.c.note, answers.c.form_version)
     of_item = (answers.c.item_id == item_id, answers.c.purpose == "adjudication")
-    return connection.execute(
-        select(*columns).where(*of_item, ~correction.exists()).order_by(answers.c.number)
-    ).all()
+    return connection.execute(select(*columns).where(*of_item, ~correction.exists()).order_by(answers.c.number)).all()
 
 
-def _row(connection: Connection, lead: Rater, item: Any, version: int, supersedes: str | None, now: datetime) -> dict[str, Any]:
+def _row(
+    connection: Connection, lead: Rater, item: Any, version: int, supersedes: str | None, now: datetime
+) -> dict[str, Any]:
     """What every row of a decision has."""
     mine = (answers.c.item_id == item.id, answers.c.rater == lead.name, answers.c.purpose == "adjudication")
     before = connection.scalar(select(func.count()).where(*mine))

@@ -48,9 +48,7 @@ class Concern(Record):
     reason: str = Field(description="a sentence for people")
 
 
-def concerns_of(
-    everybody: Mapping[str, RaterStatistics], excluded: Collection[str] = ()
-) -> dict[str, list[Concern]]:
+def concerns_of(everybody: Mapping[str, RaterStatistics], excluded: Collection[str] = ()) -> dict[str, list[Concern]]:
     """What concerns each rater of whom there is anything. What is usual is told by those who are not ``excluded``."""
     trusted = {name: one for name, one in everybody.items() if name not in excluded}
     usual, by_field = _usual(trusted), _usual_by_field(trusted)

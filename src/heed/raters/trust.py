@@ -73,7 +73,9 @@ class RaterTrust(Record):
     agreement: Measured = Field(description="reliability by agreement with others, corrected for theirs; -1 to 1")
     joint: Measured = Field(description="reliability learned together with what was compared; -1 to 1")
     direction: Direction | None = Field(description="what decided which way is up; null where nobody was compared")
-    usual: float | None = Field(description="what is usual in the team, towards which the reliability is drawn; -1 to 1")
+    usual: float | None = Field(
+        description="what is usual in the team, towards which the reliability is drawn; -1 to 1"
+    )
     compared_for_copying: int = Field(
         ge=0, description="others with whom enough items are shared to look for copying (count)"
     )
@@ -240,9 +242,7 @@ def _gold_below(answers: Answers, judged: Judged, bound: float) -> Array:
 # What it comes to
 
 
-def _rater(
-    name: str, code: int, estimates: Estimates, whole: Combined, flags: list[Flag], compared: int
-) -> RaterTrust:
+def _rater(name: str, code: int, estimates: Estimates, whole: Combined, flags: list[Flag], compared: int) -> RaterTrust:
     reliability = _reliability(code, whole, estimates)
     return RaterTrust(
         rater=name,

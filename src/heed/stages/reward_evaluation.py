@@ -226,7 +226,10 @@ def evaluate_project_reward(
     """
     watcher, settings = watcher or Watcher(), project.settings
     judged = judged_in_project(project, reward)
-    config = {"confidence": settings.evaluate.confidence, "judged": content_hash([[j.id, j.held_out, j.asked] for j in judged])}
+    config = {
+        "confidence": settings.evaluate.confidence,
+        "judged": content_hash([[j.id, j.held_out, j.asked] for j in judged]),
+    }
     run = project.begin_run(STAGE, config, settings.seed, [reward.id], fresh=fresh)
     if run.state == "done":
         watcher.say(f"{run.id} was done before with the same inputs")

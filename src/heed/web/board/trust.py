@@ -75,7 +75,9 @@ async def trust_page(call: Called, done: Done = None) -> HTMLResponse:
     warnings = counted.concerns
     people.sort(
         key=lambda one: (
-            _ORDER["look"] if one.suggestion == "none" and counted.overview.warnings.get(one.rater) else _ORDER[one.suggestion],
+            _ORDER["look"]
+            if one.suggestion == "none" and counted.overview.warnings.get(one.rater)
+            else _ORDER[one.suggestion],
             one.reliability.estimate is None,
             one.weight,
             one.rater,
