@@ -142,6 +142,7 @@ def test_inverted_raters_are_turned_round_and_noise_counts_less(tmp_path: Path) 
     assert found.weights["coin"] < 0.3 < found.weights["upside"]
     upside = [n for n, row in enumerate(rows) if row.rater == "upside" and row.outcome != TIE]
     assert [float(found.better[n]) for n in upside] == [1.0 if rows[n].outcome == SECOND else 0.0 for n in upside]
+    assert found.not_told_apart == ""
     equal = weigh(rows, RewardSettings(raters="equal"))
     assert (set(equal.weight), equal.reliability) == ({1.0}, {})
     done = train_reward(
@@ -149,6 +150,23 @@ def test_inverted_raters_are_turned_round_and_noise_counts_less(tmp_path: Path) 
     )
     assert done.metrics["accuracy"]["clustered"]["estimate"] > 0.85
     assert "Raters weighed by their reliability: 6" in done.verdict
+
+
+def test_raters_whom_nothing_tells_apart_are_not_called_measured(tmp_path: Path) -> None:
+    settings = RewardSettings(backbone="linear", test_fraction=0)
+    alone = [row._replace(rater=f"rater {number % 3}") for number, row in enumerate(compared(90, seed=2))]
+    found = weigh(alone, settings)
+    assert found.not_told_apart.startswith("no two of them compared the same texts")
+    verdict = train_reward("", alone, tmp_path / "out", settings, test=compared(90, 8, "test")).verdict
+    assert "The 3 raters could not be told apart, as no two of them compared the same texts" in verdict
+    assert "weighed by their reliability" not in verdict
+    # On the same texts, and right equally often, each at other texts.
+    rng, rows = random.Random(1), []
+    for row in compared(90, seed=2):
+        for who in ("one", "two", "three", "four"):
+            slips = row.outcome != TIE and rng.random() < 0.2
+            rows.append(row._replace(outcome=1 - row.outcome if slips else row.outcome, rater=who))
+    assert weigh(rows, settings).not_told_apart == "they differ no more than chance gives"
 
 
 def test_comparisons_of_equal_texts_tell_nothing_of_raters() -> None:

@@ -184,9 +184,7 @@ class _Work:
         # Without thresholds for the strength of a preference, the graded model is Rao and Kupper's.
         return "rao_kupper" if self.settings.ties == "graded" else self.settings.ties
 
-    def fit(
-        self, sides: _Sides, output: Output, watcher: Watcher
-    ) -> tuple[PairwiseReward, list[Fit], Weighed]:
+    def fit(self, sides: _Sides, output: Output, watcher: Watcher) -> tuple[PairwiseReward, list[Fit], Weighed]:
         """The fitted preference in log-odds, how each member's fit went, and what each rater's comparisons count."""
         from heed.models.pairwise import PairwiseReward
         from heed.models.surroundings import Surroundings
