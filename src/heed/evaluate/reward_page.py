@@ -124,7 +124,7 @@ def bias_tables(found: RewardDiagnosis) -> list[Table]:
         made.append(shares(title, named))
     known = [(effect.style, effect) for effect in found.styles if effect.excess.estimate is not None]
     if known:
-        title = "Paid too much for a usual difference in style (log-odds; 0 is right)"
+        title = "Paid too much for a usual difference in style (score: 1 more wins 73 of 100; 0 is right)"
         made.append(around_zero(title, [(style, effect.excess) for style, effect in known]))
         title = "Correlation of score and style where raters chose alike (0 is none)"
         made.append(around_zero(title, [(style, effect.correlation) for style, effect in known]))

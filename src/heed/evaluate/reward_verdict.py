@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from heed.evaluate.verdict import beside_a_coin, percent
@@ -38,7 +39,7 @@ def sentence_on(found: RewardDiagnosis) -> str:
             why += f" All but {found.judgments - found.learned_from:,} of the judgments are of prompts that it learned from."
         return f"How often the reward model is right is unknown: {why}"
     prompts = f"{right.prompts:,} prompt{'' if right.prompts == 1 else 's'}"
-    text = f"The reward model is right on {share(right)} of {right.n:,} held-out claims of {prompts}"
+    text = f"The reward model is right on {share(right)} of {right.n:,} held-out comparisons of {prompts}"
     text += f"; beside them, ties: {found.accuracy.ties:,}." if found.accuracy.ties else "."
     return f"{text} {beside_a_coin(right.low, right.high, 'judgments')}".rstrip()
 
@@ -61,7 +62,7 @@ def _on_raters(found: RewardDiagnosis) -> list[str]:
     (raters,) = (division for division in found.by if division.by == "rater")
     against = [part for part in raters.parts if part.accuracy.below(0.5)]
     told = [
-        f"It contradicts {part.name} more often than not: right on {share(part.accuracy)} of {part.accuracy.n:,} claims. "
+        f"It contradicts {part.name} more often than not: right on {share(part.accuracy)} of {part.accuracy.n:,} comparisons. "
         "Either this rater means the opposite of the others, or knows something that they do not."
         for part in against[:_MOST_TOLD]
     ]
@@ -79,7 +80,7 @@ def _on_groups(found: RewardDiagnosis) -> list[str]:
     if not (best.accuracy.low or 0.0) > (worst.accuracy.high or 1.0):
         return []
     return [
-        f"It speaks for some people more than for others: right on {share(best.accuracy)} of the claims of group "
+        f"It speaks for some people more than for others: right on {share(best.accuracy)} of the comparisons of group "
         f"{best.name}, on {share(worst.accuracy)} of those of group {worst.name}."
     ]
 
@@ -100,17 +101,24 @@ def _on_styles(found: RewardDiagnosis) -> list[str]:
         excess = effect.excess
         if excess.above(0.0) or excess.below(0.0):
             amount = "too much" if excess.above(0.0) else "too little"
-            size, low, high = (abs(value or 0.0) for value in (excess.estimate, excess.low, excess.high))
-            ends = f"{min(low, high):.2f} to {max(low, high):.2f}"
-            told.append(f"For a usual difference in {effect.style} it pays {size:.2f} log-odds {amount} ({ends}).")
+            wins, low, high = (_of_hundred(value or 0.0) for value in (excess.estimate, excess.low, excess.high))
+            told.append(
+                f"For a usual difference in {effect.style} it pays {amount}: of two texts that raters like equally, the one "
+                f"with more of it wins {wins} of 100 ({low} to {high}; 50 is right)."
+            )
     return told
+
+
+def _of_hundred(score: float) -> str:
+    """How often of a hundred the text that scores so much more wins."""
+    return f"{100 / (1 + math.exp(-score)):.0f}"
 
 
 def _on_position(found: RewardDiagnosis) -> list[str]:
     told, position = [], found.position
     if not isinstance(position, Undefined) and (position.gap.above(0.0) or position.gap.below(0.0)):
         told.append(
-            f"Raters chose the left text in {share(position.raters)} of their claims. Where they did, it agrees with "
+            f"Raters chose the left text in {share(position.raters)} of their comparisons. Where they did, it agrees with "
             f"{share(position.first)}, where they chose the right one with {share(position.second)}: some choose a side "
             "without reading."
         )
@@ -129,7 +137,7 @@ def _on_calibration(found: RewardDiagnosis) -> list[str]:
     if _BLUNT <= best <= _SHARP:
         return []
     how = "surer of itself than it may be" if best > _SHARP else "less sure of itself than it could be"
-    return [f"It is {how}: its log-odds fit best divided by {best:.2f}."]
+    return [f"It is {how}: its scores fit best divided by {best:.2f}."]
 
 
 def _on_contested(found: RewardDiagnosis) -> list[str]:
@@ -145,7 +153,7 @@ def _on_contested(found: RewardDiagnosis) -> list[str]:
 def _on_what_is_missing(found: RewardDiagnosis) -> list[str]:
     told = []
     if found.too_long:
-        told.append(f"Claims left out, about texts longer than it reads: {found.too_long:,}.")
+        told.append(f"Comparisons left out, about texts longer than it reads: {found.too_long:,}.")
     if found.compares_nothing:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.compares_nothing.items())
         told.append(f"Judgments that compare nothing with anything: {kinds}.")

@@ -153,12 +153,14 @@ def _figures(found: RewardDiagnosis) -> list[tuple[str, str, str]]:
             rows.append((f"  {more:,} more: see --json", "", ""))
     if found.subset_mean is not None:
         rows.append(("mean of the subsets", *_share(found.subset_mean)))
-    rows += [(f"order of single texts, {part.name}", *_share(part.accuracy)) for part in found.graded]
+    rows += [
+        (f"single texts: better-judged scores higher, {part.name}", *_share(part.accuracy)) for part in found.graded
+    ]
     rows += _lean_rows("length", found.length, "longer", "shorter")
     rows += _lean_rows("place on the screen", found.position, "left", "right")
     for effect in found.styles:
         if effect.excess.estimate is not None:
-            rows.append((f"paid too much for {effect.style} (log-odds)", *_number(effect.excess)))
+            rows.append((f"paid too much for {effect.style} (score; 0 is right)", *_number(effect.excess)))
             rows.append((f"partial correlation with {effect.style}", *_number(effect.correlation)))
     return [*rows, *_calibration_rows(found)]
 
