@@ -58,14 +58,16 @@ def row(number: int) -> ItemRow:
     )
 
 
-def make_site(folder: Path, count: int, raters: int, database: str | None = None, overlap: int = 2) -> Site:
-    """A project with a question of ``count`` items, and accounts."""
+def make_site(
+    folder: Path, count: int, raters: int, database: str | None = None, overlap: int = 2, selector: str = "random"
+) -> Site:
+    """A project with a question of ``count`` items that ``selector`` hands out, and accounts."""
     values: dict[str, Any] = {"name": "benchmark", "model": "base"}
     if database is not None:
         values["database"] = database
     Project.create(folder, ProjectSettings(**values)).close()
     now, rng = datetime.now(UTC), random.Random(0)
-    form = default_form().model_copy(update={"overlap": overlap})
+    form = default_form().model_copy(update={"overlap": overlap, "selector": selector})
     with Project(folder) as project:
         store = project.store
         question = store.write(lambda c: asked.create_question(c, "which", form, "lead", now)).id

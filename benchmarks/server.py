@@ -71,7 +71,8 @@ def percentile(values: list[float], share: float = 95.0) -> tuple[float, float, 
     return float(np.percentile(array, share)), float(low), float(high)
 
 
-def _latency_rows(name: str, found: dict[str, Any], targets: tuple[float, float], rows: Report) -> None:
+def latency_rows(name: str, found: dict[str, Any], targets: tuple[float, float], rows: Report) -> None:
+    """95th percentiles of the requests for an item and of the answers, and the most they may be (milliseconds)."""
     for kind, target in zip(("next", "submit"), targets, strict=True):
         if not found[kind]:
             rows.skip(f"{name}: {kind} p95", f"no request succeeded: {found['errors'][:1]}")
@@ -119,7 +120,7 @@ def load(size: Size, rows: Report) -> None:
         rows.add(Row("import by Python", imported, "items/s", target=5000, seconds=site.import_seconds))
         with serving(folder) as server:
             steady = end_load(begin_load(site, server, every=1.0, seconds=size.seconds))
-            _latency_rows("50 raters", steady, (60.0, 100.0), rows)
+            latency_rows("50 raters", steady, (60.0, 100.0), rows)
             fast = end_load(begin_load(site, server, every=0.0, seconds=size.seconds))
             _rate_rows("50 raters at full speed", fast, 200.0, rows)
             _while_importing("50 raters", size, site, server, rows)
@@ -166,7 +167,7 @@ def _while_importing(name: str, size: Size, site: Site, server: Server, rows: Re
         if not ended and found["state"] == "done":
             ended = time.perf_counter() - begun
         time.sleep(0.5)
-    _latency_rows(f"{name} during an import", end_load(raters), (100.0, 150.0), rows)
+    latency_rows(f"{name} during an import", end_load(raters), (100.0, 150.0), rows)
     rows.add(Row(f"{name}: import meanwhile", done / ended, "items/s", seconds=ended))
 
 
@@ -187,7 +188,7 @@ def on_postgresql(size: Size, rows: Report, on_sqlite: float | None) -> None:
         rows.add(Row("import by Python, PostgreSQL", imported, "items/s", target=5000, seconds=site.import_seconds))
         with serving(folder, _WORKERS) as server:
             steady = end_load(begin_load(site, server, every=1.0, seconds=size.seconds))
-            _latency_rows(f"50 raters, {name}", steady, (60.0, 100.0), rows)
+            latency_rows(f"50 raters, {name}", steady, (60.0, 100.0), rows)
             fast = end_load(begin_load(site, server, every=0.0, seconds=size.seconds))
             rate = _rate_rows(f"50 raters at full speed, {name}", fast, 200.0, rows)
             if on_sqlite is not None:

@@ -13,7 +13,7 @@ from importlib import import_module
 
 from common import report
 
-PARTS = ("labels", "comparisons", "raters", "rewards", "texts", "diagnosis", "asking")
+PARTS = ("labels", "comparisons", "raters", "rewards", "texts", "diagnosis", "asking", "queue")
 
 
 def main(arguments: list[str]) -> None:

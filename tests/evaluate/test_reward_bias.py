@@ -138,7 +138,7 @@ def test_a_reward_that_is_length_alone_leans_all_the_way() -> None:
 
 def test_no_side_no_lean() -> None:
     found = lean(np.ones(3), np.array([1.0, 0.5, 0.0]), np.array([0, 1, 0]), list("abc"), 0.95)
-    assert found == Undefined(reason="No claim with a winner tells the two sides apart.")
+    assert found == Undefined(reason="No comparison with a winner tells the two sides apart.")
 
 
 def test_the_order_of_a_pair_model_by_hand() -> None:

@@ -24,6 +24,10 @@ def division(found: RewardDiagnosis, by: str):
     return {part.name: part.accuracy for part in one.parts}
 
 
+def length(text: str) -> int:
+    return len(text.split())
+
+
 def test_a_reward_that_is_the_truth_is_as_good_as_bradley_terry_allows() -> None:
     known = world(2000, 0)
     found = diagnose(known.claims, known.scores())
@@ -43,16 +47,63 @@ def test_a_planted_love_of_length_is_told() -> None:
     known = world(1500, 1)
     longer = {text: 0.08 * len(text.split()) for _, text in known.claims.texts}
     found = diagnose(known.claims, known.scores(longer))
-    assert any(note.startswith("It leans to the longer text") for note in found.notes)
-    assert any(
-        note.startswith("For a usual difference in length it pays") and "too much" in note for note in found.notes
+    (told,) = (note for note in found.notes if note.startswith("It is right on"))
+    assert "preferred the longer text" in told
+    assert "not shown" not in told
+    (paid,) = (note for note in found.notes if note.startswith("It pays too much for length"))
+    # The planted love is all that tells two texts apart that are otherwise as good.
+    lead = 0.08 * np.sqrt(
+        np.mean([(length(a) - length(b)) ** 2 for a, b in (j.completions for j in known.claims.judged)])
     )
+    favour = found.styles[0].favour
+    assert favour.estimate == pytest.approx(1 / (1 + np.exp(-lead)), abs=0.05)
+    assert f"gives the longer text {100 * favour.estimate:.1f} %" in paid
+    assert "the shorter text is the better one" in found.now
     assert not isinstance(found.length, Undefined)
     assert found.length.reward.estimate is not None
     assert found.length.reward.estimate > 0.6
     # The rater's own choice does not go with length.
     assert not found.length.raters.above(0.5)
     assert found.styles[0].correlation.above(0.3)
+
+
+def test_a_true_reward_is_not_accused_of_leaning_as_raters_do() -> None:
+    """Short texts are mostly better, and raters choose by what texts are worth, of which the reward knows all. It is right
+    more often where they preferred the shorter text, for that was more often the clear choice, and pays nothing too much."""
+    rng = np.random.default_rng(3)
+    rows, worth = [], {}
+    for n in range(1500):
+        texts = tuple(f"t{n}{side} " + "word " * int(rng.integers(3, 25)) for side in "ab")
+        worth |= {text: float(rng.normal(1.5 - 0.15 * length(text), 0.5)) for text in texts}
+        first = rng.random() < 1 / (1 + np.exp(worth[texts[1]] - worth[texts[0]]))
+        rows.append(judged("comparison", f"p{n}", texts, n, choice="a" if first else "b"))
+    claims = claims_of(rows)
+    found = diagnose(claims, [worth[text] for _, text in claims.texts])
+    assert not isinstance(found.length, Undefined)
+    assert found.length.gap.below(0.0)
+    (told,) = (note for note in found.notes if note.startswith("It is right on"))
+    assert "preferred the shorter text" in told
+    assert "That it pays too much for length is not shown" in told
+    assert not any(note.startswith("It pays too") for note in found.notes)
+
+
+def test_parts_of_a_handful_of_comparisons_are_counted_and_not_shown() -> None:
+    rows = [
+        judged("comparison", f"p{n}", ("good", "bad"), n, choice="a", rater="many" if n < 40 else f"few {n % 3}")
+        for n in range(49)
+    ]
+    claims = claims_of(rows)
+    found = diagnose(claims, [1.0 if text == "good" else 0.0 for _, text in claims.texts])
+    assert {name: part.n for name, part in division(found, "rater").items()} == {
+        "many": 40,
+        "few 0": 3,
+        "few 1": 3,
+        "few 2": 3,
+    }
+    shown = Page(page(found)).text
+    assert "many" in shown
+    assert "few 1" not in shown
+    assert "of fewer than 10 comparisons each: 3" in shown
 
 
 def test_raters_who_take_the_left_unread_show_in_the_place() -> None:
@@ -151,7 +202,8 @@ def test_what_was_learned_from_is_looked_at_and_not_measured_on() -> None:
     everything = [judged("comparison", f"p{n}", ("good", "bad"), n, choice="a", held_out=False) for n in range(3)]
     nothing = diagnose(claims_of(everything), [1.0, 0.0] * 3)
     assert nothing.accuracy.clustered.estimate is None
-    assert "All but 0 of the judgments are of prompts that it learned from." in nothing.verdict
+    assert "All 3 judgments are of prompts that it learned from." in nothing.verdict
+    assert "not learned from" in nothing.now
 
 
 def test_texts_that_are_too_long_are_left_out_and_counted() -> None:
@@ -160,7 +212,7 @@ def test_texts_that_are_too_long_are_left_out_and_counted() -> None:
     scores = [None, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, None]
     found = diagnose(claims, scores)
     assert (found.too_long, found.claims, found.accuracy.clustered.n) == (2, 2, 2)
-    assert any("about texts longer than it reads" in note for note in found.notes)
+    assert any("of texts longer than it reads" in note for note in found.notes)
 
 
 def test_raters_and_groups_that_the_reward_speaks_against_are_named() -> None:

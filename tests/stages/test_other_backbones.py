@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from heed.stages.baseline import beside_baseline
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow
 from heed.stages.evaluation import evaluate_policy
 from heed.stages.judgments import Judgment, Known
-from heed.stages.measured import difference_of
+from heed.stages.measured import by_length, difference_of
 from heed.stages.policy import train_policy
 from heed.stages.rater_weights import weigh
 from heed.stages.reward import score, train_reward
@@ -78,7 +79,7 @@ def test_a_linear_reward_learns_the_words_and_says_what_it_beats(tmp_path: Path)
     longer, gap = (done.metrics["baseline"][name] for name in ("accuracy", "difference"))
     assert gap["estimate"] == pytest.approx(right["estimate"] - longer["clustered"]["estimate"])
     assert gap["low"] > 0
-    assert "Taking the longer text is right on" in done.verdict
+    assert f"Taking the {done.metrics['baseline']['takes']} text is right on" in done.verdict
     assert "not surely better" not in done.verdict
     reward = load_reward(tmp_path / "out")
     assert isinstance(reward, LinearReward)
@@ -89,6 +90,19 @@ def test_a_linear_reward_learns_the_words_and_says_what_it_beats(tmp_path: Path)
     for name in ("linear.safetensors", "vocabulary.json", "reward.json", "surroundings.safetensors"):
         assert (tmp_path / "twin" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
     assert twin.metrics == done.metrics
+
+
+@pytest.mark.parametrize("better", ["longer", "shorter"])
+def test_length_alone_goes_the_way_that_what_was_learned_from_goes(better: str) -> None:
+    """Whichever way that is, and whatever those it is measured on say."""
+    rows = [
+        ComparisonRow(f"p{n}", "long words", "brief", FIRST if (better == "longer") == bool(n % 4) else SECOND)
+        for n in range(20)
+    ]
+    measured_on = [ComparisonRow("q", "a", "bcd", TIE), ComparisonRow("r", "abcd", "e", FIRST)]
+    leads, taken = by_length(rows, measured_on)
+    assert taken == better
+    assert leads == ([-2.0, 3.0] if better == "longer" else [2.0, -3.0])
 
 
 def test_probabilities_of_a_linear_reward_are_calibrated(tmp_path: Path) -> None:
@@ -354,7 +368,7 @@ def test_a_linear_reward_needs_no_model_on_the_command_line(
     Path("pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     train = ["train", "reward", "--data", "pairs.jsonl", "--out", "reward", "--backbone", "linear", "-q"]
     assert heed(*train, "--set", "members=3") == 0
-    assert "Taking the longer text is right on" in capsys.readouterr().out
+    assert re.search("Taking the (longer|shorter) text is right on", capsys.readouterr().out)
     usual = [{"prompt": "p", "completion": written(random.Random(n))} for n in range(20)]
     strange = [{"prompt": "p", "completion": f"http://{n}.example/???\n\nSELECT * FROM {n}{n}"} for n in range(20)]
     Path("texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*usual, *strange]))

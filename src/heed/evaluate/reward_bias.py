@@ -20,10 +20,10 @@ from heed.statistics import (
 
 
 class Lean(Record):
-    """Decided claims, parted by which of two sides the raters preferred."""
+    """Decided comparisons, parted by which of two sides the raters preferred."""
 
-    raters: Interval = Field(description="share of claims in which the raters preferred the first side (0 to 1)")
-    reward: Interval = Field(description="share of the same claims in which the reward does (0 to 1)")
+    raters: Interval = Field(description="share of comparisons in which the raters preferred the first side (0 to 1)")
+    reward: Interval = Field(description="share of the same comparisons in which the reward does (0 to 1)")
     first: Interval = Field(
         description="how often the reward is right where the raters preferred the first side (0 to 1)"
     )
@@ -55,7 +55,7 @@ def lean(
     """
     chosen = np.flatnonzero((towards != 0) & (outcomes != 0.5))
     if not chosen.size:
-        return Undefined(reason="No claim with a winner tells the two sides apart.")
+        return Undefined(reason="No comparison with a winner tells the two sides apart.")
     ids = [prompt_ids[i] for i in chosen.tolist()]
     d, preferred, side = differences[chosen], np.sign(outcomes[chosen] - 0.5), towards[chosen]
     right = 0.5 + 0.5 * np.sign(d) * preferred

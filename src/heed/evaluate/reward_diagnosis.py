@@ -16,7 +16,7 @@ from heed.evaluate.reward_bias import Lean, PairOrder, lean, pair_order
 from heed.evaluate.reward_claims import TIE, Claims, Judged
 from heed.evaluate.reward_parts import Division, Part, concordance, parted, quarters
 from heed.evaluate.reward_style import StyleEffect, style_counts, style_differences, style_effects
-from heed.evaluate.reward_verdict import notes_on, sentence_on
+from heed.evaluate.reward_verdict import notes_on, sentence_on, what_now
 from heed.feedback.kinds import PromptContent
 from heed.statistics import Array, Interval, Record, Undefined, mean_interval
 from heed.texts import cut
@@ -62,13 +62,14 @@ class RewardDiagnosis(Record):
     notes: list[str] = Field(
         default_factory=list, description="what to look at before a policy is trained against it, sentences for people"
     )
+    now: str = Field("", description="what to do next, for people")
     judgments: int = Field(ge=0, description="judgments that were read (count)")
     learned_from: int = Field(
         ge=0, description="of these about prompts that the model learned from: not measured on (count)"
     )
     compares_nothing: dict[str, int] = Field(description="of the others those that compare nothing, by kind (count)")
-    too_long: int = Field(ge=0, description="claims about texts longer than the model reads: left out (count)")
-    claims: int = Field(ge=0, description="claims that one text is better than another: measured on (count)")
+    too_long: int = Field(ge=0, description="comparisons of texts longer than the model reads: left out (count)")
+    claims: int = Field(ge=0, description="comparisons of two texts that the judgments make: measured on (count)")
     accuracy: Accuracy = Field(description="how often the better-scored text is the preferred one")
     by: list[Division] = Field(description="the same, by what the judgments differ in")
     graded: list[Part] = Field(
@@ -154,7 +155,8 @@ def diagnose(
         subset_mean=_subset_mean(claims, of, divisions, confidence),
         contested=_contested(claims, everything, temperature * _best(fitted)),
     )
-    return found.model_copy(update={"verdict": sentence_on(found), "notes": notes_on(found)})
+    told = {"verdict": sentence_on(found), "notes": notes_on(found), "now": what_now(found)}
+    return found.model_copy(update=told)
 
 
 def _judged(claims: Claims, place: int) -> Judged:
@@ -206,7 +208,7 @@ def _divisions(
 ) -> list[Division]:
     judged = [_judged(claims, place) for place in of.place]
     given = [claims.claims[place] for place in of.place]
-    gap, gaps = quarters(np.abs(log_odds), "log-odds apart")
+    gap, gaps = quarters(100 * expit(np.abs(log_odds)), "% sure")
     length, lengths = quarters((words[of.first] + words[of.second]) / 2, "words")
     labels: list[tuple[str, list[str], Sequence[str]]] = [
         ("kind", [one.feedback.kind for one in judged], _KINDS),

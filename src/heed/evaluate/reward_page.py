@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from heed.evaluate.report_charts import number, reliability_chart
+from heed.evaluate.reward_parts import FEWEST_SHOWN, telling
 from heed.files import file_errors, write_text
 from heed.statistics import Interval, Undefined
 
@@ -44,13 +45,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows over one scale, whose ends are named; ``left_out`` counts rows that are not shown."""
+    """Rows over one scale, whose ends are named; ``left_out`` counts rows that are not shown because there are so many, and
+    ``few`` those of too few comparisons."""
 
     title: str
     rows: list[Row]
     ends: tuple[str, str]
     left_out: int = 0
     reason: str = ""
+    few: int = 0
 
 
 def mark(interval: Interval, low: float, high: float, ideal: float) -> Markup:
@@ -73,10 +76,10 @@ def mark(interval: Interval, low: float, high: float, ideal: float) -> Markup:
     return Markup('<svg class="whiskers" width="100%" height="20" aria-hidden="true">{}</svg>').format(body)
 
 
-def shares(title: str, named: Sequence[tuple[str, Interval]], reason: str = "") -> Table:
+def shares(title: str, named: Sequence[tuple[str, Interval]], reason: str = "", few: int = 0) -> Table:
     """Shares of 0 to 1."""
     rows = [Row(name, interval, mark(interval, 0.0, 1.0, 0.5)) for name, interval in named[:MOST_ROWS]]
-    return Table(title, rows, ("0 %", "100 %"), max(0, len(named) - MOST_ROWS), reason)
+    return Table(title, rows, ("0 %", "100 %"), max(0, len(named) - MOST_ROWS), reason, few)
 
 
 def around_zero(title: str, named: Sequence[tuple[str, Interval]]) -> Table:
@@ -91,9 +94,10 @@ def tables(found: RewardDiagnosis) -> list[Table]:
     """What the page shows as rows."""
     made = []
     for division in found.by:
-        named = [(part.name, part.accuracy) for part in division.parts]
-        if division.parts and not (len(named) == 1 and division.by in ("kind", "strength", "source")):
-            made.append(shares(TITLES[division.by], named))
+        parts, few = telling(division.parts)
+        if division.parts and not (len(division.parts) == 1 and division.by in ("kind", "strength", "source")):
+            reason = f"each of {few} has fewer than {FEWEST_SHOWN} comparisons; reward.json has them."
+            made.append(shares(TITLES[division.by], [(part.name, part.accuracy) for part in parts], reason, few))
         elif not division.parts and division.by == "group":
             made.append(shares(TITLES["group"], [], division.reason or ""))
     if found.subset_mean is not None:
@@ -124,8 +128,8 @@ def bias_tables(found: RewardDiagnosis) -> list[Table]:
         made.append(shares(title, named))
     known = [(effect.style, effect) for effect in found.styles if effect.excess.estimate is not None]
     if known:
-        title = "Paid too much for a usual difference in style (score: 1 more wins 73 of 100; 0 is right)"
-        made.append(around_zero(title, [(style, effect.excess) for style, effect in known]))
+        title = "Of two texts otherwise as good: probability that it gives the one with more of a style (50 % is right)"
+        made.append(shares(title, [(style, effect.favour) for style, effect in known]))
         title = "Correlation of score and style where raters chose alike (0 is none)"
         made.append(around_zero(title, [(style, effect.correlation) for style, effect in known]))
     if not isinstance(found.order, Undefined):
@@ -150,6 +154,7 @@ def page(found: RewardDiagnosis, created: datetime | None = None) -> str:
             biases=bias_tables(found),
             reliability=chart,
             contested=found.contested[:MOST_CONTESTED_SHOWN],
+            fewest=FEWEST_SHOWN,
             created=created or datetime.now(UTC),
         )
     )

@@ -29,19 +29,29 @@ By = Literal["kind", "strength", "gap", "length", "group", "rater", "source", "s
 
 
 class Part(Record):
-    """The claims of one part of the judgments."""
+    """The comparisons of one part of the judgments."""
 
     name: str = Field(description="which part")
     accuracy: Interval = Field(description="share right, ties left out, clustered by prompt (0 to 1)")
-    ties: int = Field(ge=0, description="claims that two completions are alike: left out (count)")
+    ties: int = Field(ge=0, description="comparisons in which neither text is better: left out (count)")
+
+
+FEWEST_SHOWN = 10
+"""Comparisons below which a part is not shown to people, whose interval would span nearly everything (count)."""
 
 
 class Division(Record):
-    """The claims, parted by one thing."""
+    """The comparisons, parted by one thing."""
 
     by: By = Field(description="what parts them")
     parts: list[Part] = Field(description="the parts, in their order")
     reason: str | None = Field(None, description="why there are no parts; null where there are")
+
+
+def telling(parts: Sequence[Part]) -> tuple[list[Part], int]:
+    """The parts of enough comparisons to be shown to people, and how many others there are."""
+    shown = [part for part in parts if part.accuracy.n >= FEWEST_SHOWN]
+    return shown, len(parts) - len(shown)
 
 
 def parted(

@@ -48,6 +48,10 @@ class StyleEffect(Record):
     excess: Interval = Field(
         description="log-odds that the reward pays too much for a usual difference in this style; below 0: too little"
     )
+    favour: Interval = Field(
+        description="the same as the probability that the reward gives a text with a usual lead in this style over another that "
+        "is otherwise as good (0 to 1); 0.5 is right"
+    )
 
 
 def style_counts(text: str) -> tuple[int, int, int, int]:
@@ -103,8 +107,14 @@ def style_effects(
         if reason is not None:
             nothing = undefined_interval(reason, "none", confidence, n=outcomes.size)
             found[number] = nothing, nothing
-        effects.append(StyleEffect(style=style, correlation=found[number][0], excess=found[number][1]))
+        correlation, excess = found[number]
+        effects.append(StyleEffect(style=style, correlation=correlation, excess=excess, favour=_probability(excess)))
     return effects
+
+
+def _probability(log_odds: Interval) -> Interval:
+    ends = {name: getattr(log_odds, name) for name in ("estimate", "low", "high")}
+    return log_odds.model_copy(update={n: None if end is None else float(expit(end)) for n, end in ends.items()})
 
 
 def _too_few(difference: Array, clusters: NDArray[np.intp]) -> str | None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
+
+from scipy.special import expit, logit
 
 from heed.evaluate.verdict import beside_a_coin, percent
 from heed.statistics import Interval, Undefined
 
 if TYPE_CHECKING:
-    from heed.evaluate.reward_bias import Lean
     from heed.evaluate.reward_diagnosis import RewardDiagnosis
+    from heed.evaluate.reward_parts import Division
+    from heed.evaluate.reward_style import StyleEffect
 
 SURE = 0.9
 """Probability of the other text from which on a contradicted judgment is worth a look by itself."""
 
 _SHARP, _BLUNT = 1.25, 0.8
 """Best temperatures beyond which predicted probabilities are off by enough to matter."""
+_SAID = 0.8
+"""The probability by which people are told how far predicted ones are off."""
 _MOST_TOLD = 3
 _ORDER_MATTERS = 0.05
 
@@ -36,11 +40,14 @@ def sentence_on(found: RewardDiagnosis) -> str:
     if right.estimate is None:
         why = right.reason or "nothing was measured."
         if found.learned_from:
-            why += f" All but {found.judgments - found.learned_from:,} of the judgments are of prompts that it learned from."
+            which = f"{found.learned_from:,} of the {found.judgments:,}"
+            if found.learned_from == found.judgments:
+                which = f"All {found.judgments:,}"
+            why += f" {which} judgments are of prompts that it learned from."
         return f"How often the reward model is right is unknown: {why}"
     prompts = f"{right.prompts:,} prompt{'' if right.prompts == 1 else 's'}"
     text = f"The reward model is right on {share(right)} of {right.n:,} held-out comparisons of {prompts}"
-    text += f"; beside them, ties: {found.accuracy.ties:,}." if found.accuracy.ties else "."
+    text += f"; ties, left out: {found.accuracy.ties:,}." if found.accuracy.ties else "."
     return f"{text} {beside_a_coin(right.low, right.high, 'judgments')}".rstrip()
 
 
@@ -49,7 +56,7 @@ def notes_on(found: RewardDiagnosis) -> list[str]:
     return [
         *_on_raters(found),
         *_on_groups(found),
-        *_on_length(found.length),
+        *_on_length(found),
         *_on_styles(found),
         *_on_position(found),
         *_on_calibration(found),
@@ -58,9 +65,43 @@ def notes_on(found: RewardDiagnosis) -> list[str]:
     ]
 
 
+def what_now(found: RewardDiagnosis) -> str:
+    """What to do next, by what was found."""
+    right = found.accuracy.clustered
+    if right.estimate is None:
+        return (
+            "Hold it against judgments of prompts that it has not learned from: collect some, or keep a share back when it "
+            "is trained (test_fraction, or cross_fit with several members)."
+        )
+    if right.below(0.5):
+        return "Find out what is the wrong way round, as said above, and train the reward again."
+    if not right.above(0.5):
+        return "Collect more judgments (heed ask, or the studio) and train the reward again."
+    steps = []
+    if any(part.accuracy.below(0.5) for part in _division(found, "rater").parts):
+        steps.append("see on the page of each rater whom it contradicts (studio, People) what their trust rests on")
+    if _surely_contested(found):
+        steps.append(
+            "go through the judgments that it contradicts most surely (studio, Disagreements), and overrule wrong ones"
+        )
+    steps += [
+        f"ask for judgments in which {_sides(effect)[1]} is the better one, or state a limit as a constraint of the policy"
+        for effect in found.styles
+        if effect.excess.above(0.0)
+    ]
+    if not steps:
+        return "Nothing found speaks against training a policy against it (heed train policy)."
+    listed = "; ".join(f"({number}) {step}" for number, step in enumerate(steps, 1))
+    return f"Before a policy is trained against it: {listed}. Then train the reward again and look here once more."
+
+
+def _division(found: RewardDiagnosis, by: str) -> Division:
+    (one,) = (division for division in found.by if division.by == by)
+    return one
+
+
 def _on_raters(found: RewardDiagnosis) -> list[str]:
-    (raters,) = (division for division in found.by if division.by == "rater")
-    against = [part for part in raters.parts if part.accuracy.below(0.5)]
+    against = [part for part in _division(found, "rater").parts if part.accuracy.below(0.5)]
     told = [
         f"It contradicts {part.name} more often than not: right on {share(part.accuracy)} of {part.accuracy.n:,} comparisons. "
         "Either this rater means the opposite of the others, or knows something that they do not."
@@ -71,8 +112,8 @@ def _on_raters(found: RewardDiagnosis) -> list[str]:
 
 
 def _on_groups(found: RewardDiagnosis) -> list[str]:
-    (groups,) = (division for division in found.by if division.by == "group")
-    known = [part for part in groups.parts if part.accuracy.low is not None and part.accuracy.high is not None]
+    groups = _division(found, "group").parts
+    known = [part for part in groups if part.accuracy.low is not None and part.accuracy.high is not None]
     if len(known) < 2:
         return []
     best = max(known, key=lambda part: part.accuracy.low or 0.0)
@@ -85,33 +126,54 @@ def _on_groups(found: RewardDiagnosis) -> list[str]:
     ]
 
 
-def _on_length(length: Lean | Undefined) -> list[str]:
+def _on_length(found: RewardDiagnosis) -> list[str]:
+    """Being right less often where raters preferred the longer text is no leaning by itself: whoever knows that shorter ones
+    are mostly preferred, and is not sure, is right less often about the longer ones too."""
+    length = found.length
     if isinstance(length, Undefined) or not (length.gap.above(0.0) or length.gap.below(0.0)):
         return []
-    leans = "longer" if length.gap.above(0.0) else "shorter"
-    return [
-        f"It leans to the {leans} text: right on {share(length.first)} where raters preferred the longer one, on "
-        f"{share(length.second)} where they preferred the shorter one."
-    ]
+    oftener, seldomer, first, second = "longer", "shorter", length.first, length.second
+    if length.gap.below(0.0):
+        oftener, seldomer, first, second = seldomer, oftener, second, first
+    told = (
+        f"It is right on {share(first)} where raters preferred the {oftener} text, on {share(second)} where they preferred "
+        f"the {seldomer} one."
+    )
+    (paid,) = (effect.excess for effect in found.styles if effect.style == "length")
+    if paid.estimate is None:
+        return [f"{told} Whether it pays too much for length cannot be told: {paid.reason}"]
+    if not (paid.above(0.0) or paid.below(0.0)):
+        told += f" That it pays too much for length is not shown: raters preferred the longer one in {share(length.raters)}, "
+        told += f"and it in {share(length.reward)}."
+    return [told]
+
+
+def told_sides(effect: StyleEffect) -> str:
+    """Which of two texts that are otherwise as good a reward should give one half."""
+    return f"Otherwise as good, {_sides(effect)[0]}"
+
+
+def _sides(effect: StyleEffect) -> tuple[str, str]:
+    """The text with more of a style, and the one with less."""
+    if effect.style == "length":
+        return "the longer text", "the shorter text"
+    what = "bold type" if effect.style == "bold" else effect.style
+    return (
+        f"the text with more {what}",
+        f"the text with less {what}" if what == "bold type" else f"the text with fewer {what}",
+    )
 
 
 def _on_styles(found: RewardDiagnosis) -> list[str]:
     told = []
     for effect in found.styles:
-        excess = effect.excess
-        if excess.above(0.0) or excess.below(0.0):
-            amount = "too much" if excess.above(0.0) else "too little"
-            wins, low, high = (_of_hundred(value or 0.0) for value in (excess.estimate, excess.low, excess.high))
+        if effect.excess.above(0.0) or effect.excess.below(0.0):
+            amount = "too much" if effect.excess.above(0.0) else "too little"
             told.append(
-                f"For a usual difference in {effect.style} it pays {amount}: of two texts that raters like equally, the one "
-                f"with more of it wins {wins} of 100 ({low} to {high}; 50 is right)."
+                f"It pays {amount} for {effect.style}: of two texts that are otherwise as good it gives {_sides(effect)[0]} "
+                f"{share(effect.favour)} in place of 50 %."
             )
     return told
-
-
-def _of_hundred(score: float) -> str:
-    """How often of a hundred the text that scores so much more wins."""
-    return f"{100 / (1 + math.exp(-score)):.0f}"
 
 
 def _on_position(found: RewardDiagnosis) -> list[str]:
@@ -137,11 +199,12 @@ def _on_calibration(found: RewardDiagnosis) -> list[str]:
     if _BLUNT <= best <= _SHARP:
         return []
     how = "surer of itself than it may be" if best > _SHARP else "less sure of itself than it could be"
-    return [f"It is {how}: its scores fit best divided by {best:.2f}."]
+    holds = float(expit(logit(_SAID) / best))
+    return [f"It is {how}: where it says {100 * _SAID:.0f} %, {100 * holds:.0f} % come true."]
 
 
 def _on_contested(found: RewardDiagnosis) -> list[str]:
-    sure = sum(one.probability >= SURE for one in found.contested)
+    sure = _surely_contested(found)
     if not sure:
         return []
     return [
@@ -150,10 +213,14 @@ def _on_contested(found: RewardDiagnosis) -> list[str]:
     ]
 
 
+def _surely_contested(found: RewardDiagnosis) -> int:
+    return sum(one.probability >= SURE for one in found.contested)
+
+
 def _on_what_is_missing(found: RewardDiagnosis) -> list[str]:
     told = []
     if found.too_long:
-        told.append(f"Comparisons left out, about texts longer than it reads: {found.too_long:,}.")
+        told.append(f"Comparisons left out, of texts longer than it reads: {found.too_long:,}.")
     if found.compares_nothing:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.compares_nothing.items())
         told.append(f"Judgments that compare nothing with anything: {kinds}.")

@@ -18,8 +18,8 @@ from heed.stages.judgments import Judgment, Known, compared, kinds_of
 from heed.stages.linear_data import LinearData, Single, Text, parts_of
 from heed.stages.measured import (
     account,
+    by_length,
     difference_of,
-    longer_wins,
     outcomes_of,
     prompts_of,
     split_rows,
@@ -123,7 +123,7 @@ def train_linear(
             "texts_cut": blocks.cut,
             # Lists, as they are read back: the same result comes of a run that was done before.
             "telling": {name: list(map(list, told)) for name, told in reward.telling(_TELLING).items()},
-            "baseline": _beside(differences, held_out),
+            "baseline": _beside(differences, compared(split.train), held_out),
         }
         metrics |= {name: reward.card[name] for name in ("penalties", "shares")}
         reward.card |= {name: metrics[name] for name in ("accuracy", "kinds", "skipped", "raters")}
@@ -198,18 +198,22 @@ def _differences(reward: LinearReward, rows: Sequence[ComparisonRow], cache: Fea
     return [score[row.prompt, row.a] - score[row.prompt, row.b] for row in rows]
 
 
-def _beside(differences: list[float], held_out: Sequence[ComparisonRow]) -> dict[str, Any]:
-    """The longer text as the baseline of a linear reward: what a reward must beat that has learned more than length."""
+def _beside(
+    differences: list[float], learned: Sequence[ComparisonRow], held_out: Sequence[ComparisonRow]
+) -> dict[str, Any]:
+    """Length alone as the baseline of a linear reward: what a reward must beat that has learned more than that."""
     from heed.evaluate.metrics import accuracy
 
-    longer = longer_wins(held_out)
-    found = accuracy(longer, outcomes_of(held_out), prompts_of(held_out)).model_dump(mode="json")
-    gap = difference_of(differences, longer, held_out).model_dump(mode="json")
-    return {"features": ["number of characters"], "accuracy": found, "difference": gap}
+    lengths, taken = by_length(learned, held_out)
+    found = accuracy(lengths, outcomes_of(held_out), prompts_of(held_out)).model_dump(mode="json")
+    gap = difference_of(differences, lengths, held_out).model_dump(mode="json")
+    return {"features": ["number of characters"], "takes": taken, "accuracy": found, "difference": gap}
 
 
 def _verdict(metrics: dict[str, Any]) -> str:
     text = told_accuracy(metrics)
     if metrics["texts_cut"]:
         text += f" Texts of which the backbone read only the beginning: {metrics['texts_cut']}."
-    return f"{text} {told_beside(metrics['baseline'], 'Taking the longer text')}".rstrip()
+    beside = metrics["baseline"]
+    name = f"Taking the {beside['takes']} text"
+    return f"{text} {told_beside(beside, name)}".rstrip()

@@ -116,9 +116,12 @@ def difference_of(
     return mean_interval(gap[decided], [prompts[row] for row in decided.tolist()], confidence)
 
 
-def longer_wins(rows: Sequence[ComparisonRow]) -> list[float]:
-    """Score differences of a reward that is a text's number of characters."""
-    return [float(len(row.a) - len(row.b)) for row in rows]
+def by_length(learned: Sequence[ComparisonRow], rows: Sequence[ComparisonRow]) -> tuple[list[float], str]:
+    """Score differences on ``rows`` of a reward that is a text's number of characters, or that number turned round where
+    comparisons ``learned`` more often went to the shorter text; and which of the two it takes: "longer" or "shorter"."""
+    right = right_or_wrong([float(len(row.a) - len(row.b)) for row in learned], learned)
+    sign = -1 if np.nansum(right - 0.5) < 0 else 1
+    return [float(sign * (len(row.a) - len(row.b))) for row in rows], "longer" if sign > 0 else "shorter"
 
 
 def told_beside(beside: dict[str, Any], name: str) -> str:

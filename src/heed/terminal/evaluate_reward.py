@@ -116,7 +116,7 @@ def _reward_run(project: Project, name: str | None) -> RunRecord:
 
 
 def print_diagnosis(found: RewardDiagnosis) -> None:
-    """The verdict, what to look at, the figures that it rests on, and the judgments that are contradicted."""
+    """The verdict, what to look at and to do, the figures that it rests on, and the judgments that are contradicted."""
     from rich.table import Table
     from rich.text import Text
 
@@ -138,30 +138,33 @@ def print_diagnosis(found: RewardDiagnosis) -> None:
         screen.print(safe(f"{100 * one.probability:.0f} %  {one.rater}  {one.feedback}  ({one.kind}{learned})"))
         for label, text in (("prompt", one.prompt), ("rater", one.preferred), ("model", one.other)):
             screen.print(f"      {label}: {one_line(text, _WIDTH)}", soft_wrap=True)
+    screen.print(safe(f"What now: {found.now}"), style="bold")
 
 
 def _figures(found: RewardDiagnosis) -> list[tuple[str, str, str]]:
     from heed.evaluate.reward_page import TITLES
+    from heed.evaluate.reward_parts import FEWEST_SHOWN, telling
+    from heed.evaluate.reward_verdict import told_sides
 
     rows = [("right, all together", *_share(found.accuracy.clustered))]
     for division in found.by:
         if len(division.parts) < 2 and division.by in ("kind", "strength", "group", "source", "subset"):
             continue
+        parts, few = telling(division.parts)
         rows.append((TITLES[division.by].lower(), "", ""))
-        rows += [(f"  {one_line(part.name, 40)}", *_share(part.accuracy)) for part in division.parts[:_PARTS_SHOWN]]
-        if (more := len(division.parts) - _PARTS_SHOWN) > 0:
+        rows += [(f"  {one_line(part.name, 40)}", *_share(part.accuracy)) for part in parts[:_PARTS_SHOWN]]
+        if (more := len(parts) - _PARTS_SHOWN) > 0:
             rows.append((f"  {more:,} more: see --json", "", ""))
+        if few:
+            rows.append((f"  {few:,} of fewer than {FEWEST_SHOWN} comparisons each: see --json", "", ""))
     if found.subset_mean is not None:
         rows.append(("mean of the subsets", *_share(found.subset_mean)))
-    rows += [
-        (f"single texts: better-judged scores higher, {part.name}", *_share(part.accuracy)) for part in found.graded
-    ]
+    rows += [(f"order of single texts, {part.name}", *_share(part.accuracy)) for part in found.graded]
     rows += _lean_rows("length", found.length, "longer", "shorter")
     rows += _lean_rows("place on the screen", found.position, "left", "right")
     for effect in found.styles:
         if effect.excess.estimate is not None:
-            rows.append((f"paid too much for {effect.style} (score; 0 is right)", *_number(effect.excess)))
-            rows.append((f"partial correlation with {effect.style}", *_number(effect.correlation)))
+            rows.append((f"{told_sides(effect)} gets (50 % is right)", *_share(effect.favour)))
     return [*rows, *_calibration_rows(found)]
 
 
@@ -194,13 +197,6 @@ def _share(interval: Interval) -> tuple[str, str]:
     from heed.terminal.show import interval as shown
 
     return shown(interval.model_dump()), f"{interval.n:,}"
-
-
-def _number(interval: Interval) -> tuple[str, str]:
-    if interval.estimate is None:
-        return f"undefined: {interval.reason}", f"{interval.n:,}"
-    ends = "" if interval.low is None or interval.high is None else f" ({interval.low:+.2f} to {interval.high:+.2f})"
-    return f"{interval.estimate:+.2f}{ends}", f"{interval.n:,}"
 
 
 # The group of commands
