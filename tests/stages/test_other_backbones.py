@@ -24,7 +24,7 @@ from heed.stages.evaluation import evaluate_policy
 from heed.stages.judgments import Judgment, Known
 from heed.stages.measured import by_length, difference_of
 from heed.stages.policy import train_policy
-from heed.stages.rater_weights import weigh
+from heed.stages.rater_weights import differ, weigh
 from heed.stages.reward import score, train_reward
 from heed.stages.scoring import score_all
 from heed.train.progress import Stopped, Watcher
@@ -383,3 +383,9 @@ def test_a_linear_reward_needs_no_model_on_the_command_line(
         heed("train", "reward", "--data", "pairs.jsonl", "--out", "other", "--backbone", "pairwise")
     with pytest.raises(ModelError, match="no backbone for frozen features"):
         heed(*train[:-1], "-q", "--set", "features=[words, frozen]", "--out", "third")
+
+
+@pytest.mark.parametrize(("reliability", "apart"), [([0.9, 0.5, 0.9], True), ([0.9, 0.8, 0.95], False)])
+def test_raters_differ_where_chance_does_not_explain_it(reliability: list[float], apart: bool) -> None:
+    # Chi-squared with 2 degrees is beyond 5.99 in 5 %: here it is 10.7, and 1.17.
+    assert differ(reliability, [0.1, 0.1, 0.1]) is apart

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from heed.config import RewardSettings
 from heed.errors import DataError
@@ -22,6 +22,10 @@ _SURELY = 2.0
 
 _CHANCE = 0.05
 """How likely chance alone gives such differences between raters, from which on they are not told apart."""
+
+
+ALIKE = "they differ no more than chance gives"
+"""Why raters are not told apart where they could be compared."""
 
 
 class Weighed(NamedTuple):
@@ -89,20 +93,22 @@ def _why_alike(rows: Sequence[ComparisonRow], found: CrowdRanking, measured: boo
     Args:
         measured: whether answers to gold items were there too.
     """
-    from scipy.special import chdtrc
-
     by_texts: dict[tuple[str, frozenset[str]], set[str]] = {}
     for row in rows:
         by_texts.setdefault((prompt_id(row.prompt), frozenset((row.a, row.b))), set()).add(row.rater)
     if not measured and all(len(names) < 2 for names in by_texts.values()):
         return "no two of them compared the same texts: what is said of them is assumed, not measured"
-    # Cochran's test of whether all reliabilities are one.
-    precision = 1 / np.maximum(found.reliability_errors, 1e-6) ** 2
-    mean = float(np.average(found.reliability, weights=precision))
-    beyond = float((precision * (found.reliability - mean) ** 2).sum())
-    if float(chdtrc(len(found.reliability) - 1, beyond)) >= _CHANCE:
-        return "they differ no more than chance gives"
-    return ""
+    return "" if differ(found.reliability, found.reliability_errors) else ALIKE
+
+
+def differ(reliability: ArrayLike, errors: ArrayLike) -> bool:
+    """Whether raters of these reliabilities [raters] differ more than their standard errors explain (Cochran's test)."""
+    from scipy.special import chdtrc
+
+    found, precision = np.asarray(reliability), 1 / np.maximum(np.asarray(errors), 1e-6) ** 2
+    mean = float(np.average(found, weights=precision))
+    beyond = float((precision * (found - mean) ** 2).sum())
+    return float(chdtrc(found.size - 1, beyond)) < _CHANCE
 
 
 def _tells(answer: Known) -> bool:
