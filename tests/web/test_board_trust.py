@@ -223,6 +223,7 @@ def test_a_round_asks_no_more_people_than_are_left_says_the_total_and_can_be_tak
     again = lead.delete(f"/api/v1/board/trust/round/{made['round']}")
     assert again.status_code == 409
     assert "was taken back" in again.json()["error"]["why"]
+    assert lead.delete("/api/v1/board/trust/round/r0").status_code == 409
     assert known.client("ann").delete(f"/api/v1/board/trust/round/{made['round']}").status_code == 403
 
 

@@ -132,7 +132,7 @@ def take_back(connection: Connection, round_id: str, actor: str, now: datetime) 
     """
     added = _asked(audit.entries(connection, limit=_LOOKED_AT, action=ASKED)).get(round_id, {})
     connection.execute(
-        select(item_table.c.id).where(item_table.c.id.in_(added)).order_by(item_table.c.id).with_for_update()
+        select(item_table.c.id).where(item_table.c.id.in_(sorted(added))).order_by(item_table.c.id).with_for_update()
     )
     # Only now that no other transaction can take it back.
     if not added or round_id in _asked(audit.entries(connection, limit=_LOOKED_AT, action=TAKEN_BACK)):
