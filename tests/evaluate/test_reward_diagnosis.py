@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from test_report import HOSTILE, Page, numbers_of
 
 from heed.evaluate.metrics import accuracy
 from heed.evaluate.reward_claims import claims_of
-from heed.evaluate.reward_diagnosis import RewardDiagnosis, diagnose
+from heed.evaluate.reward_diagnosis import MOST_CONTESTED, RewardDiagnosis, diagnose
 from heed.evaluate.reward_page import page, write
 from heed.statistics import Undefined
 
@@ -159,6 +160,16 @@ def test_a_noisier_reward_still_finds_several_times_the_base_rate() -> None:
     assert [one.probability for one in loud.contested] == pytest.approx(
         [one.probability for one in found.contested], abs=1e-3
     )
+
+
+def test_answers_of_the_studio_are_contested_however_many_others_are_more_surely() -> None:
+    rows = [judged("comparison", "p", ("x", "y"), n, rater=f"robot {n}", choice="a") for n in range(2 * MOST_CONTESTED)]
+    ours = judged("comparison", "p", ("x", "z"), 2 * MOST_CONTESTED, rater="ours", choice="a")
+    found = diagnose(claims_of([*rows, replace(ours, asked=True)]), [0.0, 5.0, 1.0]).contested
+    assert len(found) == MOST_CONTESTED + 1
+    # The surest first all the same.
+    assert [one.rater == "ours" for one in found] == [False] * MOST_CONTESTED + [True]
+    assert found[-1].probability < found[-2].probability
 
 
 def test_only_judgments_that_compare_by_themselves_are_contested_each_once() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from judged_studio import LEFT, RIGHT, TIE, Studio
 
+from heed.errors import ConflictError
 from heed.feedback import adjudication
 from heed.feedback.kinds import Comparison
 from heed.feedback.studio_schema import items as items_table
@@ -42,7 +44,7 @@ def learned(studio: Studio) -> tuple[set[tuple[str, str, str]], dict[str, int]]:
 
 def judged(studio: Studio, **changes: Any) -> tuple[str, str]:
     """Two items that ann and bob have answered; their ids, that of "prompt 0" first."""
-    question = studio.ask(2, overlap=2, **changes)
+    question = studio.ask(2, **({"overlap": 2} | changes))
     for name, side in (("ann", LEFT), ("bob", RIGHT)):
         studio.work_through(studio.rater(name), question, side)
     prompts = {prompt.id: prompt.content for prompt in studio.store.prompts()}
@@ -103,3 +105,30 @@ def test_a_decision_overrules_only_what_it_decides(studio: Studio) -> None:
     assert (shown, unused) == ([("prompt 0", "the lead's")], {OVERRULED: 1})
     kept = {("ann", "edit", "prompt 0"), ("leo", "demonstration", "prompt 0"), *said("leo")}
     assert learned(studio) == (kept, {OVERRULED: 3})
+
+
+def take_back(studio: Studio, lead: str, item: str) -> int:
+    studio.later(minutes=1)
+    rater = studio.rater(lead)
+    return studio.store.write(lambda c: adjudication.take_back(c, rater, item, studio.now))
+
+
+def test_a_decision_that_is_taken_back_settles_nothing_until_somebody_decides_anew(studio: Studio) -> None:
+    item, _ = judged(studio, overlap=3)
+    everything = learned(studio)
+    decide(studio, "lea", item, LEFT)
+    decide(studio, "max", item, RIGHT)
+    assert learned(studio) != everything
+    assert take_back(studio, "max", item) == 2
+    assert learned(studio) == everything
+    (row,) = (one for one in studio.rows(items_table) if one.id == item)
+    assert (row.adjudicated, row.available) == (False, True)  # two of three have answered
+    with pytest.raises(ConflictError, match="none stands"):
+        take_back(studio, "lea", item)
+    # Each of them may decide again, the same as before too.
+    decide(studio, "lea", item, LEFT)
+    assert learned(studio)[0] == said("lea") | said("ann", "bob", prompt=1)
+    decide(studio, "max", item, RIGHT)
+    assert learned(studio)[0] == said("max") | said("ann", "bob", prompt=1)
+    (row,) = (one for one in studio.rows(items_table) if one.id == item)
+    assert (row.adjudicated, row.available) == (True, False)

@@ -24,7 +24,7 @@ from heed.stages.evaluation import evaluate_policy
 from heed.stages.judgments import Judgment, Known
 from heed.stages.measured import by_length, difference_of
 from heed.stages.policy import train_policy
-from heed.stages.rater_weights import weigh
+from heed.stages.rater_weights import differ, weigh
 from heed.stages.reward import score, train_reward
 from heed.stages.scoring import score_all
 from heed.train.progress import Stopped, Watcher
@@ -156,6 +156,7 @@ def test_inverted_raters_are_turned_round_and_noise_counts_less(tmp_path: Path) 
     assert found.weights["coin"] < 0.3 < found.weights["upside"]
     upside = [n for n, row in enumerate(rows) if row.rater == "upside" and row.outcome != TIE]
     assert [float(found.better[n]) for n in upside] == [1.0 if rows[n].outcome == SECOND else 0.0 for n in upside]
+    assert found.not_told_apart == ""
     equal = weigh(rows, RewardSettings(raters="equal"))
     assert (set(equal.weight), equal.reliability) == ({1.0}, {})
     done = train_reward(
@@ -163,6 +164,23 @@ def test_inverted_raters_are_turned_round_and_noise_counts_less(tmp_path: Path) 
     )
     assert done.metrics["accuracy"]["clustered"]["estimate"] > 0.85
     assert "Raters weighed by their reliability: 6" in done.verdict
+
+
+def test_raters_whom_nothing_tells_apart_are_not_called_measured(tmp_path: Path) -> None:
+    settings = RewardSettings(backbone="linear", test_fraction=0)
+    alone = [row._replace(rater=f"rater {number % 3}") for number, row in enumerate(compared(90, seed=2))]
+    found = weigh(alone, settings)
+    assert found.not_told_apart.startswith("no two of them compared the same texts")
+    verdict = train_reward("", alone, tmp_path / "out", settings, test=compared(90, 8, "test")).verdict
+    assert "The 3 raters could not be told apart, as no two of them compared the same texts" in verdict
+    assert "weighed by their reliability" not in verdict
+    # On the same texts, and right equally often, each at other texts.
+    rng, rows = random.Random(1), []
+    for row in compared(90, seed=2):
+        for who in ("one", "two", "three", "four"):
+            slips = row.outcome != TIE and rng.random() < 0.2
+            rows.append(row._replace(outcome=1 - row.outcome if slips else row.outcome, rater=who))
+    assert weigh(rows, settings).not_told_apart == "they differ no more than chance gives"
 
 
 def test_comparisons_of_equal_texts_tell_nothing_of_raters() -> None:
@@ -365,3 +383,9 @@ def test_a_linear_reward_needs_no_model_on_the_command_line(
         heed("train", "reward", "--data", "pairs.jsonl", "--out", "other", "--backbone", "pairwise")
     with pytest.raises(ModelError, match="no backbone for frozen features"):
         heed(*train[:-1], "-q", "--set", "features=[words, frozen]", "--out", "third")
+
+
+@pytest.mark.parametrize(("reliability", "apart"), [([0.9, 0.5, 0.9], True), ([0.9, 0.8, 0.95], False)])
+def test_raters_differ_where_chance_does_not_explain_it(reliability: list[float], apart: bool) -> None:
+    # Chi-squared with 2 degrees is beyond 5.99 in 5 %: here it is 10.7, and 1.17.
+    assert differ(reliability, [0.1, 0.1, 0.1]) is apart

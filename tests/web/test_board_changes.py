@@ -52,7 +52,7 @@ def test_the_form_decides_as_the_api_does_and_may_make_the_item_gold_at_once(kno
     item = known.items["item 1"]
     form = {"answer.better.choice": "left", "answer.better.strength": "3", "note": "", "gold": "on", "next": "queue"}
     answer = lead.post(f"/board/items/{item}/decision", data=form | {"explanation": "because"})
-    assert answer.headers["location"] == "/board/disagreements?done=adjudicated"
+    assert answer.headers["location"] == f"/board/disagreements?last={item}&done=adjudicated"
     row = item_row(known, "item 1")
     assert (row.purpose, row.expected["better"]["choice"], row.explanation) == ("gold", "a", "because")
     (said,) = known.site.project.store.feedback(raters=["lea"])
@@ -101,7 +101,7 @@ def test_a_disputed_item_that_is_made_gold_or_withdrawn_needs_no_decision(known:
     lead.put(f"/api/v1/board/items/{known.items['item 1']}/gold", json={"expected": {"better": {"choice": "a"}}})
     lead.post(f"/board/items/{known.items['item 3']}", data={"state": "withdrawn"})
     assert "item 1" not in lead.get("/board/disagreements?done=gold").text
-    assert lead.get("/api/v1/board/disagreements").json() == {"items": [], "start": 0, "total": 0}
+    assert lead.get("/api/v1/board/disagreements").json() == {"items": [], "start": 0, "total": 0, "elsewhere": {}}
 
 
 def test_agreed_items_are_suggested_as_gold(known: Known, lead: Any) -> None:

@@ -11,7 +11,8 @@ from board_data import SAID, Known, known_site
 from site_of_tests import Site
 from sqlalchemy import insert, select
 
-from heed.feedback.contested import STAGE, contested_items, contested_judgments
+from heed.feedback.contested import STAGE, contested_elsewhere, contested_items, contested_judgments
+from heed.feedback.kinds import Comparison
 from heed.feedback.schema import runs
 from heed.feedback.studio_schema import answer_feedback, answers
 from heed.people import exclusions
@@ -106,6 +107,26 @@ def test_answers_of_who_is_excluded_since_wait_for_nobody(known: Known) -> None:
     diagnose(known, 1, {one: 0.9})
     known.site.write(lambda c: exclusions.exclude(c, "ann", "a test", "lea", datetime.now(UTC)))
     assert known.site.read(contested_items) == ()
+
+
+def test_what_is_no_answer_of_the_studio_is_counted_and_said_to_be_left_out(known: Known) -> None:
+    store = known.site.project.store
+    prompt = next(iter(store.prompts()))
+    completions = [one.id for one in store.completions() if one.prompt_id == prompt.id][:2]
+    store.add_raters([("robot", "simulated", ""), ("elsewhere", "human", "")])
+    said = {"prompt_id": prompt.id, "completion_ids": completions, "choice": "a", "created": known.begun}
+    judgments = [Comparison(rater=name, **said) for name in ("robot", "elsewhere")]
+    store.add_feedback(judgments)
+    ids = [one.id for one in judgments]
+    own, _ = judgment_of(known, "item 2", "ann")
+    diagnose(known, 1, dict.fromkeys([*ids, own], 0.9))
+    assert known.site.read(contested_elsewhere) == {"simulated": 1, "human": 1}
+    page = known.site.client("lea", "lead").get("/board/disagreements?done=saved").text
+    assert "Not listed: 2 answers that the newest reward model contradicts" in page
+    assert "1 of people, from a file or the terminal, 1 of simulated raters" in page
+    assert known.items["item 2"] in page  # the answer of a person here is listed
+    known.site.write(lambda c: exclusions.exclude(c, "robot", "a test", "lea", datetime.now(UTC)))
+    assert known.site.read(contested_elsewhere) == {"human": 1}
 
 
 def test_raters_learn_nothing_of_it(known: Known) -> None:

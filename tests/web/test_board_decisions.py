@@ -15,6 +15,7 @@ from heed.feedback import answers, asked, items, queue
 from heed.feedback.forms import parse_form
 from heed.feedback.item_files import parse_item
 from heed.feedback.showings import Rater
+from heed.people import audit
 from heed.raters.concerns import Concern
 from heed.web.board.words import Words
 from heed.web.language import translate
@@ -118,6 +119,44 @@ def test_a_refused_decision_keeps_what_was_typed_and_says_what_is_missing(site: 
     assert site.project.store.feedback(raters=["lea"]) == []
 
 
+def test_a_decision_is_taken_back_where_it_was_made_and_stands_in_the_log(site: Site, item: str) -> None:
+    lead = site.client("lea", "lead")
+    lead.get("/board")  # the board has counted once
+    said = {"answer.better.choice": "right", "answer.score.0.help": "4", "answer.score.1.help": "1", "next": "queue"}
+    said |= {"answer.faults.0.judged": "on", "answer.faults.1.judged": "on"}
+    decided = lead.post(f"/board/items/{item}/decision", data=said)
+    assert decided.headers["location"] == f"/board/disagreements?last={item}&done=adjudicated"
+    queue_page = lead.get(decided.headers["location"]).text
+    assert "You decided:" in queue_page
+    assert "No disagreement waits" in queue_page
+    undo = f"/board/items/{item}/decision/undo"
+    assert f'action="{undo}"' in queue_page
+    assert f'action="{undo}"' in lead.get(f"/board/items/{item}").text
+    undone = lead.post(undo, data={"next": "queue"})
+    assert undone.headers["location"] == f"/board/disagreements?item={item}&done=taken_back"
+    page = lead.get(undone.headers["location"]).text
+    assert "The decision was taken back" in page
+    assert "took a decision back" in page
+    assert f'action="{undo}"' not in page
+    assert [one["id"] for one in lead.get("/api/v1/board/disagreements").json()["items"]] == [item]
+    again = lead.delete(f"/api/v1/board/items/{item}/decision")
+    assert (again.status_code, again.json()["error"]["why"]) == (409, "none stands on this item any more.")
+    entries = site.read(lambda connection: audit.entries(connection, limit=2))
+    assert [(one.action, one.subject) for one in entries] == [("item.decision_undo", item), ("item.adjudicate", item)]
+    # The form begins with what most say, and no longer with what was decided.
+    assert 'value="left" checked' in lead.get(f"/board/disagreements?item={item}").text
+    assert lead.post(f"/board/items/{item}/decision", data=said).status_code == 303
+
+
+def test_beside_each_answer_stands_how_far_its_rater_can_be_trusted(site: Site, item: str) -> None:
+    page = site.client("lea", "lead").get(f"/board/disagreements?item={item}").text
+    cards = re.findall(r'<article class="card answer-card.*?</article>', page, re.DOTALL)
+    told = {re.search(r'href="/board/people/(\w+)"', card).group(1): card for card in cards}  # type: ignore[union-attr]
+    assert set(told) == set(SAID)
+    # One item tells nothing of anybody.
+    assert all("not checked" in card for card in cards)
+
+
 def test_a_refused_known_answer_keeps_what_was_typed(site: Site, item: str) -> None:
     lead = site.client("lea", "lead")
     sent = {"answer.score.0.help": "9", "explanation": "too <high>", "purpose": "training"}
@@ -144,7 +183,11 @@ def test_an_item_that_agrees_in_one_field_is_suggested_as_gold_by_that_field(sit
 def test_agreement_is_shown_by_field_on_the_pages_of_people(site: Site, item: str) -> None:
     lead = site.client("lea", "lead")
     page = lead.get("/board/people/cy").text.split('id="fields-title"')[1].split("</section>")[0]
-    assert re.findall(r'<td dir="auto"[^>]*>([^<]+)</td>', page) == ["Better?", "Faults", "Score · Help"]
+    assert re.findall(r'<td dir="auto"[^>]*>([^<]+)</td>', page) == [
+        "Better?",
+        "Score · Help",
+        "Faults",
+    ]  # the lowest first
     overview = lead.get("/board").text
     assert [f"Agreement: {label}" in overview for label in ("Better?", "Faults", "Score · Help")] == [True] * 3
     assert "score.help" not in overview + page

@@ -44,6 +44,7 @@ class Judged:
         source: where it was given, for people.
         subset: the part of a benchmark that it belongs to; "" for none.
         held_out: whether the reward model has not learned from judgments of this prompt.
+        asked: whether it is an answer to an item of the studio, on which a lead can decide.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Judged:
     source: str = ""
     subset: str = ""
     held_out: bool = True
+    asked: bool = False
 
 
 class Claim(NamedTuple):

@@ -302,7 +302,10 @@ def _best(fitted: Calibration | Undefined) -> float:
 
 
 def _contested(claims: Claims, of: _Columns, temperature: float) -> list[Contested]:
-    """The claim of each judgment that is contradicted most surely, the surest first; ties and other claims contradict none."""
+    """The claim of each judgment that is contradicted most surely, the surest first; ties and other claims contradict none.
+
+    So many of those on which a lead can decide, and as many of others: thousands of simulated raters leave room for people.
+    """
     against = -np.sign(of.outcomes - 0.5) * of.differences / temperature
     surest: dict[int, tuple[float, int]] = {}
     for row in np.flatnonzero(against > 0).tolist():
@@ -310,7 +313,10 @@ def _contested(claims: Claims, of: _Columns, temperature: float) -> list[Contest
         if claim.alone:
             surest[claim.judgment] = max(surest.get(claim.judgment, (0.0, row)), (float(against[row]), row))
     ordered = sorted(surest.items(), key=lambda entry: (-entry[1][0], entry[0]))
-    return [_one_contested(claims, of.place[row], float(expit(gap))) for _, (gap, row) in ordered[:MOST_CONTESTED]]
+    asked = [entry for entry in ordered if claims.judged[entry[0]].asked][:MOST_CONTESTED]
+    others = [entry for entry in ordered if not claims.judged[entry[0]].asked][:MOST_CONTESTED]
+    kept = sorted([*asked, *others], key=lambda entry: (-entry[1][0], entry[0]))
+    return [_one_contested(claims, of.place[row], float(expit(gap))) for _, (gap, row) in kept]
 
 
 def _one_contested(claims: Claims, place: int, probability: float) -> Contested:

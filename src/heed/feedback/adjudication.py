@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from heed.errors import MissingError
+from heed.errors import ConflictError, MissingError
 from heed.feedback import asked, forms
 from heed.feedback.answers import checked_note, texts_of
 from heed.feedback.database import rows_among
@@ -17,7 +18,7 @@ from heed.feedback.excluded import names_excluded
 from heed.feedback.intake import superseded
 from heed.feedback.judgments import add_judgments, in_place_of_earlier
 from heed.feedback.schema import feedback
-from heed.feedback.showings import Rater, take_turn
+from heed.feedback.showings import Rater, has_place, take_turn
 from heed.feedback.studio_schema import answer_feedback, answers, guidelines, items, one_of
 from heed.texts import shown
 
@@ -33,35 +34,18 @@ def adjudicate(connection: Connection, lead: Rater, item_id: str, answer: Any, n
     Raises:
         MissingError: there is no such item. DataError: it is no answer to the question as it is asked now.
     """
-    take_turn(connection, lead)
-    query = select(items).where(items.c.id == item_id).with_for_update(key_share=True)
-    item = connection.execute(query).first()
-    if item is None:
-        raise MissingError(f"item {shown(item_id)}", "there is no such item.", "Choose one from the list.")
+    item = _item_in_turn(connection, lead, item_id)
     question = asked.question(connection, item.question_id)
     texts = texts_of(connection, item.completion_ids)
     order = range(len(texts))
     checked = forms.to_item_order(question.form, forms.check_answer(question.form, answer, len(texts), texts), order)
-    before = _decision(connection, item_id, lead.name)
+    before = next((one for one in _standing(connection, item_id) if one.rater == lead.name), None)
     if before is not None and json.loads(json.dumps(checked)) == before.answer and before.note == note:
         return str(before.id)
-    identity = "a" + hashlib.sha256(f"{item_id}\n{lead.name}\n{before and before.id}".encode()).hexdigest()[:16]
-    row = {"id": identity, "item_id": item_id, "question_id": item.question_id, "rater": lead.name}
-    row |= {"showing_id": None, "purpose": "adjudication", "form_version": question.version}
-    row |= {
-        "guideline_version": connection.scalar(select(func.max(guidelines.c.version))) or 0,
-        "answer": checked,
-        "confidence": None,
-        "correct": None,
-        "chose_left": None,
-    }
-    row |= {
-        "tied": forms.tied(question.form, checked),
-        "seconds": 0.0,
-        "active_seconds": 0.0,
-        "note": checked_note(note),
-    }
-    connection.execute(insert(answers), row | {"created": now, "supersedes": before and before.id})
+    row = _row(connection, lead, item, question.version, before and before.id, now)
+    row |= {"answer": checked, "tied": forms.tied(question.form, checked), "note": checked_note(note)}
+    connection.execute(insert(answers), row)
+    identity = str(row["id"])
     judgments = forms.feedback_of(
         question.form,
         checked,
@@ -80,13 +64,57 @@ def adjudicate(connection: Connection, lead: Rater, item_id: str, answer: Any, n
     return identity
 
 
-def _decision(connection: Connection, item_id: str, lead: str) -> Any:
+def take_back(connection: Connection, lead: Rater, item_id: str, now: datetime) -> int:
+    """Let every decision on an item count no more, and ask raters about it again where answers are missing; how many.
+
+    Nothing is deleted: an empty answer of ``lead`` takes the place of each, and with it of its judgments.
+
+    Raises:
+        MissingError: there is no such item. ConflictError: no decision on it stands.
+    """
+    item = _item_in_turn(connection, lead, item_id)
+    decisions = [one for one in _standing(connection, item_id) if one.answer]
+    if not decisions:
+        raise ConflictError("the decision", "none stands on this item any more.", "Look the item up again.")
+    for one in decisions:
+        row = _row(connection, lead, item, one.form_version, one.id, now)
+        connection.execute(insert(answers), row | {"answer": {}, "tied": None, "note": ""})
+    this = update(items).where(items.c.id == item_id)
+    connection.execute(this.values(adjudicated=False))
+    connection.execute(this.values(available=has_place(items.c.level)))
+    return len(decisions)
+
+
+def _item_in_turn(connection: Connection, lead: Rater, item_id: str) -> Any:
+    """The row of an item, which no other transaction changes, nor decides as ``lead``, before this one ends."""
+    take_turn(connection, lead)
+    item = connection.execute(select(items).where(items.c.id == item_id).with_for_update(key_share=True)).first()
+    if item is None:
+        raise MissingError(f"item {shown(item_id)}", "there is no such item.", "Choose one from the list.")
+    return item
+
+
+def _standing(connection: Connection, item_id: str) -> Sequence[Any]:
+    """Decisions on an item, and what took decisions back, that nothing has superseded, oldest first."""
     later = answers.alias("later")
     correction = select(later.c.number).where(later.c.supersedes == answers.c.id)
-    mine = (answers.c.item_id == item_id, answers.c.rater == lead, answers.c.purpose == "adjudication")
-    return connection.execute(
-        select(answers.c.id, answers.c.answer, answers.c.note).where(*mine, ~correction.exists())
-    ).first()
+    columns = (answers.c.id, answers.c.rater, answers.c.answer, answers.c.note, answers.c.form_version)
+    of_item = (answers.c.item_id == item_id, answers.c.purpose == "adjudication")
+    return connection.execute(select(*columns).where(*of_item, ~correction.exists()).order_by(answers.c.number)).all()
+
+
+def _row(
+    connection: Connection, lead: Rater, item: Any, version: int, supersedes: str | None, now: datetime
+) -> dict[str, Any]:
+    """What every row of a decision has."""
+    mine = (answers.c.item_id == item.id, answers.c.rater == lead.name, answers.c.purpose == "adjudication")
+    before = connection.scalar(select(func.count()).where(*mine))
+    identity = "a" + hashlib.sha256(f"{item.id}\n{lead.name}\n{before}".encode()).hexdigest()[:16]
+    row = {"id": identity, "item_id": item.id, "question_id": item.question_id, "rater": lead.name}
+    row |= {"showing_id": None, "purpose": "adjudication", "form_version": version}
+    row |= {"guideline_version": connection.scalar(select(func.max(guidelines.c.version))) or 0}
+    row |= {"confidence": None, "correct": None, "chose_left": None, "seconds": 0.0, "active_seconds": 0.0}
+    return row | {"created": now, "supersedes": supersedes}
 
 
 def overruled_judgments(connection: Connection) -> set[str]:

@@ -12,7 +12,7 @@ they were given, corrected ones included: ``supersedes`` names the answer that a
 | prompt             | text, or a list of {"role", "content"}                                                   |
 | completions, completion_ids | texts and ids, in the item's own order                                          |
 | expected           | the known answer of the item as it stands now, in the item's own order                   |
-| purpose            | work, gold, repeat, training, qualification or adjudication                              |
+| purpose            | work, gold, repeat, training, qualification or adjudication (empty: it takes one back) |
 | rater, group       | who, and the group of the rater at that time                                             |
 | answer             | the answer by field, in the item's own order                                             |
 | confidence, note   | of the rater                                                                             |

@@ -6,14 +6,15 @@ their place.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from heed.feedback.database import rows_among
+from heed.feedback.database import existing, rows_among
 from heed.feedback.excluded import names_excluded
-from heed.feedback.schema import runs
+from heed.feedback.schema import feedback, raters, runs
 from heed.feedback.studio_schema import answer_feedback, answers
 
 STAGE = "diagnosis"
@@ -42,6 +43,24 @@ def contested_judgments(connection: Connection) -> dict[str, float]:
     newest = select(runs.c.metrics).where(runs.c.stage == STAGE, runs.c.state == "done").order_by(runs.c.number.desc())
     metrics = connection.scalar(newest.limit(1)) or {}
     return {one["feedback"]: float(one["probability"]) for one in metrics.get("contested", ())}
+
+
+def judgments_of_items(connection: Connection) -> set[str]:
+    """Ids of the judgments that are answers to items of the studio, on which a lead can decide."""
+    return set(connection.scalars(select(answer_feedback.c.feedback_id)))
+
+
+def contested_elsewhere(connection: Connection) -> dict[str, int]:
+    """How many of the judgments that the newest diagnosis contests are no answers of the studio, by the kind of rater.
+
+    They came from simulated raters, a judging model, a file or the terminal: there is no item on which a lead could decide.
+    """
+    judgments = contested_judgments(connection)
+    answered = existing(connection, answer_feedback.c.feedback_id, list(judgments))
+    kinds = select(feedback.c.id, raters.c.kind).join(raters, raters.c.name == feedback.c.rater)
+    kinds = kinds.where(feedback.c.rater.not_in(names_excluded()))
+    rest = [one for one in judgments if one not in answered]
+    return dict(Counter(row.kind for row in rows_among(connection, kinds, feedback.c.id, rest)))
 
 
 def contested_items(connection: Connection) -> tuple[ContestedItem, ...]:

@@ -258,6 +258,17 @@ def ask_more(connection: Connection, item_ids: Sequence[str], more: int) -> int:
     return count
 
 
+def ask_fewer(connection: Connection, item_ids: Sequence[str], fewer: int) -> int:
+    """Ask ``fewer`` raters about each of these items than they were to be asked of, one at least; how many items there are.
+
+    Whoever holds one may still answer it, and all answers stay.
+    """
+    left = case((items.c.overlap > fewer, items.c.overlap - fewer), else_=1)
+    count = _update(connection, item_ids, {"overlap": left})
+    _update(connection, item_ids, {"available": has_place(items.c.level)})
+    return count
+
+
 def withdraw(connection: Connection, item_ids: Sequence[str]) -> int:
     """Ask for items no more; how many there are. Whoever holds one may still answer it, and all answers stay."""
     return _update(connection, item_ids, {"state": "withdrawn", "available": False})

@@ -41,6 +41,8 @@ Why = Literal[
     "no_direction",
     "two_raters",
     "no_comparisons",
+    "no_shared",
+    "set_aside",
 ]
 
 Codes: TypeAlias = "NDArray[np.intp]"

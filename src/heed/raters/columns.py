@@ -39,7 +39,10 @@ class Unit(NamedTuple):
 
 
 class AnswerRow(NamedTuple):
-    """An answer as the database has it; ``supersedes`` is the number of the answer that it takes the place of."""
+    """An answer as the database has it; ``supersedes`` is the number of the answer that it takes the place of.
+
+    ``purpose`` is "" of what says nothing itself: it takes a decision back.
+    """
 
     number: int
     item: str
@@ -162,7 +165,7 @@ class AnswerColumns:
             "item": self._items.number(row.item),
             "question": self._questions.number(row.question),
             "rater": self._raters.number(row.rater),
-            "purpose": PURPOSES.index(row.purpose),
+            "purpose": PURPOSES.index(row.purpose) if row.purpose else -1,
             "created": row.created.timestamp(),
             "active_seconds": row.active_seconds,
             "correct": float("nan") if row.correct is None else row.correct,

@@ -6,7 +6,7 @@ answers. It says nothing about why: a rater who is quick may be good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -48,9 +48,10 @@ class Concern(Record):
     reason: str = Field(description="a sentence for people")
 
 
-def concerns_of(everybody: Mapping[str, RaterStatistics]) -> dict[str, list[Concern]]:
-    """What concerns each rater of whom there is anything."""
-    usual, by_field = _usual(everybody), _usual_by_field(everybody)
+def concerns_of(everybody: Mapping[str, RaterStatistics], excluded: Collection[str] = ()) -> dict[str, list[Concern]]:
+    """What concerns each rater of whom there is anything. What is usual is told by those who are not ``excluded``."""
+    trusted = {name: one for name, one in everybody.items() if name not in excluded}
+    usual, by_field = _usual(trusted), _usual_by_field(trusted)
     found = {name: _of_one(one, *usual, by_field) for name, one in everybody.items()}
     return {name: its for name, its in found.items() if its}
 

@@ -66,11 +66,15 @@ class Alike:
 
 @dataclass(frozen=True)
 class Copying:
-    """All that was found, the most certain first; how many pairs were compared, and how many had too little in common."""
+    """All that was found, the most certain first; how many pairs were compared, and how many had too little in common.
+
+    ``with_others``: [raters], with how many others each was compared.
+    """
 
     found: tuple[Alike, ...]
     compared: int
     unknown: int
+    with_others: Ints
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def copying_of(answers: Answers, judged: Judged, pairs: Pairs, seed: int = 0) ->
         seed: of the shifts of hours.
     """
     if not pairs.one.size:
-        return Copying((), 0, 0)
+        return Copying((), 0, 0, np.zeros(len(judged.raters), np.int64))
     fellows = fit_fellows(judged, pairs, standing_out(judged, pairs))
     shared = _shared(judged, pairs, fellows)
     known = np.isfinite(shared.chance)
@@ -104,7 +108,8 @@ def copying_of(answers: Answers, judged: Judged, pairs: Pairs, seed: int = 0) ->
         for place in np.flatnonzero(adjusted < LEVEL)
     ]
     found.sort(key=lambda one: one.p)
-    return Copying(tuple(found), int(known.sum()), int((~known).sum()))
+    both = np.concatenate([shared.i[known], shared.j[known]])
+    return Copying(tuple(found), int(known.sum()), int((~known).sum()), np.bincount(both, minlength=len(judged.raters)))
 
 
 def suspected(judged: Judged, pairs: Pairs, copying: Copying) -> Mask:

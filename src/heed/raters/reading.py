@@ -91,7 +91,7 @@ class AnswerReader:
             row.item_id,
             row.question_id,
             row.rater,
-            row.purpose,
+            "" if row.purpose == "adjudication" and row.said == "{}" else row.purpose,
             row.created,
             row.active_seconds,
             units,

@@ -122,14 +122,18 @@ def _beyond(share: float | None, chance: float) -> float | None:
 
 
 def agreement_reliability(
-    judged: Judged, fellows: Fellows, gold: list[Measured]
+    judged: Judged, fellows: Fellows, gold: list[Measured], shared: Ints | None = None
 ) -> tuple[list[Measured], list[Direction | None]]:
-    """[raters]: reliability by agreement with its sign, and what decided the sign; None where there is no agreement."""
+    """[raters]: reliability by agreement with its sign, and what decided the sign; None where there is no agreement.
+
+    ``shared``: [raters], items that others judged too, whether or not ``fellows`` compares with them; None: it does with all.
+    """
     from scipy.special import stdtrit
 
     method = "agreement corrected for the reliability of the others; sandwich by item, t"
     towards = np.array([np.nan if one.estimate is None else one.estimate / error_of(one) for one in gold])
-    found = [_not_compared(fellows, rater, method) for rater in range(len(judged.raters))]
+    shared = fellows.items if shared is None else shared
+    found = [_not_compared(fellows, rater, int(shared[rater]), method) for rater in range(len(judged.raters))]
     directions: list[Direction | None] = [None] * len(judged.raters)
     for members in camps_of(fellows):
         direction, sign = direction_of(fellows, members, towards)
@@ -147,8 +151,14 @@ def agreement_reliability(
     return found, directions
 
 
-def _not_compared(fellows: Fellows, rater: int, method: str) -> Measured:
+def _not_compared(fellows: Fellows, rater: int, shared: int, method: str) -> Measured:
     items, others = int(fellows.items[rater]), int(fellows.others[rater])
+    if not others and shared:
+        reason = (
+            f"All {shared} items shared with others were judged by people of another group, or by somebody whose answers are "
+            "suspiciously alike: that tells nothing."
+        )
+        return undefined("set_aside", reason, method, CONFIDENCE, shared, shared)
     if not others:
         return undefined("no_overlap", "Nobody else has answered the same items yet.", method)
     if items < FEWEST_ITEMS:
@@ -212,9 +222,11 @@ def _joint(duels: Duels, agreement: list[Measured], raters: int) -> tuple[Array,
 
 
 def _joint_interval(r: float, error: float, n: int, direction: Direction | None, method: str) -> Measured:
+    if not n:
+        return undefined("no_shared", "Nobody else has made the same comparisons yet.", method)
     if n < FEWEST_ITEMS:
         reason = f"{n} comparisons shared with others are too few; {FEWEST_ITEMS} are needed."
-        return undefined("few" if n else "no_overlap", reason, method, CONFIDENCE, n, n)
+        return undefined("few", reason, method, CONFIDENCE, n, n)
     if direction in (None, "unidentifiable"):
         return undefined("no_direction", NOT_THE_WAY, method, CONFIDENCE, n, n)
     return _interval(r, _SIDED * error, n, method)
@@ -267,14 +279,17 @@ def combined(gold: Sequence[Measured], agreement: Sequence[Measured]) -> Combine
     return Combined(reliability, 1 / np.sqrt(total), weight, checked, usual)
 
 
-def estimates_of(answers: Answers, judged: Judged, fellows: Fellows, camp: Ints | None = None) -> Estimates:
+def estimates_of(
+    answers: Answers, judged: Judged, fellows: Fellows, camp: Ints | None = None, shared: Ints | None = None
+) -> Estimates:
     """All three estimates of every rater.
 
     Args:
         camp: [raters], code of who shares an opinion; None takes all as one camp. ``fellows`` compares only those.
+        shared: [raters], items that others judged too (count), also others with whom ``fellows`` does not compare.
     """
     gold = gold_reliability(answers, judged)
-    agreement, direction = agreement_reliability(judged, fellows, gold)
+    agreement, direction = agreement_reliability(judged, fellows, gold, shared)
     together = np.zeros(len(gold), np.int64) if camp is None else camp
     joint = joint_reliability(answers, judged, agreement, direction, together)
     return Estimates(tuple(gold), tuple(agreement), tuple(joint), tuple(direction))

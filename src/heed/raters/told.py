@@ -13,7 +13,7 @@ _VERDICTS = {
     "high": "Can be relied on",
     "good": "Better than chance, but not always right",
     "low": "Little better than chance",
-    "chance": "No better than a coin",
+    "chance": "No better than guessing",
     "against": "Mostly says the opposite of what is right",
     "unsure": "Not clear yet",
 }
@@ -25,7 +25,7 @@ def right(reliability: float) -> str:
 
 
 def sentence_of(one: RaterTrust) -> str:
-    """How far to trust a rater, and what that rests on."""
+    """How far to trust a rater, and everything that this rests on."""
     found = one.reliability
     if found.estimate is None or found.low is None or found.high is None:
         return f"Could not be checked, which counts for nothing against them. {one.agreement.reason or ''}".strip()
@@ -33,10 +33,14 @@ def sentence_of(one: RaterTrust) -> str:
     if one.gold.estimate is not None:
         parts.append(counted(one.gold.n, "known answer"))
     if one.agreement.estimate is not None:
-        parts.append(f"{counted(one.agreement.n, 'item')} that others judged too")
+        parts.append(f"{counted(one.agreement.n, 'item')} that others answered too")
+    usual = "" if one.usual is None else f", drawn towards the team's usual {right(one.usual)}"
+    joint = ""
+    if one.joint.estimate is not None:
+        joint = f"; learned together with the texts, which changes no weight, it would be {right(one.joint.estimate)}"
     return (
         f"{_VERDICTS[one.verdict]}: of 100 choices between two about {right(found.estimate)} are right "
-        f"({right(found.low)} to {right(found.high)}; a coin gets 50), by {' and '.join(parts)}."
+        f"({right(found.low)} to {right(found.high)}; guessing gets 50). This rests on {' and '.join(parts)}{usual}{joint}."
     )
 
 
@@ -47,7 +51,7 @@ def flag_told(flag: Flag) -> str:
     if flag.kind == "inverted":
         return f"says the opposite more often than chance explains ({n} answers)"
     if flag.kind == "chance":
-        return f"hardly better than a coin ({n} answers)"
+        return f"hardly better than guessing ({n} answers)"
     if flag.kind == "copying":
         return same
     if flag.kind == "one_person":

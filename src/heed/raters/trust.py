@@ -17,12 +17,12 @@ from pydantic import Field
 
 from heed.lazily import np
 from heed.raters.agreement import Measured, measured, undefined
-from heed.raters.columns import Answers
+from heed.raters.columns import Answers, Ints
 from heed.raters.copying import Alike, Copying, copying_of, suspected
 from heed.raters.drift import Drift, Pattern, drifts_of, patterns_of
 from heed.raters.fellows import Direction, fit_fellows
 from heed.raters.groups import GroupScale, Parted, Parting, group_codes, group_scales, parted_items, parting_of
-from heed.raters.judged import Judged, judged_of, pairs_of
+from heed.raters.judged import Judged, Pairs, judged_of, pairs_of
 from heed.raters.reliability import (
     CONFIDENCE,
     Combined,
@@ -73,6 +73,12 @@ class RaterTrust(Record):
     agreement: Measured = Field(description="reliability by agreement with others, corrected for theirs; -1 to 1")
     joint: Measured = Field(description="reliability learned together with what was compared; -1 to 1")
     direction: Direction | None = Field(description="what decided which way is up; null where nobody was compared")
+    usual: float | None = Field(
+        description="what is usual in the team, towards which the reliability is drawn; -1 to 1"
+    )
+    compared_for_copying: int = Field(
+        ge=0, description="others with whom enough items are shared to look for copying (count)"
+    )
     flags: tuple[Flag, ...] = ()
     suggestion: Suggestion = Field(description="what a lead might do; nothing happens by itself")
 
@@ -121,6 +127,7 @@ def trust_of(answers: Answers, groups: Mapping[str, str], seed: int = 0) -> Trus
     judged = judged_of(answers)
     pairs = pairs_of(judged)
     group, names = group_codes(judged.raters, groups)
+    shared = _shared_items(judged, pairs)
     parting = parting_of(judged, pairs, fit_fellows(judged, pairs), group, names, seed)
     camp = None
     if parting.parted:
@@ -128,17 +135,28 @@ def trust_of(answers: Answers, groups: Mapping[str, str], seed: int = 0) -> Trus
         pairs = pairs.where(camp[judged.rater[pairs.one]] == camp[judged.rater[pairs.other]])
     copying = copying_of(answers, judged, pairs, seed)
     fellows = fit_fellows(judged, pairs, suspected(judged, pairs, copying))
-    estimates = estimates_of(answers, judged, fellows, camp)
+    estimates = estimates_of(answers, judged, fellows, camp, shared)
     whole = combined(estimates.gold, estimates.agreement)
     flags = _flags(answers, judged, estimates, copying, drifts_of(judged, pairs, fellows), patterns_of(answers))
     return Trust(
-        raters={name: _rater(name, code, estimates, whole, flags[name]) for code, name in enumerate(judged.raters)},
+        raters={
+            name: _rater(name, code, estimates, whole, flags[name], int(copying.with_others[code]))
+            for code, name in enumerate(judged.raters)
+        },
         team=Team(usual=whole.usual, pairs_compared=copying.compared, pairs_unknown=copying.unknown, level=LEVEL),
         alike=copying.found,
         parting=parting,
         parted=tuple(parted_items(judged, answers.items, answers.places, group, names)) if parting.parted else (),
         scales=tuple(group_scales(judged, group, names)),
     )
+
+
+def _shared_items(judged: Judged, pairs: Pairs) -> Ints:
+    """[raters]: how many items others judged too (count)."""
+    size = int(judged.item.max(initial=0)) + 1
+    ends = np.concatenate([judged.rater[pairs.one], judged.rater[pairs.other]])
+    both = np.unique(ends * size + np.tile(judged.item[pairs.one], 2))
+    return np.bincount(both // size, minlength=len(judged.raters))
 
 
 # Flags
@@ -224,7 +242,7 @@ def _gold_below(answers: Answers, judged: Judged, bound: float) -> Array:
 # What it comes to
 
 
-def _rater(name: str, code: int, estimates: Estimates, whole: Combined, flags: list[Flag]) -> RaterTrust:
+def _rater(name: str, code: int, estimates: Estimates, whole: Combined, flags: list[Flag], compared: int) -> RaterTrust:
     reliability = _reliability(code, whole, estimates)
     return RaterTrust(
         rater=name,
@@ -235,6 +253,8 @@ def _rater(name: str, code: int, estimates: Estimates, whole: Combined, flags: l
         agreement=estimates.agreement[code],
         joint=estimates.joint[code],
         direction=estimates.direction[code],
+        usual=whole.usual,
+        compared_for_copying=compared,
         flags=tuple(flags),
         suggestion=_suggestion(flags),
     )

@@ -119,6 +119,7 @@ def train_linear(
             "kinds": kinds_of(split.train),
             "skipped": dict(skipped or {}),
             "raters": learned.weighed.reliability,
+            "raters_not_told_apart": learned.weighed.not_told_apart,
             "texts_cut": blocks.cut,
             # Lists, as they are read back: the same result comes of a run that was done before.
             "telling": {name: list(map(list, told)) for name, told in reward.telling(_TELLING).items()},

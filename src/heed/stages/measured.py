@@ -175,7 +175,10 @@ def told_accuracy(metrics: dict[str, Any]) -> str:
     if metrics.get("raters"):
         values = sorted(metrics["raters"].values())
         middle = values[len(values) // 2]
-        text += f" Raters weighed by their reliability: {len(values)}, median {middle:.2f}, least {values[0]:.2f}."
+        if why := metrics.get("raters_not_told_apart"):
+            text += f" The {len(values)} raters could not be told apart, as {why}; they count nearly alike (reliability {middle:.2f})."
+        else:
+            text += f" Raters weighed by their reliability: {len(values)}, median {middle:.2f}, least {values[0]:.2f}."
     if right["estimate"] is None:
         return f"{text} Held-out accuracy is undefined: {right['reason']}"
     text += f" Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons"

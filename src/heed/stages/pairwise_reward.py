@@ -107,14 +107,15 @@ def train_pairwise(
         sides = _Sides(*(implied(part) for part in split[:3]))
         check_enough(sides.train, split.train, settings)
         work = _Work(str(model), prepare_machine(device), settings, seed, str(identity["model"]), gold)
-        reward, fits, raters = work.fit(sides, output, watcher)
+        reward, fits, weighed = work.fit(sides, output, watcher)
         read = _Sides(*(_fitting(reward, side) for side in sides))
         of_use, parts = _account(len(judgments) + len(test or ()), split, sides, read)
         metrics = {**parts, **_assess(reward, read, [*split.train, *split.validation], settings, gold)}
         metrics |= {
             "skipped": dict(skipped or {}),
             "kinds": kinds_of(of_use.train),
-            "raters": raters,
+            "raters": weighed.reliability,
+            "raters_not_told_apart": weighed.not_told_apart,
             "best_steps": [fit.best_step for fit in fits],
             "history": fits[0].history,
         }
@@ -183,10 +184,8 @@ class _Work:
         # Without thresholds for the strength of a preference, the graded model is Rao and Kupper's.
         return "rao_kupper" if self.settings.ties == "graded" else self.settings.ties
 
-    def fit(
-        self, sides: _Sides, output: Output, watcher: Watcher
-    ) -> tuple[PairwiseReward, list[Fit], dict[str, float]]:
-        """The fitted preference in log-odds, how each member's fit went, and each rater's reliability."""
+    def fit(self, sides: _Sides, output: Output, watcher: Watcher) -> tuple[PairwiseReward, list[Fit], Weighed]:
+        """The fitted preference in log-odds, how each member's fit went, and what each rater's comparisons count."""
         from heed.models.pairwise import PairwiseReward
         from heed.models.surroundings import Surroundings
         from heed.train.pairwise import fit_member
@@ -203,7 +202,7 @@ class _Work:
         reward = PairwiseReward(comparer, self.ties, [one.tie_parameter for one in found])
         texts = texts_of(read)
         reward.surroundings = Surroundings.known(around(texts), [prompt_id(prompt) for prompt, _ in texts])
-        return reward, [one.fit for one in found], weighed.reliability
+        return reward, [one.fit for one in found], weighed
 
     def _side(self, rows: Sequence[ComparisonRow], member: int | None, weighed: Weighed | None = None) -> Side:
         """Outcomes, turned round where the rater surely inverts, and weights; a member of several sees its own resampling

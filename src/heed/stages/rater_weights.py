@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from heed.config import RewardSettings
 from heed.errors import DataError
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 # Standard errors that a reliability must lie below 0 for somebody's answers to be turned round.
 _SURELY = 2.0
 
+_CHANCE = 0.05
+"""How likely chance alone gives such differences between raters, from which on they are not told apart."""
+
+
+ALIKE = "they differ no more than chance gives"
+"""Why raters are not told apart where they could be compared."""
+
 
 class Weighed(NamedTuple):
     """What comparisons come to.
@@ -29,12 +36,14 @@ class Weighed(NamedTuple):
         weight: [N], what the answer tells beside one of a rater who always heeds, 0 to 1.
         reliability: by rater, -1 to 1; empty where raters are not told apart.
         weights: by rater.
+        not_told_apart: why the answers tell no rater from another, a clause for people; "" where they do.
     """
 
     better: NDArray[np.float64]
     weight: NDArray[np.float64]
     reliability: dict[str, float]
     weights: dict[str, float]
+    not_told_apart: str = ""
 
 
 def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings, gold: Sequence[Known] = ()) -> Weighed:
@@ -74,7 +83,32 @@ def weigh(rows: Sequence[ComparisonRow], settings: RewardSettings, gold: Sequenc
     weight[known] = trusted[who]
     better[known] = np.where(inverts[who], 1 - better[known], better[known])
     reliability = dict(zip(names, map(float, found.reliability), strict=True))
-    return Weighed(better, weight, reliability, dict(zip(names, map(float, trusted), strict=True)))
+    weights = dict(zip(names, map(float, trusted), strict=True))
+    return Weighed(better, weight, reliability, weights, _why_alike(asked, found, measured=bool(told)))
+
+
+def _why_alike(rows: Sequence[ComparisonRow], found: CrowdRanking, measured: bool) -> str:
+    """Why these comparisons tell no rater from another; "" where they do.
+
+    Args:
+        measured: whether answers to gold items were there too.
+    """
+    by_texts: dict[tuple[str, frozenset[str]], set[str]] = {}
+    for row in rows:
+        by_texts.setdefault((prompt_id(row.prompt), frozenset((row.a, row.b))), set()).add(row.rater)
+    if not measured and all(len(names) < 2 for names in by_texts.values()):
+        return "no two of them compared the same texts: what is said of them is assumed, not measured"
+    return "" if differ(found.reliability, found.reliability_errors) else ALIKE
+
+
+def differ(reliability: ArrayLike, errors: ArrayLike) -> bool:
+    """Whether raters of these reliabilities [raters] differ more than their standard errors explain (Cochran's test)."""
+    from scipy.special import chdtrc
+
+    found, precision = np.asarray(reliability), 1 / np.maximum(np.asarray(errors), 1e-6) ** 2
+    mean = float(np.average(found, weights=precision))
+    beyond = float((precision * (found - mean) ** 2).sum())
+    return float(chdtrc(found.size - 1, beyond)) < _CHANCE
 
 
 def _tells(answer: Known) -> bool:

@@ -20,6 +20,7 @@ from heed.stages.measured import told_beside
 from heed.stages.pairwise_reward import train_pairwise
 from heed.stages.plan import training_plan
 from heed.stages.population import standing_of
+from heed.stages.rater_weights import ALIKE, differ
 from heed.stages.results import (
     Output,
     StageResult,
@@ -329,9 +330,16 @@ def _of_raters(metrics: dict[str, Any]) -> str:
     """How many were told apart, and what decides which way is up."""
     if "raters" not in metrics:
         return ""
-    values = sorted(rater["reliability"] for rater in metrics["raters"].values())
-    span = f"reliability {values[0]:.2f} to {values[-1]:.2f}, median {values[len(values) // 2]:.2f}"
-    return f" Raters told apart: {len(values)}, {span}. {metrics['direction']['reason']}"
+    found = metrics["raters"].values()
+    values = sorted(rater["reliability"] for rater in found)
+    middle, reason = values[len(values) // 2], metrics["direction"]["reason"]
+    if not differ([rater["reliability"] for rater in found], [rater["error"] for rater in found]):
+        return (
+            f" The {len(values)} raters could not be told apart, as {ALIKE}; they count nearly alike (reliability "
+            f"{middle:.2f}). {reason}"
+        )
+    span = f"reliability {values[0]:.2f} to {values[-1]:.2f}, median {middle:.2f}"
+    return f" Raters told apart: {len(values)}, {span}. {reason}"
 
 
 def _account(metrics: dict[str, Any]) -> str:

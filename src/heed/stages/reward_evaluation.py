@@ -12,7 +12,7 @@ from heed.evaluate.reward_claims import Judged, claims_of
 from heed.evaluate.reward_diagnosis import RewardDiagnosis, diagnose
 from heed.feedback.adjudication import overruled_judgments
 from heed.feedback.asked import questions_asked
-from heed.feedback.contested import STAGE
+from heed.feedback.contested import STAGE, judgments_of_items
 from heed.feedback.formats import BrokenRow, FileFormat
 from heed.feedback.formats.lines import load_object, read_lines
 from heed.feedback.formats.rows import RowError
@@ -182,6 +182,7 @@ def judged_in_project(project: Project, reward: RunRecord) -> list[Judged]:
     with project.store.reading() as connection:
         out, overruled = excluded(connection), overruled_judgments(connection)
         names = {question.id: question.name for question in questions_asked(connection)}
+        answered = judgments_of_items(connection)
     stored = [one for one in project.store.feedback() if one.feedback.rater not in out and one.id not in overruled]
     groups = {rater.name: rater.group for rater in project.store.raters()}
     prompts = {p.id: p.content for p in project.store.prompts(ids=_unique(s.feedback.prompt_id for s in stored))}
@@ -197,6 +198,7 @@ def judged_in_project(project: Project, reward: RunRecord) -> list[Judged]:
             groups.get(one.feedback.rater, ""),
             source_of(one.feedback.source, names),
             held_out=one.feedback.prompt_id not in learned,
+            asked=one.id in answered,
         )
         for one in stored
     ]
@@ -224,7 +226,10 @@ def evaluate_project_reward(
     """
     watcher, settings = watcher or Watcher(), project.settings
     judged = judged_in_project(project, reward)
-    config = {"confidence": settings.evaluate.confidence, "judged": content_hash([[j.id, j.held_out] for j in judged])}
+    config = {
+        "confidence": settings.evaluate.confidence,
+        "judged": content_hash([[j.id, j.held_out, j.asked] for j in judged]),
+    }
     run = project.begin_run(STAGE, config, settings.seed, [reward.id], fresh=fresh)
     if run.state == "done":
         watcher.say(f"{run.id} was done before with the same inputs")

@@ -81,6 +81,8 @@ Done = Annotated[
         "priority",
         "granted",
         "round",
+        "round_undone",
+        "taken_back",
     ]
     | None,
     BeforeValidator(_none_if_empty),

@@ -11,7 +11,17 @@ from heed.errors import DataError
 from heed.web.board import answer_form
 from heed.web.board.common import ItemId, checked
 from heed.web.board.disagreements import page_of_disputed
-from heed.web.board.items import Decision, ItemChange, KnownAnswer, change, decide, detail, make_gold, page_of_item
+from heed.web.board.items import (
+    Decision,
+    ItemChange,
+    KnownAnswer,
+    change,
+    decide,
+    detail,
+    make_gold,
+    page_of_item,
+    take_back,
+)
 from heed.web.call import Call, Called
 
 
@@ -38,8 +48,17 @@ async def decide_by_form(call: Called, item_id: ItemId) -> Response:
         if in_queue:
             return await page_of_disputed(call, None, item_id, typed=typed, fault=fault)
         return await page_of_item(call, item_id, typed=typed, fault=fault)
-    on = "/board/disagreements" if in_queue else f"/board/items/{item_id}"
-    return call.redirect(f"{on}?done=adjudicated")
+    # The queue goes on to the next item, and offers to take this decision back.
+    on = f"/board/disagreements?last={item_id}&" if in_queue else f"/board/items/{item_id}?"
+    return call.redirect(f"{on}done=adjudicated")
+
+
+async def take_back_by_form(call: Called, item_id: ItemId) -> Response:
+    """Take the decision on an item back, and show the item."""
+    given = await call.request.form()
+    await call.write(lambda c: take_back(call, c, item_id))
+    on = f"/board/disagreements?item={item_id}&" if given.get("next") == "queue" else f"/board/items/{item_id}?"
+    return call.redirect(f"{on}done=taken_back")
 
 
 async def gold_by_form(call: Called, item_id: ItemId) -> Response:

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic import Field
 from starlette.responses import HTMLResponse, JSONResponse
 
 from heed.errors import DataError
 from heed.feedback import asked, explorer
+from heed.feedback.contested import contested_elsewhere
 from heed.statistics import Record
 from heed.web.board.common import Choice, Done, Limit, board_page, numbers
 from heed.web.board.items import beginning, detail, texts_shown
+from heed.web.board.trust_words import TrustWords
+from heed.web.board.trusting import trust_watch_of
 from heed.web.board.words import Words
 from heed.web.call import Call, Called
 from heed.web.errors import status_of
@@ -44,6 +48,10 @@ class Disagreements(Record):
     items: tuple[DisputedItem, ...]
     start: int
     total: int
+    elsewhere: dict[str, int] = Field(
+        description="answers that the reward model contradicts and that belong to no item here, so that nobody can decide "
+        "them, by the kind of rater: human (from a file or the terminal), judge, simulated (count)"
+    )
 
 
 async def disagreements(
@@ -54,6 +62,7 @@ async def disagreements(
     wanted = [one for one in counted.disputed if question in (None, one.question)]
     part = wanted[start : start + limit]
     texts = await call.read(lambda connection: explorer.summaries(connection, [one.item for one in part]))
+    elsewhere = await call.read(contested_elsewhere)
     known = {one.id: one for one in texts}
     found = tuple(
         DisputedItem(
@@ -68,14 +77,21 @@ async def disagreements(
         for one in part
         if one.item in known
     )
-    return JSONResponse(Disagreements(items=found, start=start, total=len(wanted)).model_dump(mode="json"))
+    made = Disagreements(items=found, start=start, total=len(wanted), elsewhere=elsewhere)
+    return JSONResponse(made.model_dump(mode="json"))
 
 
 async def disagreements_page(
-    call: Called, question: Choice = None, item: Choice = None, start: Start = 0, take: Choice = None, done: Done = None
+    call: Called,
+    question: Choice = None,
+    item: Choice = None,
+    start: Start = 0,
+    take: Choice = None,
+    done: Done = None,
+    last: Choice = None,
 ) -> HTMLResponse:
-    """The most disputed item, or the one asked for, with the queue below it."""
-    return await page_of_disputed(call, question, item, start=start, take=take, done=done)
+    """The most disputed item, or the one asked for, with the queue below it; ``last`` is the one decided before."""
+    return await page_of_disputed(call, question, item, start=start, take=take, done=done, last=last)
 
 
 async def page_of_disputed(
@@ -88,18 +104,25 @@ async def page_of_disputed(
     typed: Mapping[str, Any] | None = None,
     fault: DataError | None = None,
     done: str | None = None,
+    last: str | None = None,
 ) -> HTMLResponse:
-    """The page of the queue; ``take``, ``typed`` and ``fault`` are as those of the page of an item."""
+    """The page of the queue; ``take``, ``typed`` and ``fault`` are as those of the page of an item.
+
+    The decision on the item ``last`` can be taken back from there.
+    """
     counted = await numbers(call, fresh=done is not None)
     wanted = [one for one in counted.disputed if question in (None, one.question)]
     part = wanted[start : start + IN_THE_QUEUE]
     chosen = item or (part[0].item if part else None)
     ids = [one.item for one in part]
-    summaries, questions, found = await call.read(
+    trusted = (await trust_watch_of(call.desk).found(call.now)).trust.raters
+    summaries, questions, found, elsewhere, before = await call.read(
         lambda connection: (
             {one.id: one for one in explorer.summaries(connection, ids)},
             asked.questions_asked(connection),
             detail(connection, chosen) if chosen else None,
+            contested_elsewhere(connection),
+            explorer.summaries(connection, [last] if last else []),
         )
     )
     if found and typed is None:
@@ -125,5 +148,9 @@ async def page_of_disputed(
         fault=fault,
         questions=questions,
         wanted=question,
+        elsewhere=elsewhere,
+        decided_before=[one for one in before if one.adjudicated],
+        trusted=trusted,
+        trust_words=TrustWords(Words(call, questions)),
         done=done,
     )

@@ -279,6 +279,13 @@ def decide(
     return Changed(id=item_id)
 
 
+def take_back(call: Call, connection: Connection, item_id: str) -> Changed:
+    """Let every decision on an item count no more."""
+    count = adjudication.take_back(connection, Rater(call.account.name, call.account.group), item_id, call.now)
+    _record(call, connection, "item.decision_undo", item_id, decisions=count)
+    return Changed(id=item_id)
+
+
 def make_gold(
     call: Call, connection: Connection, item_id: str, expected: Any, explanation: str, purpose: Any
 ) -> Changed:
@@ -315,6 +322,11 @@ async def decide_item(call: Called, item_id: ItemId, body: Decision) -> Response
     """Decide what the right answer to an item is; raters are asked no more about it."""
     explanation = body.explanation if body.make_gold else None
     return await call.reply(lambda c: decide(call, c, item_id, body.answer, body.note, explanation))
+
+
+async def take_item_decision_back(call: Called, item_id: ItemId) -> Response:
+    """Let the decision on an item count no more: its raters' answers are learned from again. A known answer stays."""
+    return await call.reply(lambda c: take_back(call, c, item_id))
 
 
 async def make_item_gold(call: Called, item_id: ItemId, body: KnownAnswer) -> Response:

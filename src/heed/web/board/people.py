@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from heed.people.managing import may_manage
 from heed.people.qualification import Standing, state_of
 from heed.raters.agreement import undefined
 from heed.raters.concerns import Concern
-from heed.raters.statistics import RaterStatistics, Speed
+from heed.raters.statistics import FieldAgreement, RaterStatistics, Speed
 from heed.statistics import Record
 from heed.texts import shown
 from heed.web.board import charts
@@ -33,7 +33,7 @@ from heed.web.board.history import DAYS
 from heed.web.board.trust_words import TrustWords
 from heed.web.board.trusting import trust_watch_of
 from heed.web.board.watch import Numbers
-from heed.web.board.words import Words
+from heed.web.board.words import FEWEST_TO_COMPARE, Words
 from heed.web.call import Call, Called
 
 Sort = Literal["name", "answers", "speed", "agreement", "gold", "left", "tie", "repeat", "skips", "flags", "last"]
@@ -51,6 +51,8 @@ SORTS: tuple[Sort, ...] = (
     "last",
 )
 ANSWERS_ON_A_PAGE = 50
+FIRST_ANSWERS, FIRST_FIELDS = 6, 4
+"""Rows that a person's page shows before the others are folded away: on a phone each is a card of its own."""
 
 
 class Person(Record):
@@ -109,7 +111,7 @@ def _person(name: str, known: _Known, counted: Numbers) -> Person:
         state=account and account.state,
         excluded=name in counted.excluded,
         statistics=counted.people.get(name) or nothing_known(name),
-        warnings=counted.overview.warnings.get(name, ()),
+        warnings=counted.concerns.get(name, ()),
     )
 
 
@@ -153,6 +155,7 @@ async def people_page(
     invited = await call.read(lambda connection: invitations.invitations_made(connection, call.now))
     everybody = sorted_people(_everybody(known, counted), sort, order == "descending")
     roles = [role for role in accounts.ROLES if may_manage(call.account, role)]
+    say = Words(call, await call.read(asked.questions_asked))
     return await board_page(
         call,
         "people",
@@ -164,7 +167,9 @@ async def people_page(
         sort=sort,
         order=order,
         sorts=SORTS,
-        say=Words(call, await call.read(asked.questions_asked)),
+        say=say,
+        trusted=(await trust_watch_of(call.desk).found(call.now)).trust.raters,
+        trust_words=TrustWords(say),
         done=done,
     )
 
@@ -209,6 +214,9 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
         history=did.decisions,
         tests=tests,
         rows=did.rows,
+        first_answers=FIRST_ANSWERS,
+        fields=_lowest_first(found.statistics.by_field),
+        first_fields=FIRST_FIELDS,
         snippets=did.snippets,
         forms=did.forms,
         texts=did.texts,
@@ -221,6 +229,11 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
         trust_words=TrustWords(say),
         done=done,
     )
+
+
+def _lowest_first(fields: Sequence[FieldAgreement]) -> list[FieldAgreement]:
+    """Fields by how far somebody agrees in them, the lowest first; those with too few answers to compare come last."""
+    return sorted(fields, key=lambda one: (one.agreement.n < FEWEST_TO_COMPARE, one.agreement.estimate or 0.0))
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,14 @@ _FORMS = (
     Route("POST", "/board/acts/revoke", people_acts.revoke, leads, "page"),
     Route("POST", "/board/acts/reset", people_acts.reset, leads, "page"),
     Route("POST", f"/board{_ONE}/decision", decisions.decide_by_form, leads, "page"),
+    Route("POST", f"/board{_ONE}/decision/undo", decisions.take_back_by_form, leads, "page"),
     Route("POST", f"/board{_ONE}/gold", decisions.gold_by_form, leads, "page"),
     Route("POST", f"/board{_ONE}/retirement", gold.retire_by_form, leads, "page"),
     Route("POST", f"/board{_ONE}", decisions.change_by_form, leads, "page"),
     Route("POST", f"/board{_QUESTION}", questions.edit, leads, "page"),
     Route("POST", f"/board{_QUESTION}/state", questions.state_by_form, leads, "page"),
     Route("POST", "/board/trust/round", trust.ask_others_by_form, leads, "page"),
+    Route("POST", "/board/trust/round/undo", trust.ask_no_more_by_form, leads, "page"),
     Route("POST", "/board/guidelines", guidelines.edit, leads, "page"),
     Route("POST", "/board/flags/{flag_id}", flags.resolve_by_form, leads, "page"),
 )
@@ -94,6 +96,8 @@ def _change(method: str, path: str, handler: object, summary: str, model: object
 _CHANGING = (
     _change("POST", "/exclusions", people_acts.decide, "Leave somebody out of training", people_acts.ExclusionState),
     _change("POST", "/trust/round", trust.another_round, "Ask others about contested items", trust.Asked),
+    _change("DELETE", "/trust/round/{round_id}", trust.no_other_round, "Ask others no more", trust.Asked),
+    _change("DELETE", f"{_ONE}/decision", items.take_item_decision_back, "Take a decision back", items.Changed),
     _change("POST", f"{_ONE}/decision", items.decide_item, "Decide a disputed item", items.Changed),
     _change("PUT", f"{_ONE}/gold", items.make_item_gold, "Make an item gold", items.Changed),
     _change("DELETE", f"{_ONE}/gold", gold.retire, "Hand a gold item out no more", items.Changed),

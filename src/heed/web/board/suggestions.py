@@ -23,7 +23,8 @@ def standing(found: ItemDetail) -> list[AnswerShown]:
 def decision_of(found: ItemDetail) -> Answer | None:
     """What was decided about an item, if anything was."""
     decisions = [one.answer for one in found.answers if one.purpose == "adjudication" and one.superseded_by is None]
-    return decisions[-1] if decisions else None
+    # What took a decision back is an empty answer.
+    return next((answer for answer in reversed(decisions) if answer), None)
 
 
 def taken(form: Form, forms: Mapping[int, Form], answer: AnswerShown) -> Answer:

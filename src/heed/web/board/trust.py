@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import Form
+from fastapi import Form, Path
 from pydantic import AfterValidator, Field
 from sqlalchemy import Connection
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from heed.errors import DataError
-from heed.feedback import asked, explorer, items
+from heed.feedback import asked, explorer
 from heed.feedback.explorer import ItemSummary
-from heed.people import audit
+from heed.people import rounds
 from heed.raters.contested import Contested
 from heed.raters.trust import RaterTrust, Team
 from heed.statistics import Record
@@ -28,6 +28,10 @@ SHOWN = 10
 
 MOST_AT_ONCE = 200
 MOST_ROUNDS = 20
+ROUNDS_SHOWN = 5
+"""Rounds that were asked for and can be taken back."""
+
+RoundId = Annotated[str, Path(max_length=17, pattern=r"^\w+$")]
 
 _ORDER = {"exclude": 0, "look": 1, "none": 2}
 
@@ -51,9 +55,11 @@ class Rounds(Body):
 
 
 class Asked(Record):
-    """How many items others are asked about now."""
+    """A round: how many items others are asked about now, or no more."""
 
-    items: int = Field(ge=0, description="items that need more answers now (count)")
+    round: str = Field(description="id by which it can be taken back")
+    items: int = Field(ge=0, description="items that get more answers; not those that nobody is left to answer (count)")
+    answers: int = Field(ge=0, description="further answers to all of them together (count)")
 
 
 async def found_of(call: Call) -> Found:
@@ -66,8 +72,19 @@ async def trust_page(call: Called, done: Done = None) -> HTMLResponse:
     found = await found_of(call)
     counted = await numbers(call)
     people = [one for one in found.trust.raters.values() if one.rater in counted.people]
-    people.sort(key=lambda one: (_ORDER[one.suggestion], one.reliability.estimate is None, one.weight, one.rater))
+    warnings = counted.concerns
+    people.sort(
+        key=lambda one: (
+            _ORDER["look"]
+            if one.suggestion == "none" and counted.overview.warnings.get(one.rater)
+            else _ORDER[one.suggestion],
+            one.reliability.estimate is None,
+            one.weight,
+            one.rater,
+        )
+    )
     contested, parted = await call.read(lambda connection: _shown(connection, found))
+    room = await call.read(lambda connection: rounds.able(connection, [one.item for one, _ in contested]))
     say = Words(call, await call.read(asked.questions_asked))
     return await board_page(
         call,
@@ -76,8 +93,10 @@ async def trust_page(call: Called, done: Done = None) -> HTMLResponse:
         found=found,
         people=people,
         excluded=counted.excluded,
-        warnings=counted.overview.warnings,
+        warnings=warnings,
         contested=contested,
+        room=room,
+        rounds=await call.read(lambda connection: rounds.newest(connection, ROUNDS_SHOWN)),
         parted=parted,
         say=say,
         trust_words=TrustWords(say),
@@ -127,17 +146,15 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask_others(call: Call, connection: Connection, wanted: Rounds) -> Asked:
-    """Let each item be judged by more raters than it was asked of."""
-    count = items.ask_more(connection, wanted.items, wanted.more)
-    if not count:
-        raise DataError(
-            "another round",
-            "none of these items is asked as work any more.",
-            "Look the list up again, and choose anew.",
-        )
-    for item in wanted.items:
-        audit.record(connection, call.account.name, "item.round", item, {"more": wanted.more}, call.now)
-    return Asked(items=count)
+    """Let each item be judged by more raters than it was asked of, by as many as can still answer it at most."""
+    made = rounds.ask(connection, wanted.items, wanted.more, call.account.name, call.now)
+    return Asked(round=made.id, items=made.items, answers=made.answers)
+
+
+def ask_no_more(call: Call, connection: Connection, round_id: str) -> Asked:
+    """Take a round back."""
+    made = rounds.take_back(connection, round_id, call.account.name, call.now)
+    return Asked(round=made.id, items=made.items, answers=made.answers)
 
 
 async def ask_others_by_form(
@@ -158,3 +175,16 @@ async def ask_others_by_form(
 async def another_round(call: Called, body: Rounds) -> Response:
     """Let items be judged by more raters, who have not judged them yet."""
     return await call.reply(lambda connection: ask_others(call, connection, body))
+
+
+async def ask_no_more_by_form(
+    call: Called, round: Annotated[str, Form(max_length=17), AfterValidator(storable)]
+) -> Response:
+    """Take a round back, from the page."""
+    await call.write(lambda connection: ask_no_more(call, connection, round))
+    return call.redirect("/board/trust?done=round_undone")
+
+
+async def no_other_round(call: Called, round_id: RoundId) -> Response:
+    """Ask for the further answers of a round no more; those that came meanwhile stay."""
+    return await call.reply(lambda connection: ask_no_more(call, connection, round_id))

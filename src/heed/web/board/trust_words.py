@@ -11,12 +11,10 @@ from heed.raters.agreement import Measured
 from heed.raters.concerns import Concern
 from heed.raters.copying import Alike
 from heed.raters.groups import Parting
+from heed.raters.reliability import FEWEST_ITEMS
 from heed.raters.trust import Flag, RaterTrust
 from heed.web.board import charts
 from heed.web.board.words import Words
-
-CARELESS = ("left", "right", "tie", "skip", "repeat", "speed")
-"""Concerns that tell of care; the others are told by the estimates already."""
 
 _BADGES = {
     "high": "good",
@@ -48,36 +46,42 @@ class TrustWords:
         """The class of the badge of a verdict."""
         return _BADGES[one.verdict]
 
-    def sentence(self, one: RaterTrust) -> str:
-        """How far to trust them, and what that rests on."""
-        found = one.reliability
+    def sentence(self, one: RaterTrust, concerns: Sequence[Concern] = ()) -> str:
+        """How far to trust them, and everything that this rests on."""
+        found, checks = one.reliability, self._checks(one, concerns)
         if found.estimate is None or found.low is None or found.high is None:
-            return self._text("sentence.unchecked", why=self.why(one.agreement, "agreement"))
-        figures = {
-            "right": self.right(found.estimate),
-            "low": self.right(found.low),
-            "high": self.right(found.high),
-            "basis": self.basis(one),
-        }
-        return self._text(f"sentence.{one.verdict}", **figures)
+            return self._text("sentence.unchecked", why=self.why(one.agreement, "agreement"), checks=checks)
+        figures = {"right": self.right(found.estimate), "low": self.right(found.low), "high": self.right(found.high)}
+        return self._text(f"sentence.{one.verdict}", **figures, rests=self._rests(one), checks=checks)
 
-    def basis(self, one: RaterTrust) -> str:
-        """What the estimate rests on."""
+    def _rests(self, one: RaterTrust) -> str:
+        """What the estimate rests on, and what the joint model would say, which it does not."""
         parts = []
         if one.gold.estimate is not None:
             parts.append(self._text("by_gold", n=self._say.number(one.gold.n)))
         if one.agreement.estimate is not None:
             parts.append(self._text("by_others", n=self._say.number(one.agreement.n)))
-        return self._text("and").join(parts)
+        told = self._text("and").join(parts)
+        if one.usual is not None:
+            told += self._text("by_usual", right=self.right(one.usual))
+        if one.joint.estimate is not None:
+            told += self._text("by_joint", right=self.right(one.joint.estimate))
+        return told
 
-    def reasons(self, one: RaterTrust, concerns: Sequence[Concern]) -> list[tuple[str, str]]:
-        """(short, sentence) of everything that speaks against them, the least likely by chance first."""
-        flags = [
-            (self._text(f"flag_short.{flag.kind}"), self.flag(flag))
-            for flag in sorted(one.flags, key=lambda flag: flag.p)
-        ]
-        careless = [concern for concern in concerns if concern.concern in CARELESS]
-        return flags + [(self._say.text(f"concern_short.{one.concern}"), self._say.concern(one)) for one in careless]
+    def _checks(self, one: RaterTrust, concerns: Sequence[Concern]) -> str:
+        """What the checks came to, and whether the one for copying could be made at all."""
+        found = list(dict.fromkeys(short for short, _ in self.reasons(one, concerns)))
+        told = self._text("checks.found", names=self._text("between").join(found)) if found else ""
+        if one.compared_for_copying:
+            return told or self._text("checks.none")
+        return (told or self._text("checks.others_none")) + self._text("checks.no_copying")
+
+    def reasons(self, one: RaterTrust | None, concerns: Sequence[Concern]) -> list[tuple[str, str]]:
+        """(short, sentence) of everything that speaks against somebody, on whatever page; flags, the least likely by chance
+        first, before concerns."""
+        flags = sorted(one.flags, key=lambda flag: flag.p) if one else []
+        told = [(self._text(f"flag_short.{flag.kind}"), self.flag(flag)) for flag in flags]
+        return told + [(self._say.text(f"concern_short.{one.concern}"), self._say.concern(one)) for one in concerns]
 
     def flag(self, flag: Flag) -> str:
         """A flag with its figures."""
@@ -108,6 +112,8 @@ class TrustWords:
 
     def why(self, found: Measured, name: str) -> str:
         """Why an estimate is missing."""
+        if found.why in ("few", "set_aside", "two_raters"):
+            return self._text(f"why.{found.why}", n=self._say.number(found.n), needed=FEWEST_ITEMS)
         return self._say.why(found, name)
 
     def estimate(self, found: Measured, name: str) -> str:
@@ -121,7 +127,7 @@ class TrustWords:
         )
 
     def picture(self, found: Measured, name: str) -> Markup:
-        """An estimate as a mark with its interval, a line where a coin lies; the words beside it say the same."""
+        """An estimate as a mark with its interval, a line where guessing lies; the words beside it say the same."""
         told = f"{self._text('basis.' + name)}: {self.estimate(found, name)}"
         doubtful = found.high is not None and found.high < 0.25
         return charts.whisker(_as_share(found), 0.5, told, doubtful)

@@ -71,7 +71,7 @@ class Overview(Record):
 
 @dataclass(frozen=True)
 class Numbers:
-    """Everything that is counted, as of one moment."""
+    """Everything that is counted, as of one moment. ``concerns`` has those of excluded people too, whom nobody needs to look at."""
 
     overview: Overview
     answers: Answers
@@ -79,6 +79,7 @@ class Numbers:
     excluded: frozenset[str]
     disputed: tuple[Disputed, ...]
     contested: Mapping[str, ContestedItem]
+    concerns: Mapping[str, tuple[Concern, ...]]
     days: tuple[Day, ...]
 
     @cached_property
@@ -179,7 +180,7 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
     contested = {one.item: one for one in counts.contested}
     differing = [one for one in progress.disputed_items(answers, agreement) if one.item not in counts.settled]
     disputed = _with_contested(differing, counts, answers)
-    trusted = {name: one for name, one in people.items() if name not in counts.excluded}
+    concerns = {name: tuple(its) for name, its in concerns_of(people, counts.excluded).items()}
     recent = {
         name
         for name, one in people.items()
@@ -194,7 +195,7 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
         active=tuple(sorted((recent | set(counts.leasing)) - counts.away)),
         open_flags=counts.open_flags,
         disputed=len(disputed),
-        warnings={name: tuple(warnings) for name, warnings in concerns_of(trusted).items()},
+        warnings={name: its for name, its in concerns.items() if name not in counts.excluded},
     )
     return Numbers(
         overview,
@@ -203,6 +204,7 @@ def _numbers_of(answers: Answers, counts: _Counts, now: datetime, revision: int,
         counts.excluded,
         disputed,
         contested,
+        concerns,
         tuple(days_of(answers, counts.excluded, now, known)),
     )
 
