@@ -22,11 +22,15 @@ from heed.settings import LARGEST_SEED as LARGEST_SEED
 from heed.settings import Fraction, Temperature
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
+from heed.training_settings import PreferenceSettings as PreferenceSettings
 from heed.training_settings import RewardSettings as RewardSettings
 from heed.training_settings import SFTSettings as SFTSettings
 
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
+
+
+AlgorithmName = Literal["ppo", "dpo", "cdpo", "ipo", "simpo", "slic", "orpo", "kto", "listwise_dpo"]
 
 
 class SamplingSettings(Settings):
@@ -45,8 +49,12 @@ class SamplingSettings(Settings):
 
 
 class PolicySettings(Settings):
-    """PPO against the reward model, with the reference policy's KL as a guard."""
+    """Optimising the policy: by PPO against the reward model, with the reference policy's KL as a guard, or by an algorithm
+    that learns from judgments as they are and has its settings under ``preference``."""
 
+    algorithm: AlgorithmName = Field(
+        "ppo", description="how the policy is optimised; heed explain says when to use which"
+    )
     steps: int = Field(40, ge=1, description="rollouts, each followed by its epochs of updates (count)")
     prompts_per_step: int = Field(32, ge=1, description="prompts a rollout (count)")
     samples_per_prompt: int = Field(2, ge=1, description="completions for each prompt of a rollout (count)")
@@ -249,6 +257,9 @@ class ProjectSettings(Settings):
     sft: SFTSettings = Field(default_factory=SFTSettings, description="supervised tuning")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="reward model")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="policy optimisation")
+    preference: PreferenceSettings = Field(
+        default_factory=PreferenceSettings, description="policy optimisation by judgments as they are, without a reward"
+    )
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings, description="comparison with the reference")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="studio and board")
 
