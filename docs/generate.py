@@ -191,8 +191,8 @@ def algorithms_page() -> str:
     parts = ["# Algorithms", NOTICE, ALGORITHMS_INTRODUCTION]
     for one in ALGORITHMS.values():
         rows = [("when", one.when), ("needs", one.needs), ("costs", one.costs)]
-        if one.coefficients:
-            own = ", ".join(f"`preference.{name}` {value:g}" for name, value in one.coefficients.items())
+        if one.own:
+            own = ", ".join(f"`preference.{name}` {value:g}" for name, value in one.own.items())
             rows.append(("own settings", own))
         rows.append(("paper", one.paper))
         title = f"{one.title[0].upper()}{one.title[1:]}, {one.family}."

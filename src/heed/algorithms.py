@@ -22,7 +22,7 @@ class Algorithm:
         paper: where it comes from.
         when, needs, costs: sentences for people.
         learns_from: offline, what an example is: two texts, one, or several in an order.
-        coefficients: offline, its own values of what ``preference`` leaves empty.
+        own: its own values of settings that ``policy`` (online) or ``preference`` (offline) leaves empty.
     """
 
     name: str
@@ -33,9 +33,13 @@ class Algorithm:
     needs: str
     costs: str
     learns_from: Literal["", "pairs", "singles", "rankings"] = ""
-    coefficients: dict[str, float] = field(default_factory=dict)
+    own: dict[str, float] = field(default_factory=dict)
 
 
+_A_REWARD = "a reward and prompts"
+_NO_VALUES = (
+    "Samples in every step. No value model: one network is trained, the reference and the reward are only read."
+)
 _PAIRS = "judgments that say which of two texts is better: comparisons, rankings, edits, ratings by one rater of several texts"
 _ONE_NETWORK = "One network; two texts a comparison forward and backward. No sampling, no reward model."
 
@@ -49,8 +53,94 @@ ALGORITHMS: dict[str, Algorithm] = {
             'Schulman et al. 2017, "Proximal Policy Optimization Algorithms"; Stiennon et al. 2020',
             "A reward model is at hand, or any function of a text, and the policy should find what no rater has seen. The "
             "most forgiving of those that sample, and the default.",
-            "a reward and prompts",
+            _A_REWARD,
             "Samples in every step, and trains a network of values beside the policy (or a head on it).",
+            own={"epochs": 4, "clip_ratio": 0.2, "clip_ratio_high": 0.2},
+        ),
+        Algorithm(
+            "rloo",
+            "REINFORCE leave-one-out",
+            "online",
+            'Ahmadian et al. 2024, "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback '
+            'in LLMs"; Kool, van Hoof and Welling 2019',
+            "As PPO, with little to set and half the memory: the other samples of a prompt stand in for a value model. The "
+            "simplest that works well where one score comes for a whole text.",
+            _A_REWARD + "; at least 2 samples a prompt",
+            _NO_VALUES,
+            own={"epochs": 1},
+        ),
+        Algorithm(
+            "grpo",
+            "group relative policy optimisation",
+            "online",
+            'Shao et al. 2024, "DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models"',
+            "Rewards that are right or wrong, and many samples a prompt. Each prompt's scores are brought to one scale, so that "
+            "hard and easy prompts push alike.",
+            _A_REWARD + "; at least 2 samples a prompt, better 8",
+            _NO_VALUES,
+            own={"epochs": 1, "clip_ratio": 0.2, "clip_ratio_high": 0.2},
+        ),
+        Algorithm(
+            "dr_grpo",
+            "GRPO done right",
+            "online",
+            'Liu et al. 2025, "Understanding R1-Zero-Like Training: A Critical Perspective"',
+            "As GRPO, where texts grow for no reason: it divides neither by a text's length nor by the spread of a prompt's "
+            "scores.",
+            _A_REWARD + "; at least 2 samples a prompt, better 8",
+            _NO_VALUES,
+            own={"epochs": 1, "clip_ratio": 0.2, "clip_ratio_high": 0.2},
+        ),
+        Algorithm(
+            "dapo",
+            "decoupled clip and dynamic sampling policy optimisation",
+            "online",
+            'Yu et al. 2025, "DAPO: An Open-Source LLM Reinforcement Learning System at Scale"',
+            "As GRPO, where the policy's entropy falls too fast: unlikely tokens may gain more, and every token counts alike. "
+            "Prompts whose samples all score alike do not count; none are sampled in their place.",
+            _A_REWARD + "; at least 2 samples a prompt, better 8",
+            _NO_VALUES,
+            own={"epochs": 1, "clip_ratio": 0.2, "clip_ratio_high": 0.28},
+        ),
+        Algorithm(
+            "gspo",
+            "group sequence policy optimisation",
+            "online",
+            'Zheng et al. 2025, "Group Sequence Policy Optimization"',
+            "As GRPO with several epochs or minibatches, where single tokens' ratios run wild: it clips whole completions.",
+            _A_REWARD + "; at least 2 samples a prompt, better 8",
+            _NO_VALUES,
+            own={"epochs": 1, "clip_ratio": 3e-4, "clip_ratio_high": 4e-4},
+        ),
+        Algorithm(
+            "a2c",
+            "advantage actor-critic",
+            "online",
+            'Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning", section 4, with synchronous actors',
+            "To see what PPO adds: the same values and advantages, one update a rollout, nothing clipped.",
+            _A_REWARD,
+            "Samples in every step, and trains a network of values beside the policy (or a head on it); one update a rollout.",
+            own={"epochs": 1},
+        ),
+        Algorithm(
+            "reinforce",
+            "REINFORCE with a baseline",
+            "online",
+            'Williams 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning"',
+            "To learn how policy gradients work, and where only one sample a prompt can be had.",
+            _A_REWARD,
+            _NO_VALUES + " Noisier than its kin: it wants large steps of many prompts.",
+            own={"epochs": 1},
+        ),
+        Algorithm(
+            "best_of_n",
+            "tuning on the best of n samples",
+            "online",
+            'Dong et al. 2023, "RAFT: Reward rAnked FineTuning for Generative Foundation Model Alignment"',
+            "The sturdiest of those that sample: it only ever imitates the best text of each prompt. Slow to get far.",
+            _A_REWARD + "; at least 2 samples a prompt, better 4 to 16",
+            _NO_VALUES + " Only the best sample of each prompt is learned from.",
+            own={"epochs": 1},
         ),
         Algorithm(
             "dpo",

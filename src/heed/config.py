@@ -30,7 +30,14 @@ NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
 
 
-AlgorithmName = Literal["ppo", "dpo", "cdpo", "ipo", "simpo", "slic", "orpo", "kto", "listwise_dpo"]
+AlgorithmName = Literal[
+    "ppo", "a2c", "reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n",
+    "dpo", "cdpo", "ipo", "simpo", "slic", "orpo", "kto", "listwise_dpo",
+]  # fmt: skip
+GROUPED = ("rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n")
+"""Algorithms that compare the samples of a prompt with each other."""
+ONE_UPDATE = ("a2c", "reinforce", "rloo", "best_of_n")
+"""Algorithms whose gradient is right only for the policy that sampled."""
 
 
 class SamplingSettings(Settings):
@@ -65,7 +72,9 @@ class PolicySettings(Settings):
     )
     top_p: float = Field(1.0, description="must stay 1: a rollout is a pure sample of the policy")
     top_k: int = Field(0, description="must stay 0: a rollout is a pure sample of the policy")
-    epochs: int = Field(4, ge=1, description="passes over one rollout (count)")
+    epochs: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="passes over one rollout (count); empty takes the algorithm's own"
+    )
     minibatches: int = Field(1, ge=1, description="optimiser steps an epoch (count)")
     learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of the policy")
     value_learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of a separate value model")
@@ -93,7 +102,13 @@ class PolicySettings(Settings):
     )
     gamma: Fraction = Field(1.0, description="discount a token")
     gae_lambda: Fraction = Field(0.95, description="GAE's lambda")
-    clip_ratio: float = Field(0.2, gt=0.0, description="PPO's epsilon on the importance ratio")
+    clip_ratio: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="epsilon on the importance ratio of PPO and its kin; empty takes the algorithm's own"
+    )
+    clip_ratio_high: Annotated[float, Field(gt=0.0)] | None = Field(
+        None,
+        description="the same on the upper side; empty takes the algorithm's own, or clip_ratio where that is given",
+    )
     clip_value: float = Field(0.2, gt=0.0, description="value predictions may move this far a rollout (reward units)")
     value_coefficient: float = Field(0.1, ge=0.0, description="weight of the value loss where the trunk is shared")
     entropy_coefficient: float = Field(0.0, ge=0.0, description="weight of the entropy bonus (reward per nat)")
@@ -145,6 +160,7 @@ class PolicySettings(Settings):
                 "log-probabilities would be wrong and the KL could turn negative; leave top_p at 1 and top_k at 0, and use "
                 "them under 'sampling' instead"
             )
+        self._refuse_what_the_algorithm_cannot()
         if self.kl_control == "adaptive":
             if self.kl_coefficient == 0:
                 raise ValueError(
@@ -157,6 +173,22 @@ class PolicySettings(Settings):
                     f"negative; set it above {0.2 * episodes:g}"
                 )
         return self
+
+    def _refuse_what_the_algorithm_cannot(self) -> None:
+        if self.algorithm in GROUPED and self.samples_per_prompt < 2:
+            raise ValueError(
+                f"{self.algorithm} compares the samples of a prompt with each other, and with samples_per_prompt 1 every "
+                "advantage is 0; set it to 2 or more"
+            )
+        if self.algorithm == "reinforce" and self.prompts_per_step * self.samples_per_prompt < 2:
+            raise ValueError(
+                "reinforce takes the other samples of a step as its baseline; set prompts_per_step to 2 or more"
+            )
+        if self.algorithm in ONE_UPDATE and ((self.epochs or 1) > 1 or self.minibatches > 1):
+            raise ValueError(
+                f"{self.algorithm} has no importance ratio, and its gradient is right only for the policy that sampled: leave "
+                "epochs and minibatches at 1, or take ppo or grpo"
+            )
 
 
 class EvaluateSettings(Settings):

@@ -150,8 +150,8 @@ def _print_algorithm(one: Algorithm) -> None:
         "needs": one.needs,
         "costs": one.costs,
     }
-    if one.coefficients:
-        rows["settings"] = ", ".join(f"preference.{name} {value:g}" for name, value in one.coefficients.items())
+    if one.own:
+        rows["settings"] = ", ".join(f"preference.{name} {value:g}" for name, value in one.own.items())
     command = "--reward REWARD --prompts FILE" if one.family == "online" else "--data FILE"
     rows |= {"paper": one.paper, "try": f"heed train policy --algorithm {one.name} --model MODEL {command} --out DIR"}
     table = Table.grid(padding=(0, 2))

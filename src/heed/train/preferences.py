@@ -64,7 +64,7 @@ def coefficients(algorithm: Algorithm, settings: PreferenceSettings) -> Coeffici
     names = ("beta", "label_smoothing", "margin", "supervised")
     named = {name: value for name in names if (value := getattr(settings, name)) is not None}
     weights = {"desirable": settings.desirable, "undesirable": settings.undesirable}
-    return Coefficients(**{**algorithm.coefficients, **named, **weights})
+    return Coefficients(**{**algorithm.own, **named, **weights})
 
 
 @torch.no_grad()
