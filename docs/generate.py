@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from heed.algorithms import ALGORITHMS
 from heed.client import Client, Exported, ItemsAdded, Showing
 from heed.config import ProjectSettings
 from heed.constraint_settings import ConstraintSettings
@@ -173,6 +174,29 @@ def settings_page() -> str:
     parts += ["## Entries of `policy.constraints`", " ".join((ConstraintSettings.__doc__ or "").split())]
     parts += [settings_table(ConstraintSettings), CONSTRAINT_EXAMPLE]
     parts += ["## Entries of `raters.simulated` and `raters.held_out`", settings_table(SimulatedRaterSettings)]
+    return "\n\n".join(parts) + "\n"
+
+
+# Algorithms
+
+
+ALGORITHMS_INTRODUCTION = (
+    "Ways to optimise a policy: `policy.algorithm` in `heed.yaml`, `--algorithm` of `heed train policy`. How to choose and "
+    "use them: [Optimising a policy](optimise.md)."
+)
+
+
+def algorithms_page() -> str:
+    """docs/algorithms.md."""
+    parts = ["# Algorithms", NOTICE, ALGORITHMS_INTRODUCTION]
+    for one in ALGORITHMS.values():
+        rows = [("when", one.when), ("needs", one.needs), ("costs", one.costs)]
+        if one.own:
+            own = ", ".join(f"`preference.{name}` {value:g}" for name, value in one.own.items())
+            rows.append(("own settings", own))
+        rows.append(("paper", one.paper))
+        title = f"{one.title[0].upper()}{one.title[1:]}, {one.family}."
+        parts += [f"## `{one.name}`", title, "\n".join(f"- {label}: {told}" for label, told in rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -410,7 +434,7 @@ def api_page() -> str:
     return re.sub("(?<!`)``(?!`)", "`", "\n\n".join(parts)) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "report.md": report_page, "api.md": api_page}
+PAGES = {"settings.md": settings_page, "algorithms.md": algorithms_page, "report.md": report_page, "api.md": api_page}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = (
     (
         "errors",
+        "algorithms",
         "texts",
         "files",
         "safe_yaml",

@@ -130,7 +130,7 @@ def test_every_field_stands_in_the_file_with_its_meaning_and_default() -> None:
             assert f"# {field.description}" in written, name
             assert re.search(rf"^ *{name}:", written, re.MULTILINE), name
     assert "# seed of everything random; default 0" in written
-    assert yaml.safe_load(written)["policy"]["clip_ratio"] == 0.2
+    assert yaml.safe_load(written)["policy"]["clip_value"] == 0.2
 
 
 def nearly(name: str) -> str:

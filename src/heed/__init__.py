@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from heed.stages.data import ComparisonRow
     from heed.stages.evaluation import Evaluation, evaluate_policy
     from heed.stages.policy import train_policy
+    from heed.stages.preference import train_preferences
     from heed.stages.results import StageResult
     from heed.stages.reward import score, train_reward
     from heed.stages.sampling import Completion, sample
@@ -34,6 +35,7 @@ _HOMES = {
     "sample": "heed.stages.sampling",
     "score": "heed.stages.reward",
     "train_policy": "heed.stages.policy",
+    "train_preferences": "heed.stages.preference",
     "train_reward": "heed.stages.reward",
     "train_sft": "heed.stages.supervised",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "sample",
     "score",
     "train_policy",
+    "train_preferences",
     "train_reward",
     "train_sft",
 ]

@@ -22,11 +22,22 @@ from heed.settings import LARGEST_SEED as LARGEST_SEED
 from heed.settings import Fraction, Temperature
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
+from heed.training_settings import PreferenceSettings as PreferenceSettings
 from heed.training_settings import RewardSettings as RewardSettings
 from heed.training_settings import SFTSettings as SFTSettings
 
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
+
+
+AlgorithmName = Literal[
+    "ppo", "a2c", "reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n",
+    "dpo", "cdpo", "ipo", "simpo", "slic", "orpo", "kto", "listwise_dpo",
+]  # fmt: skip
+GROUPED = ("rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n")
+"""Algorithms that compare the samples of a prompt with each other."""
+ONE_UPDATE = ("a2c", "reinforce", "rloo", "best_of_n")
+"""Algorithms whose gradient is right only for the policy that sampled."""
 
 
 class SamplingSettings(Settings):
@@ -45,8 +56,12 @@ class SamplingSettings(Settings):
 
 
 class PolicySettings(Settings):
-    """PPO against the reward model, with the reference policy's KL as a guard."""
+    """Optimising the policy: by PPO against the reward model, with the reference policy's KL as a guard, or by an algorithm
+    that learns from judgments as they are and has its settings under ``preference``."""
 
+    algorithm: AlgorithmName = Field(
+        "ppo", description="how the policy is optimised; heed explain says when to use which"
+    )
     steps: int = Field(40, ge=1, description="rollouts, each followed by its epochs of updates (count)")
     prompts_per_step: int = Field(32, ge=1, description="prompts a rollout (count)")
     samples_per_prompt: int = Field(2, ge=1, description="completions for each prompt of a rollout (count)")
@@ -57,7 +72,9 @@ class PolicySettings(Settings):
     )
     top_p: float = Field(1.0, description="must stay 1: a rollout is a pure sample of the policy")
     top_k: int = Field(0, description="must stay 0: a rollout is a pure sample of the policy")
-    epochs: int = Field(4, ge=1, description="passes over one rollout (count)")
+    epochs: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="passes over one rollout (count); empty takes the algorithm's own"
+    )
     minibatches: int = Field(1, ge=1, description="optimiser steps an epoch (count)")
     learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of the policy")
     value_learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of a separate value model")
@@ -85,7 +102,13 @@ class PolicySettings(Settings):
     )
     gamma: Fraction = Field(1.0, description="discount a token")
     gae_lambda: Fraction = Field(0.95, description="GAE's lambda")
-    clip_ratio: float = Field(0.2, gt=0.0, description="PPO's epsilon on the importance ratio")
+    clip_ratio: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="epsilon on the importance ratio of PPO and its kin; empty takes the algorithm's own"
+    )
+    clip_ratio_high: Annotated[float, Field(gt=0.0)] | None = Field(
+        None,
+        description="the same on the upper side; empty takes the algorithm's own, or clip_ratio where that is given",
+    )
     clip_value: float = Field(0.2, gt=0.0, description="value predictions may move this far a rollout (reward units)")
     value_coefficient: float = Field(0.1, ge=0.0, description="weight of the value loss where the trunk is shared")
     entropy_coefficient: float = Field(0.0, ge=0.0, description="weight of the entropy bonus (reward per nat)")
@@ -137,6 +160,7 @@ class PolicySettings(Settings):
                 "log-probabilities would be wrong and the KL could turn negative; leave top_p at 1 and top_k at 0, and use "
                 "them under 'sampling' instead"
             )
+        self._refuse_what_the_algorithm_cannot()
         if self.kl_control == "adaptive":
             if self.kl_coefficient == 0:
                 raise ValueError(
@@ -149,6 +173,22 @@ class PolicySettings(Settings):
                     f"negative; set it above {0.2 * episodes:g}"
                 )
         return self
+
+    def _refuse_what_the_algorithm_cannot(self) -> None:
+        if self.algorithm in GROUPED and self.samples_per_prompt < 2:
+            raise ValueError(
+                f"{self.algorithm} compares the samples of a prompt with each other, and with samples_per_prompt 1 every "
+                "advantage is 0; set it to 2 or more"
+            )
+        if self.algorithm == "reinforce" and self.prompts_per_step * self.samples_per_prompt < 2:
+            raise ValueError(
+                "reinforce takes the other samples of a step as its baseline; set prompts_per_step to 2 or more"
+            )
+        if self.algorithm in ONE_UPDATE and ((self.epochs or 1) > 1 or self.minibatches > 1):
+            raise ValueError(
+                f"{self.algorithm} has no importance ratio, and its gradient is right only for the policy that sampled: leave "
+                "epochs and minibatches at 1, or take ppo or grpo"
+            )
 
 
 class EvaluateSettings(Settings):
@@ -249,6 +289,9 @@ class ProjectSettings(Settings):
     sft: SFTSettings = Field(default_factory=SFTSettings, description="supervised tuning")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="reward model")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="policy optimisation")
+    preference: PreferenceSettings = Field(
+        default_factory=PreferenceSettings, description="policy optimisation by judgments as they are, without a reward"
+    )
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings, description="comparison with the reference")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="studio and board")
 

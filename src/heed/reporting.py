@@ -40,7 +40,7 @@ def report_data(project: Project, evaluation: RunRecord) -> ReportData:
         policy=policy.id,
         reference=reference,
         verdict=found.verdict,
-        alarms=[_alarm(text) for text in policy.metrics["alarms"]],
+        alarms=[_alarm(text) for text in policy.metrics.get("alarms", [])],
         true_win_rate=found.true,
         judged_win_rate=found.judged,
         proxy_win_rate=found.proxy,
@@ -55,7 +55,7 @@ def report_data(project: Project, evaluation: RunRecord) -> ReportData:
         peak_memory_mib=peak_memory_mib(),
         held_out_accuracy=_part(Accuracy, reward, "accuracy"),
         calibration=_part(Calibration, reward, "calibration"),
-        training=[_point(row) for row in policy.metrics["history"]],
+        training=_training(policy),
         reward_against_kl=_frontier(policy),
         examples=found.examples,
         examples_note="The first test prompts in their order; nobody picked them.",
@@ -123,8 +123,15 @@ def _named(row: dict[str, float], kind: str) -> dict[str, float]:
     return {key.removeprefix(f"{kind}:"): value for key, value in row.items() if key.startswith(f"{kind}:")}
 
 
+def _training(policy: RunRecord) -> list[TrainingPoint] | Undefined:
+    history = policy.metrics["history"]
+    if history and "reward" not in history[0]:
+        return Undefined(reason="It learned from judgments as they are: nothing was sampled or scored on the way.")
+    return [_point(row) for row in history]
+
+
 def _frontier(policy: RunRecord) -> list[FrontierPoint] | Undefined:
-    points = policy.metrics["frontier"]
+    points = policy.metrics.get("frontier", [])
     if not points:
         return Undefined(reason="No true utility is known, so there were no audits.")
     return [FrontierPoint.model_validate(point) for point in points]

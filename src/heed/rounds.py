@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from heed.algorithms import algorithm_named
 from heed.errors import DataError, ProjectError
 from heed.feedback.kinds import completion_id
 from heed.feedback.store import CompletionRecord
@@ -236,16 +237,19 @@ class Rounds(Labelling):
         return left_out
 
     def train_policy(self, round_: int = 0) -> RunRecord:
-        """Optimise the reference policy against the newest reward model.
+        """Optimise the reference policy against the newest reward model, or by an algorithm that learns from judgments on all
+        of them.
 
         Every round starts from the reference again, with a reward that has seen the last round's policy judged: errors
         of an early reward are not carried on.
 
         Raises:
-            ProjectError: there is no reward model.
+            ProjectError: there is no reward model. DataError: no judgment that the algorithm learns from.
         """
         if (before := self._done("policy", round_)) is not None:
             return before
+        if algorithm_named(self.settings.policy.algorithm).family == "offline":
+            return self._train_on_judgments(round_)
         from heed.stages.policy import constraints_identity, train_policy
 
         reward = self._latest("reward", "heed train reward")
@@ -271,6 +275,33 @@ class Rounds(Labelling):
             else:
                 for what in unknown:
                     self.watcher.say(what)
+        return self._record(run)
+
+    def _train_on_judgments(self, round_: int) -> RunRecord:
+        """Train the reference policy on the judgments themselves, each weighed as the newest reward model weighs its rater."""
+        from heed.stages.preference import train_preferences
+
+        algorithm, settings = self.settings.policy.algorithm, self.settings.preference
+        learned, ids = judgments_in(self.project.store, "joint")
+        left_out = self._tell_left_out(dict(learned.unused))
+        start, maker = self.reference_policy()
+        reward = self.project.latest("reward")
+        reliability = {} if reward is None else _reliability(reward)
+        config = {**settings.model_dump(), "algorithm": algorithm}
+        with self._run("policy", config, round_, [maker, *([] if reward is None else [reward.id])], ids) as run:
+            if run.state == "running":
+                done = train_preferences(
+                    start,
+                    learned.rows,
+                    run.folder / "model",
+                    algorithm,
+                    settings,
+                    self.settings.seed,
+                    reliability,
+                    self._device(),
+                    self.watcher,
+                )
+                self._keep(run, done, kept_back=left_out)
         return self._record(run)
 
     def evaluate(self, round_: int = 0) -> RunRecord:
@@ -331,3 +362,9 @@ class Rounds(Labelling):
 
         evaluation = self._latest("evaluate", "heed evaluate")
         return write(report_data(self.project, evaluation), Path(folder) if folder else self.project.folder)
+
+
+def _reliability(reward: RunRecord) -> dict[str, float]:
+    """How much each rater's answers tell, as a reward model learned it; empty where it took all for careful."""
+    found = reward.metrics.get("raters") or {}
+    return {name: value["reliability"] if isinstance(value, dict) else value for name, value in found.items()}

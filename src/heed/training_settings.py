@@ -29,6 +29,39 @@ class SFTSettings(TrainSettings):
     """Supervised tuning on demonstrations; the loss is on completions only."""
 
 
+class PreferenceSettings(TrainSettings):
+    """Training a policy on judgments as they are, by an algorithm that neither samples nor needs a reward."""
+
+    prompts_per_step: int = Field(
+        32, ge=1, description="comparisons, single texts or rankings an optimiser step (count)"
+    )
+    epochs: float = Field(1.0, gt=0.0, description="passes over the judgments (count, may be a fraction)")
+    learning_rate: float = Field(1e-4, ge=0.0, description="peak learning rate of AdamW")
+    beta: Annotated[float, Field(gt=0.0)] | None = Field(
+        None, description="weight of the log-ratio to the reference (reward a nat); empty takes the algorithm's own"
+    )
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] | None = Field(
+        None,
+        description="share of judgments taken to be the wrong way round (below 0.5); empty takes the algorithm's own",
+    )
+    margin: Annotated[float, Field(ge=0.0)] | None = Field(
+        None,
+        description="by how much pairs are to be parted (simpo: reward units, slic: nats); empty takes the algorithm's own",
+    )
+    supervised: Annotated[float, Field(ge=0.0)] | None = Field(
+        None, description="weight of the preferred text's likelihood (slic); empty takes the algorithm's own"
+    )
+    desirable: float = Field(1.0, gt=0.0, description="weight of texts that were liked (kto)")
+    undesirable: float = Field(1.0, gt=0.0, description="weight of texts that were disliked (kto)")
+    raters: Literal["weighed", "equal"] = Field(
+        "weighed",
+        description="whether each judgment counts as much as its rater's answers tell, where a reward model has learned that",
+    )
+    test_fraction: Fraction = Field(
+        0.1, description="share of the prompts whose judgments are held out and measured on"
+    )
+
+
 TextFeature = Literal["words", "characters", "length", "style", "frozen"]
 RewardKind = Literal["joint", "comparison", "rating", "ranking", "thumb", "edit", "demonstration", "critique"]
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_ALIKE = 1e-6
+"""Deviation, beside the scores' size, below which a group's scores differ by rounding alone."""
+
 
 def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
     """Sum of ``x`` over the real positions.
@@ -131,3 +134,85 @@ def rewards_with_kl(scores: Tensor, kl: Tensor, mask: Tensor, kl_coefficient: fl
     last = real.shape[1] - 1 - real.flip(1).int().argmax(1)
     rewards = (-kl_coefficient * kl).masked_fill(~real, 0.0)
     return rewards.scatter_add(1, last.unsqueeze(1), scores.unsqueeze(1).to(rewards.dtype))
+
+
+def leave_one_out(scores: Tensor, each: int) -> Tensor:
+    """Each score less the mean of the others of its group: a baseline that knows nothing of the sample itself.
+
+    Kool, van Hoof and Welling 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!", eq. 7; for language models Ahmadian et
+    al. 2024, "Back to Basics", section 2.4. Of two it is the difference of the pair and its negative.
+
+    Args:
+        scores: [G * each], reward units; groups of ``each`` that stand together.
+        each: samples a group (count), at least 2.
+
+    Returns:
+        [G * each], reward units; 0 on average in each group.
+
+    Raises:
+        ValueError: a group of one has no others.
+    """
+    if each < 2:
+        raise ValueError("a group of one sample has no others to be compared with")
+    grouped = scores.view(-1, each)
+    return ((grouped - grouped.mean(1, keepdim=True)) * (each / (each - 1))).flatten()
+
+
+def group_relative(scores: Tensor, each: int, scaled: bool) -> Tensor:
+    """Each score less the mean of its group, with ``scaled`` over the group's standard deviation.
+
+    Shao et al. 2024, "DeepSeekMath", section 4.1.2 (GRPO; divisor n - 1, as in the code that implements it); unscaled Liu et al.
+    2025, "Understanding R1-Zero-Like Training", section 3.1 (Dr. GRPO), for the deviation gives easy and hard prompts more weight.
+
+    Args:
+        scores: [G * each], reward units; groups of ``each`` that stand together.
+        each: samples a group (count), at least 2.
+        scaled: whether to divide by the deviation.
+
+    Returns:
+        [G * each], no unit where scaled, else reward units; 0 throughout a group whose scores are all alike.
+
+    Raises:
+        ValueError: a group of one is always its own mean.
+    """
+    if each < 2:
+        raise ValueError("a group of one sample is its own mean: every advantage would be 0")
+    grouped = scores.view(-1, each)
+    centred = grouped - grouped.mean(1, keepdim=True)
+    if scaled:
+        spread = grouped.std(1, keepdim=True)
+        centred = torch.where(spread > _ALIKE * grouped.abs().amax(1, keepdim=True), centred / (spread + _ALIKE), 0.0)
+    return centred.flatten()
+
+
+def best_of_group(scores: Tensor, each: int) -> Tensor:
+    """1 for the best of each group, the first of equals, and 0 for the others: best-of-n as an advantage.
+
+    Dong et al. 2023, "RAFT: Reward rAnked FineTuning for Generative Foundation Model Alignment", section 3.
+
+    Args:
+        scores: [G * each], reward units; groups of ``each`` that stand together.
+        each: samples a group (count).
+
+    Returns:
+        [G * each].
+    """
+    grouped = scores.view(-1, each)
+    return torch.zeros_like(grouped).scatter(1, grouped.argmax(1, keepdim=True), 1.0).flatten()
+
+
+def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """Discounted sum of the rewards from each real position on: what REINFORCE weighs a token's log-probability by.
+
+    Williams 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning", section 4, with what
+    came before a token left out, which it cannot have caused.
+
+    Args:
+        rewards: [B, T], reward units.
+        mask: [B, T].
+        gamma: discount a token, 0 to 1.
+
+    Returns:
+        [B, T], reward units; 0 at padded positions.
+    """
+    return generalized_advantages(rewards, torch.zeros_like(rewards), mask, gamma, 1.0)[0]

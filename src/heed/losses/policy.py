@@ -36,6 +36,7 @@ def clipped_ratio_loss(
     mask: Tensor,
     clip_ratio: float,
     count: float | Tensor,
+    clip_ratio_high: float | None = None,
 ) -> PolicyLoss:
     """PPO's clipped surrogate objective, negated.
 
@@ -49,18 +50,19 @@ def clipped_ratio_loss(
         mask: [B, T], bool or float; real where not zero. Padded positions reach neither value nor gradient.
         clip_ratio: eps, how far the ratio may move from 1 with profit.
         count: real tokens in the whole minibatch, so that micro-batches add up to it; positive.
+        clip_ratio_high: eps on the upper side where it is another (Yu et al. 2025, "DAPO", section 3.1).
 
     Returns:
         The loss in the unit of the advantages, and what to watch. A ratio that overflows makes the loss infinite only
         where the objective itself is: at negative advantages.
     """
-    real = mask.bool()
+    real, high = mask.bool(), clip_ratio if clip_ratio_high is None else clip_ratio_high
     log_ratio = (logprobs - old_logprobs.detach()).masked_fill(~real, 0.0)
     advantages = advantages.detach().masked_fill(~real, 0.0)
     ratio = log_ratio.detach().exp()
-    outside = torch.where(advantages >= 0, ratio > 1 + clip_ratio, ratio < 1 - clip_ratio)
+    outside = torch.where(advantages >= 0, ratio > 1 + high, ratio < 1 - clip_ratio)
     # Selecting before exp, not by min after it: a clipped ratio that overflowed would leave 0 * inf in the gradient.
-    used = torch.where(outside, ratio.clamp(1 - clip_ratio, 1 + clip_ratio), log_ratio.masked_fill(outside, 0.0).exp())
+    used = torch.where(outside, ratio.clamp(1 - clip_ratio, 1 + high), log_ratio.masked_fill(outside, 0.0).exp())
     clipped = (outside & (advantages != 0)).to(ratio.dtype)
     return PolicyLoss(
         loss=masked_mean(-advantages * used, real, count),
@@ -68,6 +70,53 @@ def clipped_ratio_loss(
         approximate_kl=masked_mean(_exp_less_tangent(log_ratio.detach()), real, count),
         ratio_max=torch.cat([ratio[real], ratio.new_zeros(1)]).max(),
     )
+
+
+def score_function_loss(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, count: float | Tensor
+) -> PolicyLoss:
+    """The plain policy gradient: -sum of advantage times log-probability / count.
+
+    Williams 1992, section 4; Sutton et al. 2000, "Policy Gradient Methods for Reinforcement Learning with Function Approximation",
+    theorem 1. Its gradient is that of :func:`clipped_ratio_loss` where the policy is still the one that sampled.
+
+    Args:
+        logprobs: [B, T], nats; of the sampled tokens under the policy, which must be the one that sampled them.
+        old_logprobs: [B, T], nats; as they were sampled, to be watched alone.
+        advantages: [B, T], any unit.
+        mask: [B, T].
+        count: as for :func:`clipped_ratio_loss`.
+
+    Returns:
+        The loss in nats times the unit of the advantages; nothing is clipped.
+    """
+    real = mask.bool()
+    log_ratio = (logprobs.detach() - old_logprobs).masked_fill(~real, 0.0)
+    ratio = log_ratio.exp()
+    return PolicyLoss(
+        loss=masked_mean(-advantages.detach() * logprobs, real, count),
+        clip_fraction=ratio.new_zeros(()),
+        approximate_kl=masked_mean(_exp_less_tangent(log_ratio), real, count),
+        ratio_max=torch.cat([ratio[real], ratio.new_zeros(1)]).max(),
+    )
+
+
+def sequence_logprobs(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tensor:
+    """Log-probabilities whose ratio to the old ones is, at every token, that of the whole completion a token.
+
+    Zheng et al. 2025, "Group Sequence Policy Optimization", eq. 7: (pi(y) / pi_old(y))^(1 / length). With these in place of a
+    token's own, :func:`clipped_ratio_loss` clips completions, not tokens.
+
+    Args:
+        logprobs, old_logprobs: [B, T], nats; under the policy and under the one that sampled.
+        mask: [B, T]; every row has a real position.
+
+    Returns:
+        [B, T], nats.
+    """
+    real = mask.bool()
+    gap = (logprobs - old_logprobs.detach()).masked_fill(~real, 0.0).sum(1) / real.sum(1)
+    return old_logprobs.detach() + gap.unsqueeze(1)
 
 
 def _exp_less_tangent(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from heed.config import PolicySettings, RewardSettings, SFTSettings
+from heed.config import PolicySettings, PreferenceSettings, RewardSettings, SFTSettings
 
 # A forward pass multiplies and adds once a parameter and token; the backward pass does so twice.
 _FORWARD, _TRAIN = 2, 6
@@ -49,7 +49,11 @@ def _memory(trained: int, frozen: int, tokens: int, width: int, layers: int, voc
 
 
 def training_plan(
-    model: Any, examples: int, tokens_each: float, settings: SFTSettings | RewardSettings, networks: int = 1
+    model: Any,
+    examples: int,
+    tokens_each: float,
+    settings: SFTSettings | RewardSettings | PreferenceSettings,
+    networks: int = 1,
 ) -> dict[str, str]:
     """Lines of the plan of a run on fixed examples of ``tokens_each`` tokens on average."""
     from heed.train.optimise import steps_for
@@ -72,18 +76,21 @@ def training_plan(
 
 def policy_plan(model: Any, prompt_tokens: float, settings: PolicySettings) -> dict[str, str]:
     """Lines of the plan of policy optimisation; the same size of value, reference and reward model is assumed."""
+    from heed.train.recipes import RECIPES, setting_of
+
+    critic, epochs = RECIPES[settings.algorithm].critic, int(setting_of(settings, "epochs"))
     rows = settings.prompts_per_step * settings.samples_per_prompt
     tokens = rows * (prompt_tokens + settings.max_new_tokens)
     count, config = _parameters(model), model.config
-    trained = 2 if settings.value_model == "separate" else 1
-    flops = tokens * count * (_FORWARD * 4 + _TRAIN * settings.epochs * trained) * settings.steps
+    trained = 2 if critic and settings.value_model == "separate" else 1
+    flops = tokens * count * (_FORWARD * 4 + _TRAIN * epochs * trained) * settings.steps
     device = next(model.parameters()).device.type
     constraints = ", ".join(f"{one.name} ({one.kind}, weight {one.weight:g})" for one in settings.constraints)
     return {
         "rollouts": f"{settings.steps:,} of {settings.prompts_per_step} prompts x {settings.samples_per_prompt} samples",
-        "updates": f"{settings.epochs} epochs x {settings.minibatches} minibatches a rollout",
+        "updates": f"{settings.algorithm}, {epochs} epochs x {settings.minibatches} minibatches a rollout",
         **({"constraints": constraints} if constraints else {}),
-        "model": f"{count:,} parameters, {settings.value_model} value model",
+        "model": f"{count:,} parameters, {settings.value_model if critic else 'no'} value model",
         "tokens": f"up to {settings.steps * rows * settings.max_new_tokens:,} sampled",
         "time": f"up to {_time(flops, device).removeprefix('about ')}",
         "memory": _memory(

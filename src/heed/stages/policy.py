@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heed.algorithms import ALGORITHMS
 from heed.config import PolicySettings, SamplingSettings
 from heed.errors import ConfigError, DataError
 from heed.feedback.kinds import PromptContent
@@ -46,7 +47,8 @@ def train_policy(
     device: str = "auto",
     watcher: Watcher | None = None,
 ) -> StageResult:
-    """Optimise a policy by PPO against a reward and write it to ``out``; the same call goes on where it was stopped.
+    """Optimise a policy by an online algorithm against a reward and write it to ``out``; the same call goes on where it was
+    stopped.
 
     Args:
         model: the policy at the start, and the reference that the KL is measured to.
@@ -63,6 +65,12 @@ def train_policy(
     from heed.train.rollout import TextScorer
 
     settings, watcher = settings or PolicySettings(), watcher or Watcher()
+    if ALGORITHMS[settings.algorithm].family != "online":
+        raise ConfigError(
+            f"algorithm {settings.algorithm} with a reward",
+            "it learns from judgments as they are.",
+            "Give judgments to train_preferences, or take an algorithm that samples, such as ppo.",
+        )
     folder = output_folder(out, [model] if callable(reward) else [model, reward])
     named = _name_of(reward) if callable(reward) else model_identity(reward)
     data = content_hash([p if isinstance(p, str) else [[m.role, m.content] for m in p] for p in prompts])
@@ -169,9 +177,10 @@ def _value_model(policy: Policy, scorer: Scorer, settings: PolicySettings, seed:
     import torch
 
     from heed.models.reward import ScalarModel
+    from heed.train.recipes import RECIPES
     from heed.train.rollout import ModelScorer
 
-    if settings.value_model == "shared":
+    if settings.value_model == "shared" or not RECIPES[settings.algorithm].critic:
         return None
     network = scorer.network if isinstance(scorer, ModelScorer) else None
     backbone = policy.model.base_model if network is None else network.members[0].backbone

@@ -42,7 +42,7 @@ def headline(run: RunRecord) -> str:
         by = metrics["verdict"].get("by", "none")
         rate = metrics.get(by)
         return f"{by} win rate {interval(rate)}" if rate else str(metrics["verdict"].get("sentence", ""))
-    if run.stage == "policy" and metrics.get("history"):
+    if run.stage == "policy" and "kl" in (metrics.get("history") or [{}])[-1]:
         first, last = metrics["history"][0], metrics["history"][-1]
         reward = f"reward {first['reward']:.2f} to {last['reward']:.2f}, KL {last['kl']:.1f} nats a completion"
         return reward + (f", {counted(len(metrics['alarms']), 'alarm')}" if metrics.get("alarms") else "")

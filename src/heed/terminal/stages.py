@@ -214,58 +214,6 @@ def _measured_on(test: Path, kind: str) -> Sequence[Judgment]:
     return found.rows
 
 
-@train.command("policy")
-def train_policy(
-    model: Model = None,
-    reward: Annotated[str | None, typer.Option(metavar="PATH", help="Folder of a reward model.")] = None,
-    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompts to roll out.")] = None,
-    out: Out = None,
-    round: Round = 0,
-    sets: Set = None,
-    config: Config = None,
-    seed: Seed = None,
-    device: Device = None,
-    fresh: Fresh = False,
-    quiet: Quiet = False,
-) -> None:
-    """Improve the policy against the reward model, by PPO.
-
-    In a project: the newest policy against the newest reward model. On files: give --model, --reward, --prompts, --out.
-    """
-    choices = Choices("policy", config, sets or (), seed, device)
-    if model is None or reward is None or prompts is None or out is None:
-        options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
-        refuse_some("heed train policy", options)
-        with rounds(choices, quiet, fresh) as (stages, _):
-            run = stages.train_policy(round)
-        print_run(run)
-        return
-    from heed.config import PolicySettings
-    from heed.terminal.watcher import watching
-
-    settings = choices.settings(PolicySettings())
-    contents = _training_prompts(prompts)
-    from heed.stages.policy import train_policy as stage
-
-    with watching(quiet) as watcher:
-        result = stage(model, reward, contents, out, settings, seed or 0, device=device or "auto", watcher=watcher)
-    print_result(result)
-
-
-def _training_prompts(path: Path) -> list[PromptContent]:
-    """The prompts of a file that may be trained on."""
-    from heed.stages.data import read_prompts
-
-    lines, broken = read_prompts(path)
-    report_broken(path, broken)
-    kept = [line.content for line in lines if line.split != "test"]
-    if len(kept) < len(lines):
-        note(f"{path}: {counted(len(lines) - len(kept), 'test prompt')} left out")
-    if not kept:
-        raise DataError(f"{path} has no prompt to train on", "all are of the split 'test'.", "Give training prompts.")
-    return kept
-
-
 def score(
     data: Annotated[Path, typer.Option(metavar="FILE", help="Rows with a prompt and a completion.")],
     reward: Annotated[

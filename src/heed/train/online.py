@@ -1,7 +1,8 @@
-"""Policy optimisation on samples of the policy itself: PPO as published for language models.
+"""Policy optimisation on samples of the policy itself: one loop for PPO as published for language models and its kin.
 
-One step: roll out, score, subtract the KL to the reference token by token, estimate advantages, update for some epochs,
-steer the KL coefficient (Ziegler et al. 2019; Stiennon et al. 2020; Huang et al. 2024 for the details).
+One step: roll out, score, subtract the KL to the reference token by token (or leave it to the loss), estimate advantages, update
+for some epochs, steer the KL coefficient (Ziegler et al. 2019; Stiennon et al. 2020; Huang et al. 2024 for the details). What tells
+algorithms apart stands in ``recipes``.
 """
 
 from __future__ import annotations
@@ -17,25 +18,25 @@ from torch import Tensor, nn
 from heed.config import PolicySettings, SamplingSettings
 from heed.errors import ModelError
 from heed.feedback.kinds import PromptContent
-from heed.losses.advantages import generalized_advantages, masked_mean, rewards_with_kl, whiten
-from heed.losses.policy import AdaptiveKL, FixedKL, KLControl, clipped_ratio_loss, kl_k1, kl_k2, kl_k3
+from heed.losses.advantages import masked_mean, masked_sum
+from heed.losses.policy import AdaptiveKL, FixedKL, KLControl, kl_k1, kl_k2, kl_k3
 from heed.losses.value import clipped_value_loss, explained_variance
 from heed.models.batch import microbatches
 from heed.models.decode import sample
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.models.reward import ScalarModel, scalar_head
+from heed.train.alarms import reasons
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
 from heed.train.constraints import Constraints, constraints_told
 from heed.train.optimise import backward, rows_of_step, update
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
+from heed.train.recipes import RECIPES, Scored, setting_of
 from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of
 
 # A run of this many rollouts over the KL budget, and not one outlier, ends training.
 _OVER_BUDGET = 3
 # Characters of a sample text that are shown now and then while training.
 _EXCERPT = 160
-# Share of a rollout unlike what the reward was trained on that is worth an alarm: chance gives a tenth of that.
-_MUCH_OUTSIDE = 0.1
 
 
 class Prompt(NamedTuple):
@@ -64,14 +65,15 @@ class _Totals(dict[str, float]):
 
 
 class OnlineTrainer:
-    """PPO on one policy.
+    """An online algorithm on one policy.
 
     Args:
         policy: is changed in place.
         reference: stays as it is; the policy's weights at the start of the run that defined them.
         scorer: the reward.
         prompts: what is rolled out, in shuffled epochs.
-        value_model: network of the values, or None to put a value head on the policy's own trunk.
+        value_model: network of the values, or None to put a value head on the policy's own trunk; of no use to algorithms
+            without values.
         audit: held-out truth of the policy as it is now, where there is one; figures by name.
     """
 
@@ -86,7 +88,15 @@ class OnlineTrainer:
         value_model: ScalarModel | None = None,
         audit: Callable[[Policy], dict[str, float]] | None = None,
     ) -> None:
-        if value_model is None and not policy.body.fast:
+        self.recipe = RECIPES[settings.algorithm]
+        self.epochs = int(setting_of(settings, "epochs"))
+        if self.recipe.ratio == "none":
+            self.clip = (math.inf, math.inf)
+        else:
+            self.clip = (setting_of(settings, "clip_ratio"), setting_of(settings, "clip_ratio_high"))
+        value_model = value_model if self.recipe.critic else None
+        sharing = self.recipe.critic and value_model is None
+        if sharing and not policy.body.fast:
             raise ModelError(
                 f"{policy.source} cannot share its trunk with the values",
                 "its shape has no fast path, which takes the values on the way.",
@@ -96,13 +106,14 @@ class OnlineTrainer:
             parameter.requires_grad_(False)
         self.policy, self.reference, self.scorer, self.prompts = policy, reference, scorer, prompts
         self.settings, self.seed, self.audit, self.value_model = settings, seed, audit, value_model
-        shared = scalar_head(policy.model.config.hidden_size, seed).to(policy.device) if value_model is None else None
+        shared = scalar_head(policy.model.config.hidden_size, seed).to(policy.device) if sharing else None
         self.value_head: nn.Module | None = shared
         if shared is not None:
             # A head of zeros starts from "no expectation" and sends no noise into the trunk.
             nn.init.zeros_(shared.weight)
         networks: dict[str, nn.Module] = {"policy": policy.model}
-        networks |= {"value": value_model} if value_model is not None else {"head": shared}  # type: ignore[dict-item]
+        networks |= {} if value_model is None else {"value": value_model}
+        networks |= {} if shared is None else {"head": shared}
         self.parameters = named_parameters(networks)
         own = [p for name, p in self.parameters.items() if name.startswith(("policy.", "head."))]
         self.groups = {"policy": own}
@@ -201,14 +212,13 @@ class OnlineTrainer:
             self.scorer(contents, ids, samples).to(device).float().clamp(-settings.reward_clip, settings.reward_clip)
         )
         stated = self.constraints(contents, samples)
-        values = grid_of(samples.values, device) if samples.values is not None else self._values(ids, samples.tokens)
-        both = scores + stated.total(scores)
-        rewards = rewards_with_kl(both, kl_k1(logprobs, reference), mask, self.control.coefficient)
-        if settings.whiten_rewards:
-            rewards = whiten(rewards, mask, shift_mean=False)
-        advantages, returns = generalized_advantages(rewards, values, mask, settings.gamma, settings.gae_lambda)
-        if settings.whiten_advantages:
-            advantages = whiten(advantages, mask)
+        if samples.values is not None:
+            values = grid_of(samples.values, device)
+        else:
+            values = torch.zeros_like(logprobs) if self.value_model is None else self._values(ids, samples.tokens)
+        both, kl = scores + stated.total(scores), kl_k1(logprobs, reference)
+        scored = Scored(both, kl, values, mask, each, self.control.coefficient, settings)
+        advantages, returns = self.recipe.estimate(scored)
         return Rollout(contents, ids, samples, mask, logprobs, reference, scores, stated, values, advantages, returns)
 
     def _values(self, prompt_ids: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]) -> Tensor:
@@ -226,7 +236,7 @@ class OnlineTrainer:
         settings = self.settings
         totals, updates, first_ratio = _Totals(), 0, 1.0
         self._layouts.clear()
-        for epoch in range(settings.epochs):
+        for epoch in range(self.epochs):
             epoch_kl = 0.0
             parts = self._minibatches(len(rollout.lengths), step, epoch)
             for part, rows in enumerate(parts):
@@ -258,9 +268,14 @@ class OnlineTrainer:
         sizes = [len(rollout.prompt_ids[row]) + lengths[row] for row in ordered]
         totals, loss = _Totals(), 0.0
         totals["ratio_max"] = 0.0
+        chosen = torch.tensor(rows, device=self.policy.device)
+        weights = torch.zeros_like(rollout.mask)
+        weights[chosen] = self.recipe.weights(
+            rollout.mask[chosen], rollout.advantages[chosen], self.settings.max_new_tokens
+        )
         for group in microbatches(sizes, self.settings.tokens_per_microbatch):
             batch = [ordered[i] for i in group]
-            for part in self._losses(rollout, batch, tokens, totals):
+            for part in self._losses(rollout, batch, weights, tokens, totals):
                 loss += backward(part)
         norms = {
             f"{name}_gradient_norm": float(torch.nn.utils.clip_grad_norm_(group, self.settings.max_grad_norm))
@@ -271,8 +286,11 @@ class OnlineTrainer:
         update(self.optimizer, everything, math.inf, loss, step, rows)
         return {**totals, **norms}
 
-    def _losses(self, rollout: Rollout, rows: list[int], tokens: float, totals: _Totals) -> list[Callable[[], Tensor]]:
-        """The losses of one micro-batch, each to be computed and differentiated before the next."""
+    def _losses(
+        self, rollout: Rollout, rows: list[int], weights: Tensor, tokens: float, totals: _Totals
+    ) -> list[Callable[[], Tensor]]:
+        """The losses of one micro-batch, each to be computed and differentiated before the next; ``weights`` [B, T] say how much
+        each token counts."""
         settings, key = self.settings, tuple(rows)
         if key not in self._layouts:
             ids, written = [rollout.prompt_ids[r] for r in rows], [rollout.samples.tokens[r] for r in rows]
@@ -288,23 +306,23 @@ class OnlineTrainer:
         def policy_part(hidden: Tensor) -> Tensor:
             bonus = settings.entropy_coefficient > 0
             scored = token_scores(self.policy, hidden, laid.targets, settings.temperature, with_entropy=bonus)
-            got = clipped_ratio_loss(
-                laid.grid(scored.logprobs),
-                cut(rollout.logprobs),
-                cut(rollout.advantages),
-                mask,
-                settings.clip_ratio,
-                tokens,
-            )
+            logprobs, weight = laid.grid(scored.logprobs), cut(weights)
+            # Both losses are linear in the advantages, clipped or not: a weight above 0 may go with them.
+            weighed = cut(rollout.advantages) * weight
+            got = self.recipe.policy_loss(logprobs, cut(rollout.logprobs), weighed, mask, tokens, self.clip)
             totals.add(
                 policy_loss=float(got.loss.detach()),
                 clip_fraction=float(got.clip_fraction),
                 rollout_kl=float(got.approximate_kl),
             )
             totals["ratio_max"] = max(totals["ratio_max"], float(got.ratio_max))
+            loss = got.loss
+            if self.recipe.kl_in_loss and self.control.coefficient:
+                penalty = masked_sum(weight * kl_k3(logprobs, cut(rollout.reference_logprobs)), mask) / tokens
+                loss = loss + self.control.coefficient * penalty
             if scored.entropy is None:
-                return got.loss
-            return got.loss - settings.entropy_coefficient * scored.entropy.sum() / tokens
+                return loss
+            return loss - settings.entropy_coefficient * scored.entropy.sum() / tokens
 
         def value_part(head: nn.Module, hidden: Tensor) -> Tensor:
             values = laid.grid(head(hidden)[:, 0].float())
@@ -319,11 +337,17 @@ class OnlineTrainer:
             assert self.value_head is not None
             return policy_part(hidden) + settings.value_coefficient * value_part(self.value_head, hidden)
 
-        if self.value_model is None:
+        if self.value_head is not None:
             return [together]
+
+        def alone() -> Tensor:
+            return policy_part(self.policy.body.hidden(laid.batch, laid.predictors))
+
+        if self.value_model is None:
+            return [alone]
         value_model = self.value_model
         return [
-            lambda: policy_part(self.policy.body.hidden(laid.batch, laid.predictors)),
+            alone,
             lambda: value_part(value_model.head, value_model.body.hidden(laid.batch, laid.predictors)),
         ]
 
@@ -346,50 +370,22 @@ class OnlineTrainer:
             "entropy": float(-masked_mean(rollout.logprobs, rollout.mask)),
             "length": sum(rollout.lengths) / rows,
             "ended": sum(rollout.samples.finished) / rows,
-            "explained_variance": float(explained_variance(rollout.values, rollout.returns, rollout.mask)),
+            **self._of_the_algorithm(rollout),
             **({} if outside is None else {"outside": outside}),
         }
 
+    def _of_the_algorithm(self, rollout: Rollout) -> dict[str, float]:
+        """How good the values are; or without any, in how many prompts all samples score alike, where they are compared."""
+        if self.recipe.critic:
+            return {"explained_variance": float(explained_variance(rollout.values, rollout.returns, rollout.mask))}
+        groups = (rollout.advantages == 0).all(1).view(-1, self.settings.samples_per_prompt)
+        return {"alike": float(groups.all(1).float().mean())} if groups.shape[1] > 1 else {}
+
     def _judge(self, figures: dict[str, float], watcher: Watcher) -> None:
         """Raise the alarms that this step gives reason for; each kind once."""
-        history, settings = self.result.history, self.settings
-        first, step = history[0], int(figures["step"])
-        found = []
-        if figures["kl"] > settings.kl_budget:
-            found.append(
-                ("KL", f"KL {figures['kl']:.1f} is over the budget of {settings.kl_budget:g} nats a completion")
-            )
-        if figures["entropy"] < settings.entropy_floor:
-            found.append(
-                (
-                    "entropy",
-                    f"entropy {figures['entropy']:.2f} is under the floor of {settings.entropy_floor:g} nats a token",
-                )
-            )
-        if figures["length"] > settings.length_drift * first["length"]:
-            found.append(
-                ("length", f"completions have grown from {first['length']:.0f} to {figures['length']:.0f} tokens")
-            )
-        if figures.get("outside", 0.0) > _MUCH_OUTSIDE:
-            unlike = f"{100 * figures['outside']:.0f} % of the samples are unlike what the reward was trained on"
-            found.append(
-                ("outside", f"{unlike}; there its scores are guesses, and samples of this policy should be judged")
-            )
-        audits = [row for row in history if "true" in row]
-        if "true" in figures and len(audits) >= 3:
-            before = audits[-3]
-            if figures["reward"] > before["reward"] and figures["true"] < before["true"] - 2 * figures.get(
-                "true_se", 0.0
-            ):
-                found.append(
-                    (
-                        "truth",
-                        f"the reward rises but held-out truth fell from {before['true']:.2f} to {figures['true']:.2f}",
-                    )
-                )
-        for kind, text in found:
+        for kind, text in reasons(self.result.history, figures, self.settings):
             if not any(alarm.startswith(f"{kind} alarm") for alarm in self.result.alarms):
-                self.result.alarms.append(f"{kind} alarm at step {step}: {text}")
+                self.result.alarms.append(f"{kind} alarm at step {int(figures['step'])}: {text}")
                 watcher.alarm(self.result.alarms[-1])
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from heed.config import RewardSettings, SFTSettings
+from heed.config import PreferenceSettings, RewardSettings, SFTSettings
 from heed.errors import TrainingError
 from heed.models.batch import microbatches
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
@@ -54,7 +54,7 @@ class FitSettings:
     patience: int = 0
 
     @classmethod
-    def of(cls, settings: SFTSettings | RewardSettings, examples: int) -> FitSettings:
+    def of(cls, settings: SFTSettings | RewardSettings | PreferenceSettings, examples: int) -> FitSettings:
         """The settings of ``heed.yaml`` for this many examples."""
         shared = ("tokens_per_microbatch", "learning_rate", "warmup_fraction", "weight_decay", "max_grad_norm")
         return cls(
@@ -111,6 +111,7 @@ def fit(
     name: str = "loss",
     rates: Mapping[str, float] | None = None,
     stepped: Callable[[int], None] | None = None,
+    beginning: Callable[[Sequence[int]], None] | None = None,
 ) -> Fit:
     """Run the loop; resume from ``checkpoints`` where there are any. At the end the networks hold the best weights.
 
@@ -124,13 +125,14 @@ def fit(
         rates: learning rates of single networks beside that of the settings, which is 1.
         stepped: called with the number of steps done after each, before its validation and its checkpoint: what it sets
             without gradients must be parameters of the task's networks, or a resumed run would lose it.
+        beginning: called with the rows of each step before their losses are taken, for what must be known of all of them.
 
     Raises:
         Stopped: on Ctrl-C, after a checkpoint.
         TrainingError: a loss that is not a number, or no memory left; the last good checkpoint stays.
     """
     loop = _Loop(task, settings, seed, checkpoints, watcher or Watcher(), name, rates or {})
-    loop.stepped = stepped
+    loop.stepped, loop.beginning = stepped, beginning
     return loop.run()
 
 
@@ -150,6 +152,7 @@ class _Loop:
         self.parameters = named_parameters(task.networks)
         self.optimizer = adamw(_groups(self.parameters, rates), settings.weight_decay)
         self.stepped: Callable[[int], None] | None = None
+        self.beginning: Callable[[Sequence[int]], None] | None = None
         self.warmup = max(1, round(settings.warmup_fraction * settings.steps))
         self.done = Fit()
         self.best: dict[str, Tensor] | None = None
@@ -183,6 +186,8 @@ class _Loop:
         rows = rows_of_step(step, len(self.task.lengths), settings.prompts_per_step, self.seed)
         # Rows of like length share a micro-batch; the order has no influence on a sum over the whole step.
         rows.sort(key=lambda row: (self.task.lengths[row], row))
+        if self.beginning is not None:
+            self.beginning(rows)
         count, total = self.task.count(rows), 0.0
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * group["rate"] * rate_at(step, settings.steps, self.warmup)

@@ -1,0 +1,162 @@
+"""``heed train policy`` and ``heed explain``: how a policy is optimised, and when to use what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heed.algorithms import ALGORITHMS, Algorithm, algorithm_named
+from heed.errors import ConfigError, DataError
+from heed.terminal.console import console, note, report_broken
+from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, refuse_some, rounds
+from heed.terminal.show import print_run
+from heed.terminal.stages import Model, Out, Round, print_result, train
+from heed.terminal.text import counted, safe
+
+if TYPE_CHECKING:
+    from heed.feedback.kinds import PromptContent
+
+
+@train.command("policy")
+def train_policy(
+    model: Model = None,
+    reward: Annotated[str | None, typer.Option(metavar="PATH", help="Folder of a reward model.")] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompts to roll out.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Judgments, for an algorithm that learns from them as they are.")
+    ] = None,
+    algorithm: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How; see 'heed explain'. Default: ppo, or what heed.yaml says.")
+    ] = None,
+    out: Out = None,
+    round: Round = 0,
+    sets: Set = None,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Improve the policy: against a reward model, or by judgments as they are.
+
+    In a project: the reference policy, against the newest reward model or on all feedback. On files: give --model, --out, and
+    --reward and --prompts, or --data and an --algorithm that learns from judgments.
+    """
+    offline = algorithm is not None and algorithm_named(algorithm).family == "offline"
+    if data is not None and not offline:
+        raise ConfigError(
+            f"heed train policy --data with {algorithm or 'no algorithm'}",
+            "judgments as they are teach only algorithms that are made for it.",
+            "Add for example --algorithm dpo; 'heed explain' lists them all.",
+        )
+    if offline and (model is not None or data is not None or out is not None):
+        _on_judgments(algorithm or "", model, data, out, Choices("preference", config, sets or (), seed, device), quiet)
+        return
+    named = [] if algorithm is None else [f"algorithm={algorithm}"]
+    choices = Choices("policy", config, [*(sets or ()), *named], seed, device)
+    if model is None or reward is None or prompts is None or out is None:
+        options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
+        refuse_some("heed train policy", options)
+        with rounds(choices, quiet, fresh) as (stages, _):
+            run = stages.train_policy(round)
+        print_run(run)
+        return
+    from heed.config import PolicySettings
+    from heed.terminal.watcher import watching
+
+    settings = choices.settings(PolicySettings())
+    contents = _training_prompts(prompts)
+    from heed.stages.policy import train_policy as stage
+
+    with watching(quiet) as watcher:
+        result = stage(model, reward, contents, out, settings, seed or 0, device=device or "auto", watcher=watcher)
+    print_result(result)
+
+
+def _on_judgments(
+    algorithm: str, model: str | None, data: Path | None, out: Path | None, choices: Choices, quiet: bool
+) -> None:
+    """Train a policy on the judgments of a file."""
+    from heed.config import PreferenceSettings
+    from heed.stages.judgments import read_judgments
+    from heed.terminal.watcher import watching
+
+    if model is None or data is None or out is None:
+        refuse_some(f"heed train policy --algorithm {algorithm}", {"--model": model, "--data": data, "--out": out})
+        return
+    settings = choices.settings(PreferenceSettings())
+    learned, broken = read_judgments(data)
+    report_broken(data, broken)
+    for name, count in learned.unused.items():
+        note(f"{data}: {counted(count, 'row')} not learned from: {name}")
+    from heed.stages.preference import train_preferences as stage
+
+    with watching(quiet) as watcher:
+        result = stage(
+            model, learned.rows, out, algorithm, settings, choices.seed or 0, None, choices.device or "auto", watcher
+        )
+    print_result(result)
+
+
+def _training_prompts(path: Path) -> list[PromptContent]:
+    """The prompts of a file that may be trained on."""
+    from heed.stages.data import read_prompts
+
+    lines, broken = read_prompts(path)
+    report_broken(path, broken)
+    kept = [line.content for line in lines if line.split != "test"]
+    if len(kept) < len(lines):
+        note(f"{path}: {counted(len(lines) - len(kept), 'test prompt')} left out")
+    if not kept:
+        raise DataError(f"{path} has no prompt to train on", "all are of the split 'test'.", "Give training prompts.")
+    return kept
+
+
+# When to use which
+
+_FAMILIES = {
+    "online": "samples from the policy, and a reward scores what it writes",
+    "offline": "learns from judgments as they are, without a reward model",
+}
+
+
+def explain(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An algorithm; all of them without.")] = None,
+) -> None:
+    """When to use which algorithm, what it needs and what it costs."""
+    if name is not None:
+        _print_algorithm(algorithm_named(name))
+        return
+    from rich.table import Table
+
+    for family, what in _FAMILIES.items():
+        console().print(f"{family}: {what}", style="bold")
+        table = Table.grid(padding=(0, 2))
+        for one in ALGORITHMS.values():
+            if one.family == family:
+                table.add_row("  " + one.name, one.title, one.when.partition(". ")[0].rstrip(".") + ".")
+        console().print(table)
+
+
+def _print_algorithm(one: Algorithm) -> None:
+    from rich.table import Table
+
+    console().print(f"{one.name}: {one.title}", style="bold")
+    rows = {
+        "family": f"{one.family}: {_FAMILIES[one.family]}",
+        "when": one.when,
+        "needs": one.needs,
+        "costs": one.costs,
+    }
+    if one.own:
+        rows["settings"] = ", ".join(f"preference.{name} {value:g}" for name, value in one.own.items())
+    command = "--reward REWARD --prompts FILE" if one.family == "online" else "--data FILE"
+    rows |= {"paper": one.paper, "try": f"heed train policy --algorithm {one.name} --model MODEL {command} --out DIR"}
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for label, told in rows.items():
+        table.add_row(label, safe(told))
+    console().print(table)
