@@ -143,7 +143,7 @@ def test_training_lowers_the_loss_and_parts_better_from_worse(name: str) -> None
         assert float(torch.stack(gaps).mean()) > 0.5
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
 def test_dpo_finds_the_best_policy_of_a_bandit(seed: int) -> None:
     """One prompt, four one-token texts, every pair judged as often as Bradley-Terry says: the log-ratio of two texts ends at the
     difference of their rewards over beta (Rafailov et al. 2023, eq. 5)."""
