@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/installed-$(STATE)
 INSTALLED_DEV := $(VENV)/installed-dev-$(STATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs screenshots bench-loop bench-speed bench-server bench-trust clean
+.PHONY: help demo test test-all lint docs screenshots bench-loop bench-speed bench-server bench-trust bench-optimise clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ bench-server: $(INSTALLED_DEV) ## measure the studio under load, as JSON lines
 
 bench-trust: $(INSTALLED_DEV) ## measure whom it trusts and what it learns from them, as JSON lines
 	$(BIN)/python benchmarks/trust.py
+
+bench-optimise: $(INSTALLED_DEV) ## measure what each algorithm reaches on the built-in world, as JSON lines
+	$(BIN)/python benchmarks/optimise.py
 
 clean: ## remove the environment; projects and reports stay
 	rm -rf $(VENV)

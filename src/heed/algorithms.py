@@ -113,6 +113,18 @@ ALGORITHMS: dict[str, Algorithm] = {
             own={"epochs": 1, "clip_ratio": 3e-4, "clip_ratio_high": 4e-4},
         ),
         Algorithm(
+            "trpo",
+            "trust region policy optimisation",
+            "online",
+            'Schulman et al. 2015, "Trust Region Policy Optimization"',
+            "Where no update may move the policy further than a bound that is stated beforehand: policy.trust_region. Learning "
+            "rate and clipping play no part; epochs are those of the values.",
+            _A_REWARD,
+            "Samples in every step, a network of values, and some 30 passes over each rollout for the step along the natural "
+            "gradient.",
+            own={"epochs": 4},
+        ),
+        Algorithm(
             "a2c",
             "advantage actor-critic",
             "online",

@@ -31,7 +31,7 @@ NO_MODEL = "none-chosen-yet"
 
 
 AlgorithmName = Literal[
-    "ppo", "a2c", "reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n",
+    "ppo", "trpo", "a2c", "reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n",
     "dpo", "cdpo", "ipo", "simpo", "slic", "orpo", "kto", "listwise_dpo",
 ]  # fmt: skip
 GROUPED = ("rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n")
@@ -99,6 +99,12 @@ class PolicySettings(Settings):
         0.2,
         gt=0.0,
         description="the remaining epochs of a rollout are skipped above this KL to the rollout's policy (nats a token)",
+    )
+    trust_region: float = Field(
+        0.01, gt=0.0, description="trpo: largest KL to the rollout's policy that an update may bring (nats a token)"
+    )
+    pretraining_coefficient: float = Field(
+        0.0, ge=0.0, description="weight of other texts' likelihood in each update, PPO-ptx (reward a nat a token); 0 is off"
     )
     gamma: Fraction = Field(1.0, description="discount a token")
     gae_lambda: Fraction = Field(0.95, description="GAE's lambda")
@@ -184,6 +190,16 @@ class PolicySettings(Settings):
             raise ValueError(
                 "reinforce takes the other samples of a step as its baseline; set prompts_per_step to 2 or more"
             )
+        if self.algorithm == "trpo":
+            if self.value_model != "separate":
+                raise ValueError(
+                    "a step of trpo would move values on the same trunk as well; set value_model to separate"
+                )
+            if self.pretraining_coefficient or self.entropy_coefficient:
+                raise ValueError(
+                    "trpo takes one step along the gradient of the reward alone; leave pretraining_coefficient and "
+                    "entropy_coefficient at 0, or take ppo"
+                )
         if self.algorithm in ONE_UPDATE and ((self.epochs or 1) > 1 or self.minibatches > 1):
             raise ValueError(
                 f"{self.algorithm} has no importance ratio, and its gradient is right only for the policy that sampled: leave "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from heed.algorithms import algorithm_named
 from heed.errors import DataError, ProjectError
-from heed.feedback.kinds import completion_id
+from heed.feedback.kinds import PromptContent, completion_id
 from heed.feedback.store import CompletionRecord
 from heed.labelling import Labelling
 from heed.questions import (
@@ -50,14 +50,7 @@ class Rounds(Labelling):
         """Tune the base model on the demonstrations of ``heed.yaml`` and those in the store; None where there are none."""
         from heed.stages.supervised import train_sft
 
-        rows, given, unused = demonstrations_in(self.project.store)
-        left_out = self._tell_left_out(unused)
-        if self.settings.demonstrations:
-            path = self.project.folder / self.settings.demonstrations
-            found, broken = read_demonstrations(path)
-            for line in report_broken(path, broken):
-                self.watcher.alarm(f"left out: {line}")
-            rows = [*found, *rows]
+        rows, given, left_out = self._demonstrations()
         if not rows:
             return None
         config = {**self.settings.sft.model_dump(), "demonstrations": content_hash(rows)}
@@ -74,6 +67,18 @@ class Rounds(Labelling):
                 )
                 self._keep(run, done, left_out=left_out)
         return self._record(run)
+
+    def _demonstrations(self) -> tuple[list[tuple[PromptContent, str]], list[str], dict[str, int]]:
+        """(prompt, completion) of the file of demonstrations and of the store, the ids of those, and what was left out."""
+        rows, given, unused = demonstrations_in(self.project.store)
+        left_out = self._tell_left_out(unused)
+        if self.settings.demonstrations:
+            path = self.project.folder / self.settings.demonstrations
+            found, broken = read_demonstrations(path)
+            for line in report_broken(path, broken):
+                self.watcher.alarm(f"left out: {line}")
+            rows = [*found, *rows]
+        return rows, given, left_out
 
     def sample(self, round_: int = 0) -> RunRecord:
         """Sample completions of training prompts with the newest policy; each run takes the next prompts."""
@@ -258,6 +263,9 @@ class Rounds(Labelling):
         config = {**self.settings.policy.model_dump(), "rolled_out": content_hash(prompts)}
         sources, unknown = constraints_identity(self.settings.policy)
         config |= sources
+        texts = self._demonstrations()[0] if self.settings.policy.pretraining_coefficient else []
+        if texts:
+            config["pretraining"] = content_hash(texts)
         with self._run("policy", config, round_, [maker, reward.id]) as run:
             if run.state == "running":
                 done = train_policy(
@@ -270,6 +278,7 @@ class Rounds(Labelling):
                     self.truth(),
                     self._device(),
                     self.watcher,
+                    texts,
                 )
                 self._keep(run, done)
             else:

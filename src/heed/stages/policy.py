@@ -18,6 +18,7 @@ from heed.stages.results import (
     StageResult,
     content_hash,
     output_folder,
+    plain,
     prepare_machine,
     tell_trained_on,
 )
@@ -46,6 +47,7 @@ def train_policy(
     truth: Callable[[PromptContent, str], float] | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
+    pretraining: Sequence[tuple[PromptContent, str]] = (),
 ) -> StageResult:
     """Optimise a policy by an online algorithm against a reward and write it to ``out``; the same call goes on where it was
     stopped.
@@ -56,6 +58,7 @@ def train_policy(
             function's are centred and scaled to samples of the reference, so that a penalty means the same for both.
         prompts: what is rolled out; where ``truth`` is given some of them are set aside for audits.
         truth: the true utility, where one is known; never trained on, only looked at every ``audit_every`` steps.
+        pretraining: (prompt, completion) whose likelihood is part of each update, by ``pretraining_coefficient``.
 
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
@@ -71,10 +74,18 @@ def train_policy(
             "it learns from judgments as they are.",
             "Give judgments to train_preferences, or take an algorithm that samples, such as ppo.",
         )
+    if settings.pretraining_coefficient and not pretraining:
+        raise ConfigError(
+            f"pretraining_coefficient {settings.pretraining_coefficient:g} without texts",
+            "their likelihood is to be part of each update, and there are none.",
+            "Give demonstrations, on the command line with --pretraining FILE, or set it to 0.",
+        )
     folder = output_folder(out, [model] if callable(reward) else [model, reward])
     named = _name_of(reward) if callable(reward) else model_identity(reward)
-    data = content_hash([p if isinstance(p, str) else [[m.role, m.content] for m in p] for p in prompts])
+    data = content_hash([plain(p) for p in prompts])
     identity = {"model": model_identity(model), "reward": named, "prompts": data, "audited": truth is not None}
+    if settings.pretraining_coefficient:
+        identity["pretraining"] = content_hash([[plain(p), text] for p, text in pretraining])
     sources, unknown = constraints_identity(settings)
     for what in unknown:
         watcher.say(what)
@@ -92,7 +103,15 @@ def train_policy(
         watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings))
         audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed)
         trainer = OnlineTrainer(
-            policy, reference, scorer, rolled, settings, seed, _value_model(policy, scorer, settings, seed), audit
+            policy,
+            reference,
+            scorer,
+            rolled,
+            settings,
+            seed,
+            _value_model(policy, scorer, settings, seed),
+            audit,
+            _pretraining(policy, pretraining) if settings.pretraining_coefficient else (),
         )
         result = trainer.run(output.checkpoints(), watcher)
         metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
@@ -102,6 +121,23 @@ def train_policy(
             policy.save(output.folder)
             tell_trained_on(folder, (prompt.content for prompt in rolled))
         return output.finish(metrics, verdict(result), result.tokens)
+
+
+def _pretraining(policy: Policy, texts: Sequence[tuple[PromptContent, str]]) -> list[tuple[list[int], list[int]]]:
+    """Token ids of the texts that fit the model's context.
+
+    Raises:
+        DataError: none does.
+    """
+    encoded = [(policy.encode_prompt(p), policy.encode_completion(p, text)) for p, text in texts]
+    fitting = [pair for pair in encoded if len(pair[0]) + len(pair[1]) <= policy.context]
+    if not fitting:
+        raise DataError(
+            f"none of {len(encoded)} pretraining texts fits the model",
+            f"its context is {policy.context} tokens.",
+            "Shorten them, or set pretraining_coefficient to 0.",
+        )
+    return fitting
 
 
 def constraints_identity(settings: PolicySettings) -> tuple[dict[str, Any], list[str]]:

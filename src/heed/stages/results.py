@@ -47,6 +47,11 @@ class StageResult:
     seconds: float
 
 
+def plain(prompt: PromptContent) -> object:
+    """A prompt as JSON holds it."""
+    return prompt if isinstance(prompt, str) else [[m.role, m.content] for m in prompt]
+
+
 def output_folder(folder: str | Path, sources: Sequence[str | Path] = ()) -> Path:
     """The folder for a model, refused before any work is done for it where a model would be out of place.
 

@@ -10,7 +10,7 @@ from heed.errors import DataError
 from heed.feedback.kinds import PromptContent
 from heed.stages.identity import model_identity
 from heed.stages.plan import training_plan
-from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine
+from heed.stages.results import Output, StageResult, content_hash, output_folder, plain, prepare_machine
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -37,7 +37,7 @@ def train_sft(
 
     settings, watcher = settings or SFTSettings(), watcher or Watcher()
     folder = output_folder(out, [model])
-    data = content_hash([[_plain(p), c] for p, c in demonstrations])
+    data = content_hash([[plain(p), c] for p, c in demonstrations])
     identity = {"model": model_identity(model), "data": data, "settings": settings.model_dump(), "seed": seed}
     output = Output(folder, "sft", identity)
     with output.claimed() as finished:
@@ -71,7 +71,3 @@ def train_sft(
         work = f"{len(done.history)} steps on {len(fitting)} demonstrations"
         verdict = f"{work}: loss {before:.3f} to {after:.3f} nats a token."
         return output.finish(metrics, verdict, done.tokens)
-
-
-def _plain(prompt: PromptContent) -> object:
-    return prompt if isinstance(prompt, str) else [[m.role, m.content] for m in prompt]

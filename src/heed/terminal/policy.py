@@ -10,13 +10,17 @@ import typer
 from heed.algorithms import ALGORITHMS, Algorithm, algorithm_named
 from heed.errors import ConfigError, DataError
 from heed.terminal.console import console, note, report_broken
-from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, refuse_some, rounds
+from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, only_with, refuse_some, rounds
 from heed.terminal.show import print_run
 from heed.terminal.stages import Model, Out, Round, print_result, train
 from heed.terminal.text import counted, safe
 
 if TYPE_CHECKING:
     from heed.feedback.kinds import PromptContent
+
+
+_PRETRAINING = 1.0
+"""Weight of --pretraining where the settings name none: its loss and the policy's are of one size, advantages being whitened."""
 
 
 @train.command("policy")
@@ -26,6 +30,10 @@ def train_policy(
     prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompts to roll out.")] = None,
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Judgments, for an algorithm that learns from them as they are.")
+    ] = None,
+    pretraining: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Demonstrations whose likelihood is part of each update: PPO-ptx."),
     ] = None,
     algorithm: Annotated[
         str | None, typer.Option(metavar="NAME", help="How; see 'heed explain'. Default: ppo, or what heed.yaml says.")
@@ -59,6 +67,7 @@ def train_policy(
     if model is None or reward is None or prompts is None or out is None:
         options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
         refuse_some("heed train policy", options)
+        only_with("heed train policy", "--model, --reward, --prompts and --out", {"--pretraining": pretraining})
         with rounds(choices, quiet, fresh) as (stages, _):
             run = stages.train_policy(round)
         print_run(run)
@@ -68,10 +77,23 @@ def train_policy(
 
     settings = choices.settings(PolicySettings())
     contents = _training_prompts(prompts)
+    others = [] if pretraining is None else _demonstrations(pretraining)
+    if others and not settings.pretraining_coefficient:
+        settings = settings.model_copy(update={"pretraining_coefficient": _PRETRAINING})
     from heed.stages.policy import train_policy as stage
 
     with watching(quiet) as watcher:
-        result = stage(model, reward, contents, out, settings, seed or 0, device=device or "auto", watcher=watcher)
+        result = stage(
+            model,
+            reward,
+            contents,
+            out,
+            settings,
+            seed or 0,
+            device=device or "auto",
+            watcher=watcher,
+            pretraining=others,
+        )
     print_result(result)
 
 
@@ -98,6 +120,14 @@ def _on_judgments(
             model, learned.rows, out, algorithm, settings, choices.seed or 0, None, choices.device or "auto", watcher
         )
     print_result(result)
+
+
+def _demonstrations(path: Path) -> list[tuple[PromptContent, str]]:
+    from heed.stages.data import read_demonstrations
+
+    found, broken = read_demonstrations(path)
+    report_broken(path, broken)
+    return found
 
 
 def _training_prompts(path: Path) -> list[PromptContent]:

@@ -12,6 +12,7 @@ from heed.losses.policy import kl_k3
 
 if TYPE_CHECKING:
     from heed.train.online import OnlineTrainer
+    from heed.train.rollout import Rollout
 
 _PROMPTS = 4
 # Two orders of summation of the same float32 products differ by about 1e-5 nats; a wrong mask or position by over 0.1.
@@ -58,7 +59,7 @@ def _training_logprobs(trainer: OnlineTrainer, prompt_ids: list[list[int]], toke
     return completion_logprobs(trainer.policy, prompt_ids, tokens, settings.temperature, settings.tokens_per_microbatch)
 
 
-def _check_resume(trainer: OnlineTrainer, rollout: object) -> None:
+def _check_resume(trainer: OnlineTrainer, rollout: Rollout) -> None:
     """One update from the state as it is, and one from the state saved and loaded; the weights must not differ."""
     tensors, numbers = trainer.state()
     tensors = {name: value.contiguous() for name, value in tensors.items()}
@@ -69,7 +70,7 @@ def _check_resume(trainer: OnlineTrainer, rollout: object) -> None:
     for state in (None, load(kept)):
         if state is not None:
             trainer.load_state(state, numbers)
-        trainer.learn(rollout, 0)  # type: ignore[arg-type]
+        trainer.learn(rollout, 0)
         outcomes.append([p.detach().clone() for p in trainer.parameters.values()])
     trainer.load_state(load(kept), numbers)
     exact = trainer.policy.device.type == "cpu"

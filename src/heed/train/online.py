@@ -7,31 +7,31 @@ algorithms apart stands in ``recipes``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from heed.config import PolicySettings, SamplingSettings
-from heed.errors import ModelError
 from heed.feedback.kinds import PromptContent
-from heed.losses.advantages import masked_mean, masked_sum
-from heed.losses.policy import AdaptiveKL, FixedKL, KLControl, kl_k1, kl_k2, kl_k3
-from heed.losses.value import clipped_value_loss, explained_variance
+from heed.losses.advantages import masked_mean
+from heed.losses.policy import kl_k1, kl_k2, kl_k3
+from heed.losses.value import explained_variance
 from heed.models.batch import microbatches
 from heed.models.decode import sample
-from heed.models.policy import Continuations, Policy, token_scores
-from heed.models.reward import ScalarModel, scalar_head
+from heed.models.policy import Continuations, Policy
+from heed.models.reward import ScalarModel
 from heed.train.alarms import reasons
-from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
+from heed.train.checkpoint import Checkpoints, restore_training_state, training_state
 from heed.train.constraints import Constraints, constraints_told
-from heed.train.optimise import backward, rows_of_step, update
+from heed.train.learner import Learner
+from heed.train.optimise import rows_of_step
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
-from heed.train.recipes import RECIPES, Scored, setting_of
+from heed.train.recipes import Scored
 from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of
+from heed.train.supervised import TokenPair
 
 # A run of this many rollouts over the KL budget, and not one outlier, ends training.
 _OVER_BUDGET = 3
@@ -56,15 +56,7 @@ class OnlineResult:
     ended: str = "all steps done"
 
 
-class _Totals(dict[str, float]):
-    """Sums of named figures."""
-
-    def add(self, **figures: float) -> None:
-        for name, value in figures.items():
-            self[name] = self.get(name, 0.0) + value
-
-
-class OnlineTrainer:
+class OnlineTrainer(Learner):
     """An online algorithm on one policy.
 
     Args:
@@ -75,6 +67,7 @@ class OnlineTrainer:
         value_model: network of the values, or None to put a value head on the policy's own trunk; of no use to algorithms
             without values.
         audit: held-out truth of the policy as it is now, where there is one; figures by name.
+        pretraining: see :class:`Learner`.
     """
 
     def __init__(
@@ -87,50 +80,16 @@ class OnlineTrainer:
         seed: int,
         value_model: ScalarModel | None = None,
         audit: Callable[[Policy], dict[str, float]] | None = None,
+        pretraining: Sequence[TokenPair] = (),
     ) -> None:
-        self.recipe = RECIPES[settings.algorithm]
-        self.epochs = int(setting_of(settings, "epochs"))
-        if self.recipe.ratio == "none":
-            self.clip = (math.inf, math.inf)
-        else:
-            self.clip = (setting_of(settings, "clip_ratio"), setting_of(settings, "clip_ratio_high"))
-        value_model = value_model if self.recipe.critic else None
-        sharing = self.recipe.critic and value_model is None
-        if sharing and not policy.body.fast:
-            raise ModelError(
-                f"{policy.source} cannot share its trunk with the values",
-                "its shape has no fast path, which takes the values on the way.",
-                "Set policy.value_model to 'separate'.",
-            )
+        super().__init__(policy, settings, seed, value_model)
+        self.pretraining = pretraining
         for parameter in reference.parameters():
             parameter.requires_grad_(False)
-        self.policy, self.reference, self.scorer, self.prompts = policy, reference, scorer, prompts
-        self.settings, self.seed, self.audit, self.value_model = settings, seed, audit, value_model
-        shared = scalar_head(policy.model.config.hidden_size, seed).to(policy.device) if sharing else None
-        self.value_head: nn.Module | None = shared
-        if shared is not None:
-            # A head of zeros starts from "no expectation" and sends no noise into the trunk.
-            nn.init.zeros_(shared.weight)
-        networks: dict[str, nn.Module] = {"policy": policy.model}
-        networks |= {} if value_model is None else {"value": value_model}
-        networks |= {} if shared is None else {"head": shared}
-        self.parameters = named_parameters(networks)
-        own = [p for name, p in self.parameters.items() if name.startswith(("policy.", "head."))]
-        self.groups = {"policy": own}
-        rates = [{"params": own, "peak": settings.learning_rate}]
-        if value_model is not None:
-            self.groups["value"] = list(value_model.parameters())
-            rates.append({"params": self.groups["value"], "peak": settings.value_learning_rate})
-        self.optimizer = adamw(rates)
-        self.control: KLControl = (
-            FixedKL(settings.kl_coefficient)
-            if settings.kl_control == "fixed"
-            else AdaptiveKL(settings.kl_coefficient, settings.kl_target, settings.kl_horizon)
-        )
+        self.reference, self.scorer, self.prompts, self.audit = reference, scorer, prompts, audit
         self.constraints = Constraints(settings)
         self.result = OnlineResult()
         self.excerpt = ""
-        self._layouts: dict[tuple[int, ...], Continuations] = {}
 
     def run(self, checkpoints: Checkpoints | None = None, watcher: Watcher | None = None) -> OnlineResult:
         """Train; resume from ``checkpoints`` where there are any.
@@ -230,126 +189,6 @@ class OnlineTrainer:
             hidden = self.value_model.body.hidden(laid.batch, laid.predictors)
             out[torch.tensor(rows), : laid.width] = laid.grid(self.value_model.head(hidden)[:, 0].float())
         return out
-
-    def learn(self, rollout: Rollout, step: int) -> dict[str, float]:
-        """Update on one rollout for ``epochs`` passes of ``minibatches`` optimiser steps; the figures of the updates."""
-        settings = self.settings
-        totals, updates, first_ratio = _Totals(), 0, 1.0
-        self._layouts.clear()
-        for epoch in range(self.epochs):
-            epoch_kl = 0.0
-            parts = self._minibatches(len(rollout.lengths), step, epoch)
-            for part, rows in enumerate(parts):
-                done = self._update(rollout, rows, step)
-                if epoch == part == 0:
-                    first_ratio = done["ratio_max"]
-                epoch_kl += done.pop("rollout_kl") / len(parts)
-                totals.add(**done)
-                updates += 1
-            totals["update_kl"] = epoch_kl
-            if epoch_kl > settings.update_kl_limit:
-                break
-        figures = {name: value if name == "update_kl" else value / updates for name, value in totals.items()}
-        return {**figures, "first_ratio_max": first_ratio, "epochs_done": epoch + 1.0}
-
-    def _minibatches(self, rows: int, step: int, epoch: int) -> list[list[int]]:
-        if self.settings.minibatches == 1:
-            return [list(range(rows))]
-        generator = torch.Generator().manual_seed((self.seed * 100_003 + step) * 1_009 + epoch)
-        order = torch.randperm(rows, generator=generator).tolist()
-        size = math.ceil(rows / self.settings.minibatches)
-        return [sorted(order[start : start + size]) for start in range(0, rows, size)]
-
-    def _update(self, rollout: Rollout, rows: list[int], step: int) -> dict[str, float]:
-        """One optimiser step on some rows of the rollout."""
-        lengths = rollout.lengths
-        tokens = float(sum(lengths[row] for row in rows))
-        ordered = sorted(rows, key=lambda row: (len(rollout.prompt_ids[row]) + lengths[row], row))
-        sizes = [len(rollout.prompt_ids[row]) + lengths[row] for row in ordered]
-        totals, loss = _Totals(), 0.0
-        totals["ratio_max"] = 0.0
-        chosen = torch.tensor(rows, device=self.policy.device)
-        weights = torch.zeros_like(rollout.mask)
-        weights[chosen] = self.recipe.weights(
-            rollout.mask[chosen], rollout.advantages[chosen], self.settings.max_new_tokens
-        )
-        for group in microbatches(sizes, self.settings.tokens_per_microbatch):
-            batch = [ordered[i] for i in group]
-            for part in self._losses(rollout, batch, weights, tokens, totals):
-                loss += backward(part)
-        norms = {
-            f"{name}_gradient_norm": float(torch.nn.utils.clip_grad_norm_(group, self.settings.max_grad_norm))
-            for name, group in self.groups.items()
-        }
-        everything = [p for group in self.groups.values() for p in group]
-        # Each network has been clipped by itself; this only checks that all is finite, steps and clears.
-        update(self.optimizer, everything, math.inf, loss, step, rows)
-        return {**totals, **norms}
-
-    def _losses(
-        self, rollout: Rollout, rows: list[int], weights: Tensor, tokens: float, totals: _Totals
-    ) -> list[Callable[[], Tensor]]:
-        """The losses of one micro-batch, each to be computed and differentiated before the next; ``weights`` [B, T] say how much
-        each token counts."""
-        settings, key = self.settings, tuple(rows)
-        if key not in self._layouts:
-            ids, written = [rollout.prompt_ids[r] for r in rows], [rollout.samples.tokens[r] for r in rows]
-            self._layouts[key] = Continuations.of(ids, written, self.policy.device)
-        laid = self._layouts[key]
-        index = torch.tensor(rows, device=self.policy.device)
-
-        def cut(grid: Tensor) -> Tensor:
-            return grid[index, : laid.width]
-
-        mask = cut(rollout.mask)
-
-        def policy_part(hidden: Tensor) -> Tensor:
-            bonus = settings.entropy_coefficient > 0
-            scored = token_scores(self.policy, hidden, laid.targets, settings.temperature, with_entropy=bonus)
-            logprobs, weight = laid.grid(scored.logprobs), cut(weights)
-            # Both losses are linear in the advantages, clipped or not: a weight above 0 may go with them.
-            weighed = cut(rollout.advantages) * weight
-            got = self.recipe.policy_loss(logprobs, cut(rollout.logprobs), weighed, mask, tokens, self.clip)
-            totals.add(
-                policy_loss=float(got.loss.detach()),
-                clip_fraction=float(got.clip_fraction),
-                rollout_kl=float(got.approximate_kl),
-            )
-            totals["ratio_max"] = max(totals["ratio_max"], float(got.ratio_max))
-            loss = got.loss
-            if self.recipe.kl_in_loss and self.control.coefficient:
-                penalty = masked_sum(weight * kl_k3(logprobs, cut(rollout.reference_logprobs)), mask) / tokens
-                loss = loss + self.control.coefficient * penalty
-            if scored.entropy is None:
-                return loss
-            return loss - settings.entropy_coefficient * scored.entropy.sum() / tokens
-
-        def value_part(head: nn.Module, hidden: Tensor) -> Tensor:
-            values = laid.grid(head(hidden)[:, 0].float())
-            got = clipped_value_loss(
-                values, cut(rollout.values), cut(rollout.returns), mask, settings.clip_value, tokens
-            )
-            totals.add(value_loss=float(got.loss.detach()), value_clip_fraction=float(got.clip_fraction))
-            return got.loss
-
-        def together() -> Tensor:
-            hidden = self.policy.body.hidden(laid.batch, laid.predictors)
-            assert self.value_head is not None
-            return policy_part(hidden) + settings.value_coefficient * value_part(self.value_head, hidden)
-
-        if self.value_head is not None:
-            return [together]
-
-        def alone() -> Tensor:
-            return policy_part(self.policy.body.hidden(laid.batch, laid.predictors))
-
-        if self.value_model is None:
-            return [alone]
-        value_model = self.value_model
-        return [
-            alone,
-            lambda: value_part(value_model.head, value_model.body.hidden(laid.batch, laid.predictors)),
-        ]
 
     def _rollout_figures(self, rollout: Rollout) -> dict[str, float]:
         """Figures of the policy as it was when it wrote the rollout. KL in nats a completion, entropy in nats a token."""

@@ -117,6 +117,7 @@ class Recipe:
             what a completion may have at most ("constant"); every token of completions that are told apart ("telling"); or
             nothing is divided by length ("sum").
         kl_in_loss: whether the KL penalty is a term of the loss (k3), and not of the reward.
+        trust_region: whether the policy takes one natural step within a bound on its KL, in place of steps of the optimiser.
     """
 
     estimate: Estimate
@@ -124,6 +125,7 @@ class Recipe:
     ratio: Literal["none", "token", "completion"] = "none"
     weighing: Literal["token", "completion", "constant", "telling", "sum"] = "token"
     kl_in_loss: bool = False
+    trust_region: bool = False
 
     def policy_loss(
         self, logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, count: float, clip: tuple[float, float]
@@ -157,6 +159,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "ppo": Recipe(_generalized, critic=True, ratio="token"),
+    "trpo": Recipe(_generalized, critic=True, trust_region=True),
     "a2c": Recipe(_generalized, critic=True),
     "reinforce": Recipe(_less_batch_mean),
     "rloo": Recipe(_leave_one_out, weighing="sum"),
