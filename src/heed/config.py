@@ -104,7 +104,9 @@ class PolicySettings(Settings):
         0.01, gt=0.0, description="trpo: largest KL to the rollout's policy that an update may bring (nats a token)"
     )
     pretraining_coefficient: float = Field(
-        0.0, ge=0.0, description="weight of other texts' likelihood in each update, PPO-ptx (reward a nat a token); 0 is off"
+        0.0,
+        ge=0.0,
+        description="weight of other texts' likelihood in each update, PPO-ptx (reward a nat a token); 0 is off",
     )
     gamma: Fraction = Field(1.0, description="discount a token")
     gae_lambda: Fraction = Field(0.95, description="GAE's lambda")
