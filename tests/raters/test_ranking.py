@@ -13,10 +13,10 @@ import pytest
 from heed.cli import app
 from heed.errors import ConfigError, DataError
 from heed.raters.bradley_terry import bradley_terry
-from heed.raters.crowd_bt import crowd_bradley_terry
+from heed.raters.crowd_bt import CrowdRanking, crowd_bradley_terry
 from heed.raters.duel_files import NamedDuels, read_duels
 from heed.raters.firmness import fewest_to_flip
-from heed.raters.ranking import Method, crowd_flip, held_out_losses, rank
+from heed.raters.ranking import Method, crowd_flip, held_out_losses, rank, said_left
 
 NAMES = ["ada", "bob", "cyd", "dan", "eve", "fay"]
 
@@ -332,6 +332,27 @@ def test_a_ranking_says_in_plain_words_what_its_numbers_are(tmp_path: Path, caps
     # Chances in place of losses: what was said was given more of it by the method that was taken.
     plain, crowd = (100 * np.exp(-loss) for loss in held_out_losses(read_duels(file)))
     assert f"a chance of {crowd:.2f} % on (geometric) average, not {plain:.2f} %" in shown.out
+
+
+def test_wins_are_those_of_a_rater_of_reliability_one_where_raters_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_duels(tmp_path / "duels.csv", inverted=2, honest=8)
+    heed("rank", str(file), "--method", "bradley-terry", "--draws", "0", "-q")
+    plain = capsys.readouterr().out
+    assert "wins 73 of 100 comparisons, 2 apart 88; 0 is" in plain
+    assert "reliability" not in plain
+    # Two raters who are shown the higher one on either side, one apart and two apart.
+    ways = np.array([[1, 0, 0, 0], [0.7, 0.2, 0.08, 0.02]])
+    none = np.zeros(2)
+    crowd = CrowdRanking(np.array([0.0, 1, 2]), np.zeros(3), ways, none, none, none, none, "gold", "", 0.0)
+    low, high, rater = np.array([0, 0, 0, 0]), np.array([1, 1, 2, 2]), np.array([0, 1, 0, 1])
+    wins = (said_left(crowd, high, low, rater) + 1 - said_left(crowd, low, high, rater)) / 2
+    one, half, two, half_two = (f"{100 * win:.0f}" for win in wins)
+    heed("rank", str(file), "--method", "crowd-bt", "-q")
+    told = capsys.readouterr().out
+    assert f"the higher wins {one} of 100 comparisons by a rater of reliability 1, 2 apart {two};" in told
+    assert f"of reliability 0.5 it wins {half} and {half_two}, where sides are shuffled" in told
 
 
 def test_columns_of_comparisons_can_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
