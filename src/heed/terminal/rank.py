@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 40
 _ROWS_SHOWN = 50
+_SOON_OVER = 2.0
+"""Seconds of draws of which a log or a pipe hears nothing."""
 SCORES_EXPLAINED: dict[Method, str] = {
     "bradley-terry": "score: of two things 1 apart the higher wins 73 of 100 comparisons, 2 apart 88; 0 is the average.",
     # A rater of reliability r prefers the higher in 1/2 + r (p - 1/2), where one of reliability 1 does in p.
@@ -80,7 +82,7 @@ def rank(
 
     named = read_duels(file, named_columns(columns), progress_of(quiet))
     tell_reading(file, named.read_as, named.notes, named.broken, quiet)
-    with watching(quiet) as watcher:
+    with watching(quiet, _SOON_OVER) as watcher:
         board = ranked(named, method, ties, draws, seed, lambda done, total: watcher.advance(done, total, "draws"))
     if target is not None:
         _write(target, board)
@@ -121,6 +123,7 @@ def _print_raters(board: Leaderboard) -> None:
     for name in ("rater", "reliability", "95 % interval", "left unread", "comparisons"):
         table.add_column(name, justify="left" if name == "rater" else "right")
     ordered = sorted(board.raters, key=lambda rater: rater.reliability.estimate or 0.0)
+    console().print("raters, the least reliable first:")
     for rater in ordered[:_ROWS_SHOWN]:
         cells = [one_line(rater.rater, _NAME_WIDTH), f"{rater.reliability.estimate:+.2f}", _ends(rater.reliability)]
         table.add_row(*cells, f"{rater.left_bias:+.2f}", f"{rater.answers:,}")
