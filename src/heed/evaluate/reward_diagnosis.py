@@ -155,8 +155,8 @@ def diagnose(
         subset_mean=_subset_mean(claims, of, divisions, confidence),
         contested=_contested(claims, everything, temperature * _best(fitted)),
     )
-    told = {"verdict": sentence_on(found), "notes": notes_on(found), "now": what_now(found)}
-    return found.model_copy(update=told)
+    found = found.model_copy(update={"verdict": sentence_on(found), "notes": notes_on(found)})
+    return found.model_copy(update={"now": what_now(found)})
 
 
 def _judged(claims: Claims, place: int) -> Judged:
