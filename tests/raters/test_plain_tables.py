@@ -234,11 +234,35 @@ def test_the_columns_of_a_wide_sheet_can_be_named(tmp_path: Path) -> None:
     found = read_votes(path, named={"item": "no"}, wide=["ann", "bob"])
     assert told(found) == WIDE
     assert [(row.line, row.reason) for row in found.broken] == [(5, "2 cells where the first line has 4")]
-    assert read_votes(path, named={"item": "no"}, wide=["all"]).votes.raters == ["ann", "bob", "lang"]
+    assert told(read_votes(path, named={"item": "no"}, wide=["all"])) == WIDE
+    assert read_votes(path, named={"item": "no"}, wide=["ann", "lang"]).votes.raters == ["ann", "lang"]
     with pytest.raises(DataError, match="has no column 'cem'"):
         read_votes(path, named={"item": "no"}, wide=["ann", "cem"])
     with pytest.raises(DataError, match="no column names the item of a row"):
         read_votes(path, wide=["ann", "bob"])
+
+
+def test_all_columns_of_a_wide_sheet_are_those_that_may_hold_labels(tmp_path: Path) -> None:
+    head = "item,query,row,ann,bob,cem,comment,day"
+    rows = [f"i{k},the query {k},{k},{'yn'[k % 2]},{'YN'[k % 3 % 2]},,{'unsure' * (k == 3)},mon" for k in range(40)]
+    found = read_votes(file(tmp_path, "\n".join([head, *rows])), wide=["all"])
+    assert found.votes.raters == ["ann", "bob"]  # cem has not begun
+    assert found.votes.size == 80
+    assert "in each of the 3 columns 'ann', 'bob', 'cem'." in found.read_as
+    assert "'query', 'row', 'comment', 'day'; if they are labels" in found.read_as
+
+
+def test_ratings_without_steps_are_labels_though_each_is_another_number(tmp_path: Path) -> None:
+    rows = [f"i{k},{k + 0.125},{k + 0.25},it is {k}" for k in range(40)]
+    found = read_votes(file(tmp_path, "\n".join(["item,ann,bob,why", *rows])), wide=["all"])
+    assert (found.votes.raters, found.votes.size) == (["ann", "bob"], 80)
+
+
+def test_a_sheet_of_texts_has_no_labels(tmp_path: Path) -> None:
+    rows = [f"i{k},text {k},text {k}" for k in range(40)]  # alike, and yet in each row another one
+    with pytest.raises(DataError, match="no two columns of 'query', 'answered'") as refused:
+        read_votes(file(tmp_path, "\n".join(["item,query,answered", *rows])), wide=["all"])
+    assert refused.value.fix == "Name the columns of labels: --wide NAME,NAME."
 
 
 def test_what_a_wide_sheet_says_beside_is_kept(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 from heed.cli import app
 from heed.errors import ConfigError, DataError
 from heed.raters.bradley_terry import bradley_terry
-from heed.raters.crowd_bt import crowd_bradley_terry
+from heed.raters.crowd_bt import CrowdRanking, crowd_bradley_terry
 from heed.raters.duel_files import NamedDuels, read_duels
 from heed.raters.firmness import fewest_to_flip
-from heed.raters.ranking import Method, crowd_flip, held_out_losses, rank
+from heed.raters.ranking import Method, crowd_flip, held_out_losses, rank, said_left
 
 NAMES = ["ada", "bob", "cyd", "dan", "eve", "fay"]
 
@@ -119,9 +119,9 @@ def test_a_thing_called_as_a_side_is_meant_by_its_name(tmp_path: Path) -> None:
     [
         ("A,A,left", "with itself"),
         (",B,left", "names nothing on the left"),
-        ("A,B,C", "none of"),
+        ("A,B,C", "is 'C', which is neither the name"),
         ("A,B", "2 cells"),
-        ("A,B,", "none of"),
+        ("A,B,", "does not say who won"),
     ],
 )
 def test_broken_rows_are_named_and_the_good_ones_count(
@@ -332,6 +332,36 @@ def test_a_ranking_says_in_plain_words_what_its_numbers_are(tmp_path: Path, caps
     # Chances in place of losses: what was said was given more of it by the method that was taken.
     plain, crowd = (100 * np.exp(-loss) for loss in held_out_losses(read_duels(file)))
     assert f"a chance of {crowd:.2f} % on (geometric) average, not {plain:.2f} %" in shown.out
+
+
+def test_wins_are_those_of_a_rater_of_reliability_one_where_raters_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_duels(tmp_path / "duels.csv", inverted=2, honest=8)
+    heed("rank", str(file), "--method", "bradley-terry", "--draws", "0", "-q")
+    plain = capsys.readouterr().out
+    assert "wins 73 of 100 comparisons, 2 apart 88; 0 is" in plain
+    assert "reliability" not in plain
+    # Two raters who are shown the higher one on either side, one apart and two apart.
+    ways = np.array([[1, 0, 0, 0], [0.7, 0.2, 0.08, 0.02]])
+    none = np.zeros(2)
+    crowd = CrowdRanking(np.array([0.0, 1, 2]), np.zeros(3), ways, none, none, none, none, "gold", "", 0.0)
+    low, high, rater = np.array([0, 0, 0, 0]), np.array([1, 1, 2, 2]), np.array([0, 1, 0, 1])
+    wins = (said_left(crowd, high, low, rater) + 1 - said_left(crowd, low, high, rater)) / 2
+    one, half, two, half_two = (f"{100 * win:.0f}" for win in wins)
+    heed("rank", str(file), "--method", "crowd-bt", "-q")
+    told = capsys.readouterr().out
+    assert f"the higher wins {one} of 100 comparisons by a rater of reliability 1, 2 apart {two};" in told
+    assert f"of reliability 0.5 it wins {half} and {half_two}, where sides are shuffled" in told
+
+
+def test_who_won_is_said_to_be_lacking_or_to_be_no_side(tmp_path: Path) -> None:
+    (tmp_path / "games.csv").write_text("left,right,winner,gold\nA,B,A,\nA,B,,\nA,B,C,\nA,B,B,tie\n")
+    assert [row.reason for row in read_duels(tmp_path / "games.csv").broken] == [
+        "it does not say who won: give the name of one of the two, left, right or tie",
+        "its winner is 'C', which is neither the name of one of the two nor left, right or tie",
+        "its gold is 'tie', which is neither the name of one of the two nor left or right",
+    ]
 
 
 def test_columns_of_comparisons_can_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

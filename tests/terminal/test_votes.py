@@ -59,6 +59,12 @@ def test_aggregate_names_its_method_and_tells_whom_to_trust(
     assert "raters who can be told apart from chance use the labels this way round" in shown.out
     assert "r0000" in next(line for line in shown.out.splitlines() if "worse than chance" in line)
     assert "and 20 more items: the file" in shown.out
+    raters = shown.out.split("raters, those first who are right least often:")[1].split(
+        "items, in the order of the file:"
+    )[0]
+    right = [float(line.split()[2]) for line in raters.splitlines() if line.startswith(" r0")]
+    assert right == sorted(right)
+    assert len(set(right)) > 2
     assert "read item from 'task', rater from 'worker', label from 'answer', group from 'group'." in shown.err
     with Path("found.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -94,6 +100,7 @@ def test_known_labels_are_taken_as_certain_and_show_what_votes_alone_are_worth(
     assert "which label is which: not known. The raters are in two camps" in shown.out
     assert "--gold FILE" in shown.out
     assert "how far each rater is right: undefined. Which label is which is not known" in shown.out
+    assert "right least often" not in shown.out  # nobody knows who that is
     assert "turned around?" not in shown.out
     assert heed("aggregate", "votes.csv", "--json", "-q") == 1
     raters = json.loads(capsys.readouterr().out)["raters"]

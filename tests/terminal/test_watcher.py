@@ -44,6 +44,21 @@ def test_a_log_gets_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "1,000/1,000  loss 1000"
 
 
+def test_work_that_is_soon_over_has_no_lines_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    watcher = PlainWatcher(2.0, lambda: now)
+    for done in range(1, 101):
+        watcher.advance(done, 100, "")
+        now += 0.01
+    assert capsys.readouterr().err == ""
+    for done in range(1, 101):
+        watcher.advance(done, 100, "")
+        now += 0.1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "21/100, 8 s left"  # ten a second
+    assert lines[-1] == "100/100"
+
+
 def test_a_second_piece_of_work_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:
     watcher = PlainWatcher()
     for _ in range(2):

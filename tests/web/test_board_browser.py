@@ -50,6 +50,10 @@ def test_the_total_follows_what_is_ticked_and_how_many_can_still_answer(browser:
         room = [int(boxes.nth(n).get_attribute("data-room") or 0) for n in range(boxes.count())]
         assert min(room) < max(room)
         total, more = page.locator("form[data-round] output"), page.locator("#round-more")
+        expect(total).to_have_text("In all: 0 further answers")
+        expect(page.get_by_role("button", name="Ask others")).to_be_disabled()
+        for number in range(len(room)):
+            boxes.nth(number).check()
         expect(total).to_have_text(f"In all: {len(room)} further answers")
         more.fill(str(max(room)))
         expect(total).to_have_text(f"In all: {sum(room)} further answers")

@@ -29,14 +29,16 @@ GROUPS = {"ann": "east", "bob": "east", "cy": "west", "dee": "west", "upside": "
 ITEMS, GOLD = 60, 12
 
 
-def answer_all(site: Site, question: str, ids: list[str]) -> None:
-    """Answers of everybody to everything, as rows: the queue is not what is looked at here."""
+def answer_all(site: Site, question: str, ids: list[str], few: int) -> None:
+    """Answers of everybody to everything, as rows: the queue is not what is looked at here. Ann and bob leave out ``few`` items."""
     rng, rows = random.Random(3), []
     for rater, right in RIGHT.items():
         for place, item in enumerate(ids):
             gold = place >= ITEMS
             choice = "a" if rng.random() < right else "b"  # the first one is the better one
             left = rng.random() < 0.5
+            if place < few and rater in ("ann", "bob"):
+                continue
             rows.append(
                 {
                     "id": f"a{len(rows):015d}x"[:17],
@@ -64,9 +66,8 @@ def answer_all(site: Site, question: str, ids: list[str]) -> None:
     site.write(lambda connection: connection.execute(item_table.update().values(**count)))
 
 
-@pytest.fixture
-def known(site: Site) -> Site:
-    """A site on which five people have judged 72 items, twelve of them gold."""
+def judged(site: Site, few: int = 0) -> Site:
+    """The site, on which five people have now judged 72 items, twelve of them gold; ``few`` of them three people only."""
     for name, group in GROUPS.items():
         site.account(name, group=group)
     form = comparison_form(overlap=5)
@@ -79,8 +80,14 @@ def known(site: Site) -> Site:
         for n in range(ITEMS + GOLD)
     ]
     added = site.write(lambda c: items.add_items(c, question, rows, BEGUN, random.Random(0)))
-    answer_all(site, question, list(added.ids))
+    answer_all(site, question, list(added.ids), few)
     return site
+
+
+@pytest.fixture
+def known(site: Site) -> Site:
+    """A site on which five people have judged everything."""
+    return judged(site)
 
 
 def test_the_api_tells_what_the_answers_come_to(known: Site) -> None:
@@ -169,6 +176,56 @@ def test_another_round_asks_others_about_an_item_and_stands_in_the_log(known: Si
     assert lead.post("/api/v1/board/trust/round", json={"items": [item], "more": 0}).status_code == 422
 
 
+def test_of_items_worth_another_round_the_most_open_come_first(site: Site) -> None:
+    # Of few answers that agree one more tells more than where one of four differs.
+    judged(site, few=6)
+    lead = site.client("lea", "lead")
+    most = lead.get("/api/v1/board/trust").json()["contested"][:10]
+    assert [one["open"] for one in most] != sorted((one["open"] for one in most), reverse=True)
+    page = lead.get("/board/trust").text
+    shown = re.findall(r'name="item" value="([^"]+)"', page)
+    assert sorted(shown) == sorted(one["item"] for one in most)
+    openness = {one["item"]: one["open"] for one in most}
+    assert [openness[item] for item in shown] == sorted(openness.values(), reverse=True)
+    assert "the most open comes first" in page
+
+
+def test_what_an_excluded_person_counts_is_the_same_on_both_pages(known: Site) -> None:
+    lead = known.client("lea", "lead")
+
+    def counts(page: str) -> str:
+        row = re.search(r'<th scope="row"[^>]*><a href="/board/people/bob".*?</tr>', page, re.DOTALL)
+        assert row
+        (figure,) = re.findall(r'data-label="Counts">([^<]+)<', row.group())
+        return str(figure)
+
+    before = counts(lead.get("/board/trust").text)
+    assert float(before) > 0.5
+    told = f"An answer counts {before} beside one of somebody who is always right."
+    assert told in lead.get("/board/people/bob").text
+    done = lead.post("/board/acts/exclude", data={"name": "bob", "reason": "a test"}).headers["location"]
+    page = lead.get(done).text
+    assert counts(lead.get("/board/trust").text) == "0.00"
+    assert f"an answer counts 0.00. If you took that back, it would count {before} beside" in page
+    assert "An answer counts" not in page
+
+
+def test_the_foot_of_a_persons_answers_tells_those_that_are_not_counted(known: Site) -> None:
+    lead = known.client("lea", "lead")
+    assert "not counted in the numbers above" not in lead.get("/board/people/ann").text
+
+    def add(connection: Connection) -> None:
+        last = connection.execute(select(answers).where(answers.c.rater == "ann").order_by(answers.c.number)).all()[-1]
+        row = {name: value for name, value in last._mapping.items() if name != "number"}
+        connection.execute(insert(answers).values({**row, "id": "again", "supersedes": last.id}))
+        connection.execute(insert(answers).values({**row, "id": "first", "purpose": "training", "correct": None}))
+
+    known.write(add)
+    assert "50 shown, 2 of them not counted in the numbers above: practice" in lead.get("/board/people/ann").text
+    found = lead.get("/api/v1/board/people/ann").json()["statistics"]
+    assert found["answers"] == ITEMS + GOLD
+
+
 def test_a_site_without_answers_says_so(site: Site) -> None:
     page = site.client("lea", "lead").get("/board/trust")
     assert page.status_code == 200
@@ -198,8 +255,8 @@ def test_a_round_asks_no_more_people_than_are_left_says_the_total_and_can_be_tak
     known.write(lambda c: managing.pause(c, away, "", lea, BEGUN))
     page = lead.get("/board/trust").text
     assert re.findall(r'data-room="(\d+)"', page) == ["2"] * page.count("data-room=")
-    ticked = len(re.findall(r'name="item"[^>]*checked', page))
-    assert f"In all: {ticked} further answers" in page
+    assert re.findall(r'name="item"[^>]*checked', page) == []  # each is an expense that somebody decides on
+    assert "In all: 0 further answers" in page
     made = lead.post("/api/v1/board/trust/round", json={"items": [first, second], "more": 9}).json()
     assert (made["items"], made["answers"]) == (2, 4)
 

@@ -54,6 +54,13 @@ SIDES: tuple[tuple[str, str], ...] = (
 ONE_HOT = {"won_left": "winner", "won_right": "winner", "won_neither": "winner"}
 """Columns of 0 and 1 in place of ``winner``: whether the left one won, the right one, or neither."""
 
+PLATFORMS = ("INPUT:", "OUTPUT:", "ASSIGNMENT:", "Input.", "Answer.")
+"""What Toloka and Mechanical Turk write before the names that somebody gave to what is shown and to what is answered."""
+
+_OF_PART = {"item": ("input:", "input."), "rater": ("assignment:",), "label": ("output:", "answer.")}
+_OF_PART["winner"] = _OF_PART["label"]
+"""Which of these a part stands behind."""
+
 _WITH_ID = ("item", "rater", "question", "group")
 """Parts whose column may also have "id" behind its name. An ``answer_id`` is no answer."""
 
@@ -71,11 +78,13 @@ class Columns:
         places: of each part that is there, from 0.
         header: the cells of the first line; empty where they name nothing and are a row.
         rivals: parts that another column could be as well, with the names of those.
+        behind: what stands before the names of the columns that were known by what follows it, of ``PLATFORMS``.
     """
 
     places: Mapping[str, int]
     header: tuple[str, ...]
     rivals: Mapping[str, tuple[str, ...]]
+    behind: tuple[str, ...] = ()
 
     def name(self, part: str) -> str:
         """What the column of a part is called, or which it is where no line names columns."""
@@ -94,6 +103,8 @@ class Columns:
             parts = ", ".join(f"{part} from {self.name(part)}" for part in self.places)
             return f"read {parts}; the first line names no columns."
         parts = ", ".join(f"{part.replace('_', ' ')} from {quoted(self.name(part))}" for part in self.places)
+        if self.behind:
+            parts += f" (looked through {_and(self.behind)} before the names)"
         others = self.unread
         if not others:
             return f"read {parts}."
@@ -142,6 +153,7 @@ def find_columns(
     for part in (*parts, *optional):
         if part in NAMES:
             take(part, names, found)
+    behind = _look_through(names, (*parts, *optional), found)
     wanted = list(parts)
     if "winner" in parts and "winner" not in found and (hot := _one_hot(names, cells, found)):
         _add(found, hot)
@@ -149,11 +161,13 @@ def find_columns(
     missing = [part for part in wanted if part not in found]
     if not missing:
         ordered = {part: found[part] for part in (*parts, *ONE_HOT, *optional) if part in found}
-        return Columns(ordered, tuple(cells), _rivals(names, cells, ordered, named))
+        return Columns(ordered, tuple(cells), _rivals(names, cells, ordered, named), behind)
+    other = _is_of_comparisons(names, cells, parts)
     # No line of names has one twice: "A,B,A" says that A won. Nor does a row begin with nothing.
-    if len(cells) == len(parts) and names[0] and (len(missing) == len(wanted) or len(set(names)) < len(names)):
+    unnamed = len(missing) == len(wanted) or len(set(names)) < len(names)
+    if len(cells) == len(parts) and names[0] and unnamed and not other:
         return Columns({part: place for place, part in enumerate(parts)}, (), {})
-    raise _lacking(path, cells, parts, missing)
+    raise _of_comparisons(path, cells, missing) if other else _lacking(path, cells, parts, missing)
 
 
 def plain_name(cell: str) -> str:
@@ -228,6 +242,39 @@ def _sides(names: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
     return {}
 
 
+def _look_through(names: Sequence[str], parts: Sequence[str], found: dict[str, int]) -> tuple[str, ...]:
+    """Put the places of parts into ``found`` whose names stand behind what a platform writes before them; which that is.
+
+    A part is taken where one column alone can be it: the only one behind what stands before this part, the only one that is
+    called so there, or of an item the one that is called so elsewhere.
+    """
+    prefixes = [next((known for known in PLATFORMS if name.startswith(known.lower())), "") for name in names]
+    bare = [name[len(prefix) :] if prefix else "" for name, prefix in zip(names, prefixes, strict=True)]
+    before = set(found.values())
+    if "left" in parts:
+        _add(found, _sides(bare, found))
+    for part in (part for part in parts if part in _OF_PART and part not in found):
+        own = [place for place, prefix in enumerate(prefixes) if prefix and prefix.lower() in _OF_PART[part]]
+        own = [place for place in own if place not in found.values()]
+        called = set(candidates(part, bare, found.values()))
+        # A rater is never the only thing that is said of an assignment: without the name it may be its link. What is called
+        # an answer, or a person, among what is shown is none of what was said, nor who said it.
+        ways = [sorted(called & set(own))] if part == "rater" else [own, sorted(called & set(own))]
+        if part == "item":
+            ways.insert(1, sorted(called - set(own)))
+        alone = next((places for places in ways if len(places) == 1), None)
+        if alone is not None:
+            found[part] = alone[0]
+    taken = set(found.values()) - before
+    return tuple(prefix for prefix in PLATFORMS if any(prefixes[place] == prefix for place in taken))
+
+
+def _is_of_comparisons(names: Sequence[str], cells: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a table that should hold labels has two things in a row and who won."""
+    sides = {} if "left" in parts else _sides(names, {})
+    return bool(sides) and bool(candidates("winner", names, sides.values()) or _one_hot(names, cells, sides))
+
+
 def _one_hot(names: Sequence[str], cells: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
     """Places of the columns that say of each side whether it won."""
     if "left" not in found or "right" not in found:
@@ -268,10 +315,24 @@ def _lacking(path: Path, cells: Sequence[str], parts: Sequence[str], missing: Se
     return DataError(f"{path}", why, " ".join([*ways, *(f"For {part}: {accepted(part)}." for part in missing)]))
 
 
+def _of_comparisons(path: Path, cells: Sequence[str], missing: Sequence[str]) -> DataError:
+    """That a table of comparisons stands where one of labels was wanted."""
+    return DataError(
+        f"{path}",
+        f"it names no column for {_and(missing)}; with {listed(cells)} it looks like comparisons of two things.",
+        "Put the things in order: heed rank FILE. If it holds labels, say which columns: "
+        f"{' '.join(f'--column {part}=NAME' for part in missing)}.",
+    )
+
+
 def listed(cells: Sequence[str]) -> str:
     """The first of many names of columns, for people."""
     more = f" and {len(cells) - _NAMES_SHOWN:,} more" if len(cells) > _NAMES_SHOWN else ""
     return f"{', '.join(shown(cut(cell.strip(), _NAME_WIDTH)) for cell in cells[:_NAMES_SHOWN])}{more}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def quoted(name: str) -> str:

@@ -168,6 +168,7 @@ class _Said:
     """
 
     def __init__(self, read: CodedTable, part: str, items: list[str], left: Codes, right: Codes, *, ties: bool) -> None:
+        self._part = part
         self._words, self._codes, self._ties = read.names(part), read.codes(part), ties
         self._read_from = read.columns.name(part)
         plain = [word.lower() for word in self._words]
@@ -203,9 +204,11 @@ class _Said:
     def fault(self, row: int) -> str:
         """Why a row does not say who won."""
         code = self._codes[row]
-        text = self._words[code] if code >= 0 else ""
-        allowed = "the name of one of the two, left, right" + (" or tie" if self._ties else "")
-        told = f"{cut(text, _SHOWN)!r} won, which is none of {allowed}"
+        words = "left, right or tie" if self._ties else "left or right"
+        if code < 0:
+            return f"it does not say who won: give the name of one of the two, {words}"
+        text = self._words[code]
+        told = f"its {self._part} is {cut(text, _SHOWN)!r}, which is neither the name of one of the two nor {words}"
         if text in ("0", "1", "2", "-1"):
             told += "; whether such numbers are sides or scores cannot be told: write left and right"
         return told

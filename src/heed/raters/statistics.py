@@ -33,6 +33,10 @@ class FieldAgreement(Record):
     agreement: Measured = Field(description="as that of all fields together, of answers to this field")
 
 
+COUNTED = ("work", "gold", "repeat")
+"""Purposes of the answers that statistics of a rater are of: not practice, tests and decisions."""
+
+
 class RaterStatistics(Record):
     """One rater. Rates are shares, 0 to 1, with intervals that aim at 95 % coverage."""
 
@@ -91,7 +95,7 @@ def rater_statistics(
     agreement = agreement_with_others(answers, excluded)
     by_field = _by_field(answers, agreement_by_field(answers, excluded))
     again = agreement_with_oneself(answers)
-    counted = answers.is_of("work", "gold", "repeat")
+    counted = answers.is_of(*COUNTED)
     found = {}
     for name in sorted(set(answers.raters) | set(skips) | set(flags)):
         mine = counted & (answers.rater == (answers.raters.index(name) if name in answers.raters else -1))

@@ -2,11 +2,13 @@
 
 A sheet is taken for one without being told where nothing else is possible: its first line names the column of items or that of
 raters, nothing else that votes have; each row is of another one; and all other columns share a few values. The shape is always
-told. What is less clear needs the names of the columns that hold labels.
+told. What is less clear needs the names of the columns that hold labels; where all are asked for, those that cannot be labels are
+left out, and it is said.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -18,11 +20,17 @@ from heed.raters.column_names import listed, named_places, plain_name, quoted, t
 from heed.raters.tables import Record
 
 ALL = "all"
-"""In place of names of columns: all but those of something else."""
+"""In place of names of columns: all but those of something else, and those that hold no labels."""
 
 _LOOKED_AT = 1_000
 _MOST_VALUES = 12
 """Values that all columns of labels have together, where nobody said that they are such."""
+
+_TEXTS = 0.9
+"""Different values by filled cells from which on more than ``_MOST_VALUES`` of them are texts, or numbers of rows, but no labels."""
+
+_SHARED = 0.5
+"""Filled cells of a column of labels (share, at least) that say what another column of the sheet says somewhere too."""
 
 _BESIDE = {"item": ("question", "time"), "rater": ("group", "time")}
 """What else a row of one item, or of one rater, can say of its votes."""
@@ -54,19 +62,28 @@ def unfolding(path: Path, named: Mapping[str, str], chosen: Sequence[str]) -> Un
             take(part, names, found)
         beside = {part: k for part, k in found.items() if part != key}
         others = [k for k, cell in enumerate(header) if cell.strip() and k not in (place, *beside.values())]
-        if chosen:
-            columns = others if list(chosen) == [ALL] else _chosen(path, header, chosen, place)
+        left_out: list[int] = []
+        if chosen and list(chosen) != [ALL]:
+            columns = _chosen(path, header, chosen, place)
         else:
             begin = list(islice(rows, _LOOKED_AT))
             rows, columns = chain(begin, rows), others
-            if not _is_wide(begin, place, columns, len(header)):
+            if chosen:
+                columns, left_out = _labels(begin, others, len(header))
+            elif not _is_wide(begin, place, columns, len(header)):
                 return rows, ""
         if not columns:
-            raise DataError(f"{path}", "beside the rows' own names it has no column.", "Give one for each rater.")
+            raise _without_labels(path, header, left_out)
         told = (
             f"read as a wide sheet, one row for each {key}: {key} from {_called(header, place)}, and one "
             f"{_OTHER[key]} in each of the {len(columns):,} columns {listed([header[k] for k in columns])}."
         )
+        if left_out:
+            told += (
+                f" Left out, as they say what no other column says, or something else in nearly each row, which labels do "
+                f"not: {listed([header[k] for k in left_out])}; if they are labels, name all columns of labels: "
+                "--wide NAME,NAME."
+            )
         return _long(header, rows, broken, key, place, columns, beside), told
 
     return unfold
@@ -107,6 +124,47 @@ def _chosen(path: Path, header: Sequence[str], chosen: Sequence[str], place: int
         )
     places = [cells.index(name.strip()) for name in chosen]
     return [found for found in dict.fromkeys(places) if found != place]
+
+
+def _labels(rows: Sequence[Record], columns: Sequence[int], width: int) -> tuple[list[int], list[int]]:
+    """Of the columns those that may be labels, and the others: texts, and what says nothing that another column says.
+
+    Numbers may differ in each row, as on a scale of a thousand; where no two columns share any, all are of such a scale.
+    """
+    whole = [cells for _, cells in rows if len(cells) == width]
+    values = {k: [cells[k].strip().casefold() for cells in whole if cells[k].strip()] for k in columns}
+    numbers = {k for k in columns if all(map(_is_number, values[k]))}
+    texts = {
+        k for k in columns if k not in numbers and len(set(values[k])) > max(_MOST_VALUES, _TEXTS * len(values[k]))
+    }
+    own = {k: set(values[k]) for k in columns if k not in texts}
+    places = Counter(chain.from_iterable(own.values()))
+    shared = {k for k in own if sum(places[value] > 1 for value in values[k]) >= max(1.0, _SHARED * len(values[k]))}
+    if not shared:
+        shared = numbers if len(numbers) > 1 else set()
+    if shared:
+        shared |= {k for k in columns if not values[k]}  # whoever began later than these rows
+    return [k for k in columns if k in shared], [k for k in columns if k not in shared]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _without_labels(path: Path, header: Sequence[str], left_out: Sequence[int]) -> DataError:
+    """That no column is one of labels."""
+    if not left_out:
+        return DataError(f"{path}", "beside the rows' own names it has no column.", "Give one for each rater.")
+    return DataError(
+        f"{path}",
+        f"no two columns of {listed([header[k] for k in left_out])} say the same anywhere, as two raters' labels would, or "
+        "they say something else in nearly each row.",
+        "Name the columns of labels: --wide NAME,NAME.",
+    )
 
 
 def _is_wide(rows: Sequence[Record], place: int, columns: Sequence[int], width: int) -> bool:

@@ -218,7 +218,8 @@ def _print_pairs(found: Agreed) -> None:
     more = f", those with the most of them of {len(found.pairs) + found.more_pairs:,}" if found.more_pairs else ""
     few = len(found.pairs) - len(known)
     without = f"; of {few:,} more there is none, as they share too few items or say too much alike" if few else ""
-    told = f"Cohen's kappa (agreement beyond chance) of {counted(len(ranked), 'pair')} of raters with items in common{more}{weights}{chosen}{without}"
+    order = "" if many else ", those who agree least first"
+    told = f"Cohen's kappa (agreement beyond chance) of {counted(len(ranked), 'pair')} of raters with items in common{more}{weights}{chosen}{order}{without}"
     console().print(told, soft_wrap=True)
     console().print(table)
 

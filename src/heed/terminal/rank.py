@@ -17,12 +17,22 @@ from heed.terminal.text import counted, one_line, safe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from heed.raters.ranking import Leaderboard
+    from heed.raters.ranking import Leaderboard, Method
     from heed.statistics import Interval
 
 _NAME_WIDTH = 40
 _ROWS_SHOWN = 50
-SCORES_EXPLAINED = "score: of two things 1 apart the higher wins 73 of 100 comparisons, 2 apart 88; 0 is the average."
+_SOON_OVER = 2.0
+"""Seconds of draws of which a log or a pipe hears nothing."""
+SCORES_EXPLAINED: dict[Method, str] = {
+    "bradley-terry": "score: of two things 1 apart the higher wins 73 of 100 comparisons, 2 apart 88; 0 is the average.",
+    # A rater of reliability r prefers the higher in 1/2 + r (p - 1/2), where one of reliability 1 does in p.
+    "crowd-bt": (
+        "score: of two things 1 apart the higher wins 73 of 100 comparisons by a rater of reliability 1, 2 apart 88; by one of "
+        "reliability 0.5 it wins 62 and 69, where sides are shuffled; 0 is the average. Wins against average are those by a "
+        "rater of reliability 1."
+    ),
+}
 RATERS_EXPLAINED = (
     "reliability: the share of comparisons in which a rater prefers what the scores say, less the share in which they prefer the "
     "opposite; 1 is best, 0 tells nothing. left unread: how much oftener they say left than right without looking."
@@ -72,7 +82,7 @@ def rank(
 
     named = read_duels(file, named_columns(columns), progress_of(quiet))
     tell_reading(file, named.read_as, named.notes, named.broken, quiet)
-    with watching(quiet) as watcher:
+    with watching(quiet, _SOON_OVER) as watcher:
         board = ranked(named, method, ties, draws, seed, lambda done, total: watcher.advance(done, total, "draws"))
     if target is not None:
         _write(target, board)
@@ -113,6 +123,7 @@ def _print_raters(board: Leaderboard) -> None:
     for name in ("rater", "reliability", "95 % interval", "left unread", "comparisons"):
         table.add_column(name, justify="left" if name == "rater" else "right")
     ordered = sorted(board.raters, key=lambda rater: rater.reliability.estimate or 0.0)
+    console().print("raters, the least reliable first:")
     for rater in ordered[:_ROWS_SHOWN]:
         cells = [one_line(rater.rater, _NAME_WIDTH), f"{rater.reliability.estimate:+.2f}", _ends(rater.reliability)]
         table.add_row(*cells, f"{rater.left_bias:+.2f}", f"{rater.answers:,}")
@@ -125,7 +136,7 @@ def _words(board: Leaderboard) -> list[str]:
     """What a reader should know of the table."""
     from heed.raters.ranking import FEW_EACH, TITLES
 
-    lines = [f"method: {TITLES[board.method]}. {board.why}", SCORES_EXPLAINED]
+    lines = [f"method: {TITLES[board.method]}. {board.why}", SCORES_EXPLAINED[board.method]]
     lines += [RATERS_EXPLAINED] if board.raters else []
     lines += [board.direction] if board.direction else []
     if board.raters and 2 * board.comparisons < FEW_EACH * len(board.places):

@@ -117,11 +117,14 @@ def print_choice(name: str, choice: Choice, whole: bool) -> None:
         others = [one.method for one in choice.candidates if one.method != choice.method]
         told = "; ".join(f"{TITLES[method]}: {EXPLAINED[method]}" for method in others)
         screen.print(f"what the others do: {told}", soft_wrap=True)
+    if np.isfinite(consensus.raters.accuracy).any():
+        screen.print("raters, those first who are right least often:")
     screen.print(_raters(consensus, Table(box=box.SIMPLE_HEAD, pad_edge=False)))
     _more(len(votes.raters), "rater", "--json")
     if consensus.raters.reason is not None:
         lacking = "no intervals" if np.isfinite(consensus.raters.accuracy).any() else "undefined"
         screen.print(safe(f"how far each rater is right: {lacking}. {consensus.raters.reason}"), soft_wrap=True)
+    screen.print("items, in the order of the file:")
     screen.print(_items(consensus, Table(box=box.SIMPLE_HEAD, pad_edge=False)))
     _more(len(votes.items), "item", "--out FILE" if whole else "the file")
 

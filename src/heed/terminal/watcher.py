@@ -60,9 +60,15 @@ class QuietWatcher(Watcher):
 
 
 class PlainWatcher(QuietWatcher):
-    """For logs and pipes: a line about every tenth of the work, on standard error."""
+    """For logs and pipes: a line about every tenth of the work, on standard error.
 
-    def __init__(self) -> None:
+    Args:
+        wait: seconds that a piece of work takes before the first line; what is over sooner needs none.
+        clock: seconds that go on.
+    """
+
+    def __init__(self, wait: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wait, self._clock = wait, clock
         self._pace: Pace | None = None
         self._tenth = -1
         self._done = 0
@@ -73,9 +79,11 @@ class PlainWatcher(QuietWatcher):
 
     def advance(self, done: int, total: int, line: str) -> None:
         if self._pace is None or done < self._done:
-            self._pace, self._tenth = Pace(done), -1
+            self._pace, self._tenth = Pace(done, self._clock), -1
         self._pace.advance(done)
         self._done = done
+        if self._pace.passed < self._wait:
+            return
         tenth = done * _LINES_A_STAGE // max(total, 1)
         if tenth == self._tenth:
             return
@@ -181,8 +189,8 @@ class RichWatcher(QuietWatcher):
 
 
 @contextmanager
-def watching(quiet: bool) -> Iterator[QuietWatcher]:
-    """The watcher that fits where standard error goes, closed at the end.
+def watching(quiet: bool, wait: float = 0.0) -> Iterator[QuietWatcher]:
+    """The watcher that fits where standard error goes, closed at the end; in a log it says nothing of work before ``wait`` seconds.
 
     A stage that Ctrl-C stopped has saved its state, or had nothing yet to save: the command ends with exit code 130 and
     says so.
@@ -192,7 +200,7 @@ def watching(quiet: bool) -> Iterator[QuietWatcher]:
     elif sys.stderr.isatty():
         watcher = RichWatcher()
     else:
-        watcher = PlainWatcher()
+        watcher = PlainWatcher(wait)
     try:
         yield watcher
     except KeyboardInterrupt:  # also Stopped, its kind for a stage that has saved its state

@@ -24,7 +24,7 @@ from heed.people.managing import may_manage
 from heed.people.qualification import Standing, state_of
 from heed.raters.agreement import undefined
 from heed.raters.concerns import Concern
-from heed.raters.statistics import FieldAgreement, RaterStatistics, Speed
+from heed.raters.statistics import COUNTED, FieldAgreement, RaterStatistics, Speed
 from heed.statistics import Record
 from heed.texts import shown
 from heed.web.board import charts
@@ -214,6 +214,7 @@ async def person_page(call: Called, name: str, before: Before = None, done: Done
         history=did.decisions,
         tests=tests,
         rows=did.rows,
+        aside=sum(one.superseded_by is not None or one.purpose not in COUNTED for _, _, one in did.rows),
         first_answers=FIRST_ANSWERS,
         fields=_lowest_first(found.statistics.by_field),
         first_fields=FIRST_FIELDS,

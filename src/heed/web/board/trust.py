@@ -107,7 +107,10 @@ async def trust_page(call: Called, done: Done = None) -> HTMLResponse:
 def _shown(
     connection: Connection, found: Found
 ) -> tuple[list[tuple[Contested, ItemSummary]], list[tuple[Any, ItemSummary]]]:
-    """The first contested items that are still asked, and the first on which groups part, with how they begin."""
+    """The first contested items that are still asked, and the first on which groups part, with how they begin.
+
+    The contested ones are those of which one more answer tells most, the most open first.
+    """
     ids = [one.item for one in found.contested] + [one.item for one in found.trust.parted[:SHOWN]]
     known = {one.id: one for one in explorer.summaries(connection, list(dict.fromkeys(ids)))}
     open_items = [
@@ -116,7 +119,7 @@ def _shown(
         if one.item in known and _is_open(known[one.item]) and known[one.item].answers >= known[one.item].overlap
     ]
     parted = [(one, known[one.item]) for one in found.trust.parted[:SHOWN] if one.item in known]
-    return open_items[:SHOWN], parted
+    return sorted(open_items[:SHOWN], key=lambda pair: -pair[0].open), parted
 
 
 def _is_open(summary: ItemSummary) -> bool:

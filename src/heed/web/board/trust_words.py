@@ -54,6 +54,18 @@ class TrustWords:
         figures = {"right": self.right(found.estimate), "low": self.right(found.low), "high": self.right(found.high)}
         return self._text(f"sentence.{one.verdict}", **figures, rests=self._rests(one), checks=checks)
 
+    @staticmethod
+    def counts(one: RaterTrust, excluded: bool) -> str:
+        """What an answer of theirs counts when something is learned."""
+        return f"{0.0 if excluded else one.weight:.2f}"
+
+    def weight(self, one: RaterTrust, excluded: bool) -> str:
+        """The same in a sentence, with what it would be if they were not excluded."""
+        if excluded:
+            would = self.counts(one, excluded=False)
+            return self._text("weight_excluded", weight=self.counts(one, excluded), would=would)
+        return self._text("weight_told", weight=self.counts(one, excluded))
+
     def _rests(self, one: RaterTrust) -> str:
         """What the estimate rests on, and what the joint model would say, which it does not."""
         parts = []

@@ -16,3 +16,4 @@ function count() {
 }
 
 form?.addEventListener("input", count);
+count(); // a browser may keep what was ticked before it loaded the page again
