@@ -121,7 +121,6 @@ def test_a_thing_called_as_a_side_is_meant_by_its_name(tmp_path: Path) -> None:
         (",B,left", "names nothing on the left"),
         ("A,B,C", "none of"),
         ("A,B", "2 cells"),
-        ("A,B,", "none of"),
     ],
 )
 def test_broken_rows_are_named_and_the_good_ones_count(
