@@ -6,8 +6,10 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -66,6 +68,32 @@ def test_a_field_that_comes_later_is_a_column_and_a_broken_line_is_named(tmp_pat
     assert told(found) == {("i2", "r", "x")}
     assert [row.line for row in found.broken] == [3, 4]
     assert "not JSON" in found.broken[0].reason
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 3000])
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_field_of_the_last_line_alone_is_a_column(tmp_path: Path, count: int, piped: bool) -> None:
+    rows: list[dict[str, object]] = [{"left": "x", "right": "y", "winner": "left"} for _ in range(count)]
+    text = as_lines(rows) + "{oops\n" + as_lines([{"left": "x", "right": "y", "winner": "right", "strength": 3}])
+    path = tmp_path / "late"
+    writer = Thread(target=path.write_text, args=(text,))
+    if piped:
+        os.mkfifo(path)
+        writer.start()
+    else:
+        path.write_text(text)
+    found = read_duels(path)
+    if piped:
+        writer.join()
+    assert found.duels.outcome.tolist() == [1.0] * count + [0.0]
+    assert found.duels.strength is not None
+    assert found.duels.strength.tolist() == [0] * count + [3]
+    assert [row.line for row in found.broken] == [count + 1]
+
+
+def test_very_many_fields_over_many_lines_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="columns"):
+        read_duels(file(tmp_path, as_lines([{"left": "x", "right": "y", f"n{k}": 1} for k in range(2500)])))
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
