@@ -154,6 +154,34 @@ def test_every_name_that_is_listed_is_read(part: str, name: str, style: str) -> 
     assert found.unread == ("note",)
 
 
+@pytest.mark.parametrize("name", ["gold", "Truth"])
+def test_known_labels_beside_raters_are_not_what_raters_said(tmp_path: Path, name: str) -> None:
+    text = f"item,worker,{name},my_label\nq1,a,yes,no\nq1,b,yes,no\nq2,a,no,yes\n"
+    with pytest.raises(DataError) as refused:
+        read_votes(file(tmp_path, text))
+    assert f"if raters gave them: --column label={name}" in refused.value.fix
+    assert told(read_votes(file(tmp_path, text), named={"label": "my_label"})) == {
+        ("q1", "a", "no"),
+        ("q1", "b", "no"),
+        ("q2", "a", "yes"),
+    }
+    assert told(read_votes(file(tmp_path, text), named={"label": name})) == {
+        ("q1", "a", "yes"),
+        ("q1", "b", "yes"),
+        ("q2", "a", "no"),
+    }
+    assert read_gold(file(tmp_path, f"item,label,{name}\nq1,no,yes\nq2,yes,no\n")) == {"q1": "yes", "q2": "no"}
+
+
+@pytest.mark.parametrize("name", ["gold", "truth"])
+def test_known_labels_of_a_wide_sheet_are_no_raters(tmp_path: Path, name: str) -> None:
+    text = f"item,ann,bob,{name}\nq1,yes,no,yes\nq2,no,no,yes\n"
+    votes = {("q1", "ann", "yes"), ("q1", "bob", "no"), ("q2", "ann", "no"), ("q2", "bob", "no")}
+    assert told(read_votes(file(tmp_path, text))) == votes
+    assert told(read_votes(file(tmp_path, text), wide=["all"])) == votes
+    assert read_gold(file(tmp_path, text)) == {"q1": "yes", "q2": "yes"}
+
+
 @pytest.mark.parametrize("pair", SIDES)
 def test_every_pair_of_sides_that_is_listed_is_read(tmp_path: Path, pair: tuple[str, str]) -> None:
     text = f"{pair[0]};{pair[1]};winner\nA;B;A\nC;B;{pair[1]}\n"

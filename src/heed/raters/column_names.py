@@ -26,7 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "label": (
         *("label", "answer", "response", "vote", "judgment", "judgement", "annotation", "class", "category", "rating"),
-        *("value", "choice", "score", "verdict", "decision", "gold", "truth"),
+        *("value", "choice", "score", "verdict", "decision"),
     ),
     "question": ("question", "field"),
     "group": ("group", "rater_group"),
@@ -39,6 +39,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "gold": ("gold",),
 }
 """What a column may be called, the first name that is there. Each column has one part."""
+
+KNOWN_ANSWERS = ("gold", "truth")
+"""What the label may also be called, before all other names, in a file of known labels. Beside raters' answers it is none."""
 
 _THINGS = ("model", "item", "system", "candidate", "option")
 
@@ -57,7 +60,6 @@ ONE_HOT = {"won_left": "winner", "won_right": "winner", "won_neither": "winner"}
 _WITH_ID = ("item", "rater", "question", "group")
 """Parts whose column may also have "id" behind its name. An ``answer_id`` is no answer."""
 
-_KNOWN_ANSWERS = ("gold", "truth")
 _NAMES_SHOWN = 12
 _NAME_WIDTH = 60
 _SUFFIX = re.compile(r"(?<=.)_?id$")
@@ -139,6 +141,8 @@ def find_columns(
     found = named_places(path, cells, (*parts, *optional), named)
     if "left" in parts:
         _add(found, _sides(names, found))
+    if "label" in parts and "rater" not in parts and (known := _known_answers(names, found.values())):
+        _add(found, {"label": known[0]})
     for part in (*parts, *optional):
         if part in NAMES:
             take(part, names, found)
@@ -154,6 +158,12 @@ def find_columns(
     if len(cells) == len(parts) and names[0] and (len(missing) == len(wanted) or len(set(names)) < len(names)):
         return Columns({part: place for place, part in enumerate(parts)}, (), {})
     raise _lacking(path, cells, parts, missing)
+
+
+def _known_answers(names: Sequence[str], taken: Collection[int] = ()) -> list[int]:
+    """Places of columns that are called as known labels are."""
+    places = [names.index(word) for word in KNOWN_ANSWERS if word in names]
+    return [place for place in places if place not in taken]
 
 
 def plain_name(cell: str) -> str:
@@ -244,12 +254,12 @@ def _one_hot(names: Sequence[str], cells: Sequence[str], found: Mapping[str, int
 def _rivals(
     names: Sequence[str], cells: Sequence[str], places: Mapping[str, int], named: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Parts that another column could be as well. Known answers beside what was said are no doubt."""
+    """Parts that another column could be as well."""
     found = {}
     for part in ("rater", "label", "winner"):
         if part in places and part not in named:
             others = candidates(part, names, set(places.values()))
-            others = [place for place in others if names[place] not in (*_KNOWN_ANSWERS, names[places[part]])]
+            others = [place for place in others if names[place] != names[places[part]]]
             if others:
                 found[part] = tuple(cells[place].strip() for place in others)
     return found
@@ -263,6 +273,10 @@ def _lacking(path: Path, cells: Sequence[str], parts: Sequence[str], missing: Se
         has = f": {listed(cells)}" if cells else ""
         why = f"its first line has {counted(len(cells), 'column')} and names none of {', '.join(parts)}{has}."
     ways = [f"Say which it is: {' '.join(f'--column {part}=NAME' for part in missing)}. Or rename the column."]
+    known = _known_answers([plain_name(cell) for cell in cells])
+    if known and "label" in missing and "rater" in parts:
+        name = cells[known[0]].strip()
+        ways.append(f"{quoted(name)} is taken for known labels; if raters gave them: --column label={name}.")
     if "rater" in parts and list(missing) != ["label"]:
         ways.append("Is it one column for each rater: --wide all, or --wide NAME,NAME.")
     return DataError(f"{path}", why, " ".join([*ways, *(f"For {part}: {accepted(part)}." for part in missing)]))
