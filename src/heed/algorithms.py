@@ -22,6 +22,7 @@ class Algorithm:
         paper: where it comes from.
         when, needs, costs: sentences for people.
         learns_from: offline, what an example is: two texts, one, or several in an order.
+        takes: offline, the settings of ``preference`` that its loss has a use for.
         own: its own values of settings that ``policy`` (online) or ``preference`` (offline) leaves empty.
     """
 
@@ -33,6 +34,7 @@ class Algorithm:
     needs: str
     costs: str
     learns_from: Literal["", "pairs", "singles", "rankings"] = ""
+    takes: tuple[str, ...] = ()
     own: dict[str, float] = field(default_factory=dict)
 
 
@@ -164,6 +166,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             _PAIRS,
             _ONE_NETWORK,
             "pairs",
+            ("beta", "label_smoothing"),
             {"beta": 0.1},
         ),
         Algorithm(
@@ -175,6 +178,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             _PAIRS,
             _ONE_NETWORK,
             "pairs",
+            ("beta", "label_smoothing"),
             {"beta": 0.1, "label_smoothing": 0.1},
         ),
         Algorithm(
@@ -187,6 +191,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             _PAIRS,
             _ONE_NETWORK,
             "pairs",
+            ("beta",),
             {"beta": 0.1},
         ),
         Algorithm(
@@ -199,6 +204,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             _PAIRS,
             _ONE_NETWORK + " No pass of the reference either.",
             "pairs",
+            ("beta", "margin", "label_smoothing"),
             {"beta": 2.0, "margin": 1.0},
         ),
         Algorithm(
@@ -211,6 +217,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             _PAIRS,
             _ONE_NETWORK + " No pass of the reference either.",
             "pairs",
+            ("margin", "supervised"),
             {"margin": 1.0, "supervised": 0.1},
         ),
         Algorithm(
@@ -222,6 +229,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             _PAIRS,
             _ONE_NETWORK + " No pass of the reference either, no supervised tuning before.",
             "pairs",
+            ("beta",),
             {"beta": 0.1},
         ),
         Algorithm(
@@ -234,6 +242,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             "thumbs; or ratings, critiques and comparisons, which imply whether a text was liked",
             "One network; one text forward and backward, another text forward for its reference point.",
             "singles",
+            ("beta", "desirable", "undesirable"),
             {"beta": 0.1},
         ),
         Algorithm(
@@ -245,6 +254,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             "rankings; comparisons count as rankings of two",
             "One network; each text of a ranking once forward and backward.",
             "rankings",
+            ("beta",),
             {"beta": 0.1},
         ),
     )
@@ -257,7 +267,9 @@ def algorithm_named(name: str) -> Algorithm:
     Raises:
         ConfigError: there is none, naming the nearest.
     """
-    if name in ALGORITHMS:
-        return ALGORITHMS[name]
-    near = difflib.get_close_matches(name, ALGORITHMS, n=1, cutoff=0.0)
-    raise ConfigError(f"no algorithm '{name}'", f"there are {', '.join(ALGORITHMS)}.", f"Did you mean '{near[0]}'?")
+    plain = name.strip().lower().replace("-", "_")
+    if plain in ALGORITHMS:
+        return ALGORITHMS[plain]
+    near = difflib.get_close_matches(plain, ALGORITHMS, n=1)
+    fix = f"Did you mean '{near[0]}'?" if near else "See 'heed explain'."
+    raise ConfigError(f"no algorithm '{name}'", f"there are {', '.join(ALGORITHMS)}.", fix)

@@ -132,6 +132,8 @@ def _training(policy: RunRecord) -> list[TrainingPoint] | Undefined:
 
 def _frontier(policy: RunRecord) -> list[FrontierPoint] | Undefined:
     points = policy.metrics.get("frontier", [])
+    if "frontier" not in policy.metrics:
+        return Undefined(reason="It learned from judgments as they are: nothing was sampled or scored on the way.")
     if not points:
         return Undefined(reason="No true utility is known, so there were no audits.")
     return [FrontierPoint.model_validate(point) for point in points]

@@ -58,7 +58,7 @@ def test_a_planted_love_of_length_is_told() -> None:
     favour = found.styles[0].favour
     assert favour.estimate == pytest.approx(1 / (1 + np.exp(-lead)), abs=0.05)
     assert f"gives the longer text {100 * favour.estimate:.1f} %" in paid
-    assert "the shorter text is the better one" in found.now
+    assert "texts that differ in length" in found.now
     assert not isinstance(found.length, Undefined)
     assert found.length.reward.estimate is not None
     assert found.length.reward.estimate > 0.6
@@ -85,6 +85,24 @@ def test_a_true_reward_is_not_accused_of_leaning_as_raters_do() -> None:
     assert "preferred the shorter text" in told
     assert "That it pays too much for length is not shown" in told
     assert not any(note.startswith("It pays too") for note in found.notes)
+
+
+def test_a_reward_that_is_no_better_than_length_is_told() -> None:
+    """Raters prefer the longer text in 70 of 100; the reward is right as often, on others."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for n in range(200):
+        longer = bool(rng.random() < 0.7)
+        rows.append(judged("comparison", f"p{n}", ("a word or two more", "a word"), n, choice="a" if longer else "b"))
+    claims = claims_of(rows)
+    preferred = [one.feedback.choice == "a" for one in rows]
+    right = [rng.random() < 0.7 for _ in rows]
+    scores = [score for a, r in zip(preferred, right, strict=True) for score in ((1.0, 0.0) if a == r else (0.0, 1.0))]
+    found = diagnose(claims, scores)
+    (told,) = (note for note in found.notes if note.startswith("Taking the longer text alone is right on"))
+    share = float(np.mean(preferred))
+    assert f"right on {100 * share:.1f} %" in told
+    assert "has learned more than length" in found.now
 
 
 def test_parts_of_a_handful_of_comparisons_are_counted_and_not_shown() -> None:

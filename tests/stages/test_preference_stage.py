@@ -127,6 +127,13 @@ def test_a_rater_whose_answers_tell_nothing_teaches_nothing(model: Path, tmp_pat
     assert equal.metrics["examples"] == 2 * alone.metrics["examples"]
 
 
+def test_a_policy_that_was_pushed_too_far_or_the_wrong_way_is_told(model: Path, tmp_path: Path) -> None:
+    far = QUICK.model_copy(update={"learning_rate": 0.3})
+    done = train_preferences(model, compared(120), tmp_path / "far", "dpo", far, seed=1)
+    assert "Nothing of what it could write is left" in done.verdict or "moved the wrong way" in done.verdict
+    assert "is usual for such losses" not in done.verdict
+
+
 def test_what_cannot_be_learned_from_is_refused_with_the_way_out(model: Path, tmp_path: Path) -> None:
     thumbs = [Judgment("thumb", f"{letters(n, 3)}", ("ab",), True, "r") for n in range(20)]
     with pytest.raises(DataError, match="nothing for dpo to learn from in 20 judgments"):
@@ -174,6 +181,15 @@ def test_on_the_command_line_a_file_of_judgments_makes_a_policy(
         heed(*train[:-3])
     with pytest.raises(ConfigError, match="--algorithm dpo"):
         heed("train", "policy", "--model", str(model), "--data", "pairs.jsonl", "--out", "x")
+    for option, given in (("--reward", "net"), ("--prompts", "pairs.jsonl")):
+        with pytest.raises(ConfigError, match=f"ipo with {option}"):
+            heed(*train[:-2], "other", option, given)
+    with pytest.raises(ConfigError, match=r"margin 0\.1 with ipo"):
+        heed(*train[:-3], "--out", "other", "--set", "margin=0.1")
+    Path("both.yaml").write_text("policy: {algorithm: ipo}\npreference: {epochs: 1, beta: 0.2}\n")
+    assert heed(*train[:2], *train[4:-2], "by-file", "--config", "both.yaml") == 0
+    capital = ["IPO" if word == "ipo" else word for word in train[:-2]]
+    assert heed(*capital, "capital") == 0
     with pytest.raises(ConfigError, match="unknown key 'clip_ratio'"):
         heed(*train[:-2], "other", "--set", "clip_ratio=1")
 

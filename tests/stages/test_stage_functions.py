@@ -366,7 +366,7 @@ def test_a_reward_that_is_no_number_names_the_step_and_keeps_the_checkpoint(mode
 
     with pytest.raises(TrainingError, match="step 3") as caught:
         train_policy(model, reward, PROMPTS, tmp_path / "out", SMALL)
-    assert "rows" in caught.value.why
+    assert "of 8 samples 8" in caught.value.why
     assert (tmp_path / "out" / "checkpoints" / "main" / "step-2").is_dir()
 
 

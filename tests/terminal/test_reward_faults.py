@@ -128,6 +128,20 @@ def test_a_judgment_that_stands_there_again_counts_once(place: Path, capsys: pyt
     assert "120 rows not learned from: the same judgment" in " ".join(capsys.readouterr().err.split())
 
 
+def test_votes_of_nobody_in_particular_all_count(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three people judged each pair and their names were lost: two of three are a majority, not a draw."""
+    rows = [{k: v for k, v in vote(n, side, "x").items() if k != "rater"} for n in range(30) for side in "aab"]
+    write_lines(place / "unnamed.jsonl", rows)
+    assert heed(*LINEAR, "--data", "unnamed.jsonl", "--out", "unnamed") == 0
+    metrics = json.loads(Path("unnamed", "heed.json").read_text())["metrics"]
+    assert (metrics["judgments"], metrics["skipped"]) == (90, {})
+    capsys.readouterr()
+    assert heed("evaluate", "reward", "--reward", "unnamed", "--data", "unnamed.jsonl", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["judgments"] == 90
+    assert found["claims"] == metrics["held_out"], "what training held out, and as often"
+
+
 @pytest.mark.parametrize("train", [LINEAR, NETWORK], ids=["linear", "network"])
 def test_judgments_that_call_every_completion_equally_good_are_refused(place: Path, train: tuple[str, ...]) -> None:
     write_lines(place / "thumbs.jsonl", [thumb(n, True) for n in range(30)])

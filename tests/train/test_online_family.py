@@ -12,6 +12,7 @@ from torch import Tensor
 
 from heed.algorithms import ALGORITHMS
 from heed.config import GROUPED, ONE_UPDATE, PolicySettings
+from heed.errors import TrainingError
 from heed.models.decode import Samples
 from heed.models.policy import Policy
 from heed.stages.plan import policy_plan
@@ -268,6 +269,19 @@ def test_what_settings_leave_empty_is_the_algorithm_s_own() -> None:
     assert (setting_of(dapo, "clip_ratio"), setting_of(dapo, "clip_ratio_high")) == (0.2, 0.28)
     named = PolicySettings(algorithm="dapo", clip_ratio=0.1)
     assert setting_of(named, "clip_ratio_high") == 0.1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["grpo", "best_of_n", "ppo"])
+def test_a_reward_that_is_no_number_is_refused_and_named(name: str, value: float) -> None:
+    def reward(prompts: Any, prompt_ids: Any, samples: Samples) -> Tensor:
+        return torch.tensor([value if row == 3 else 0.5 for row in range(len(samples.tokens))])
+
+    trainer = of(name, scorer=reward)
+    before = [p.detach().clone() for p in trainer.policy.parameters()]
+    with pytest.raises(TrainingError, match=f"the reward of a sample is {value}.*of 16 samples 1 have no finite score"):
+        trainer.step(0)
+    assert all(torch.equal(p, old) for p, old in zip(trainer.policy.parameters(), before, strict=True))
 
 
 def test_samples_that_all_score_alike_are_told() -> None:

@@ -166,7 +166,7 @@ def test_dpo_finds_the_best_policy_of_a_bandit(seed: int) -> None:
 def test_the_reference_point_of_kto_is_of_a_whole_step() -> None:
     policy = tiny_policy()
     task = task_of("kto", policy)
-    others = mismatched([task.texts[e.texts[0]] for e in task.examples])
+    others = mismatched([task.texts[e.texts[0]] for e in task.examples], policy.context)
     assert all(other.prompt == task.texts[e.texts[0]].prompt for other, e in zip(others, task.examples, strict=True))
     owners = {text.completion: text.prompt for text in task.texts}
     assert all(owners[other.completion] != other.prompt for other in others)
@@ -176,6 +176,17 @@ def test_the_reference_point_of_kto_is_of_a_whole_step() -> None:
     task.begin(rows)
     now = text_logprobs(policy, others, 1000)
     assert float(task._baseline) == pytest.approx(float(kto_baseline(now[rows], before[rows])), abs=1e-4)
+
+
+def test_a_mismatched_completion_is_cut_to_what_the_model_can_read() -> None:
+    texts = [Text((1,) * 90, (2, END)), Text((3, 4), (*(5,) * 80, END))]
+    assert [len(t.prompt) + len(t.completion) for t in mismatched(texts, 96)] == [96, 4]
+    policy = tiny_policy("gpt2")
+    examples = [Example((0,), (0,)), Example((1,), (1,))]
+    task = PreferenceTask(
+        policy, ALGORITHMS["kto"], texts, examples, [], coefficients(ALGORITHMS["kto"], PreferenceSettings()), 1000
+    )
+    learn_preferences(task, PreferenceSettings(), 0)
 
 
 @pytest.mark.parametrize("name", ["dpo", "kto", "listwise_dpo"])

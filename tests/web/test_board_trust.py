@@ -227,6 +227,33 @@ def test_a_round_asks_no_more_people_than_are_left_says_the_total_and_can_be_tak
     assert known.client("ann").delete(f"/api/v1/board/trust/round/{made['round']}").status_code == 403
 
 
+def test_a_round_is_taken_back_whole_and_once_however_much_the_log_has_since(
+    known: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest rounds are looked for among so many entries; one that is named is found wherever it stands."""
+    lead = known.client("lea", "lead")
+    contested = [one["item"] for one in lead.get("/api/v1/board/trust").json()["contested"][:3]]
+    grow(known, *(f"new{n}" for n in range(12)))
+    monkeypatch.setattr(rounds, "_LOOKED_AT", 2)
+
+    def overlaps() -> list[int]:
+        return known.read(lambda c: list(c.scalars(select(item_table.c.overlap).where(item_table.c.id.in_(contested)))))
+
+    def do(path: str, **values: object) -> dict[str, object]:
+        return lead.post(path, json=values).json()
+
+    before = overlaps()
+    first = do("/api/v1/board/trust/round", items=contested, more=2)
+    others = [do("/api/v1/board/trust/round", items=contested, more=1) for _ in range(3)]
+    assert lead.delete(f"/api/v1/board/trust/round/{first['round']}").status_code in (200, 204)
+    assert overlaps() == [one + 3 for one in before], "all three items, and those of the later rounds stand"
+    assert lead.delete(f"/api/v1/board/trust/round/{others[0]['round']}").status_code in (200, 204)
+    do("/api/v1/board/trust/round", items=contested[:1], more=1)
+    assert lead.delete(f"/api/v1/board/trust/round/{first['round']}").status_code == 409
+    (shown, *_) = known.read(lambda c: rounds.newest(c, 5))
+    assert (shown.items, shown.answers) == (1, 1)
+
+
 def test_a_group_with_a_quota_and_who_failed_the_test_give_no_further_answers(known: Site) -> None:
     item = known.client("lea", "lead").get("/api/v1/board/trust").json()["contested"][0]["item"]
     question = known.read(lambda c: asked.questions_asked(c)[0])

@@ -150,13 +150,13 @@ def diagnose(
         calibration=fitted,
         styles=style_effects(log_odds, of.outcomes, style, of.prompts, confidence, seed),
         length=lean(of.differences, of.outcomes, longer, of.prompts, confidence),
-        position=lean(of.differences, of.outcomes, _left(claims, of), of.prompts, confidence),
+        position=_position(claims, of, confidence),
         order=_order(claims, of, forth, back, temperature, confidence),
         subset_mean=_subset_mean(claims, of, divisions, confidence),
         contested=_contested(claims, everything, temperature * _best(fitted)),
     )
-    told = {"verdict": sentence_on(found), "notes": notes_on(found), "now": what_now(found)}
-    return found.model_copy(update=told)
+    found = found.model_copy(update={"verdict": sentence_on(found), "notes": notes_on(found)})
+    return found.model_copy(update={"now": what_now(found)})
 
 
 def _judged(claims: Claims, place: int) -> Judged:
@@ -246,6 +246,13 @@ def _graded(claims: Claims, scores: Sequence[float | None], confidence: float) -
             )
             parts.append(Part(name=kind, accuracy=found, ties=0))
     return parts
+
+
+def _position(claims: Claims, of: _Columns, confidence: float) -> Lean | Undefined:
+    left = _left(claims, of)
+    if not left.any():
+        return Undefined(reason="The judgments do not say which text stood left.")
+    return lean(of.differences, of.outcomes, left, of.prompts, confidence)
 
 
 def _left(claims: Claims, of: _Columns) -> NDArray[np.int64]:

@@ -85,13 +85,17 @@ def what_now(found: RewardDiagnosis) -> str:
             "go through the judgments that it contradicts most surely (studio, Disagreements), and overrule wrong ones"
         )
     steps += [
-        f"ask for judgments in which {_sides(effect)[1]} is the better one, or state a limit as a constraint of the policy"
+        f"collect more judgments of texts that differ in {effect.style}, or state a limit as a constraint of the policy"
         for effect in found.styles
         if effect.excess.above(0.0)
     ]
+    if _no_better_than_length(found):
+        steps.append("collect more judgments: it has not shown that it has learned more than length")
+    if not steps and found.notes:
+        return "Weigh what is said above before a policy is trained against it (heed train policy)."
     if not steps:
-        return "Nothing found speaks against training a policy against it (heed train policy)."
-    listed = "; ".join(f"({number}) {step}" for number, step in enumerate(steps, 1))
+        return "Nothing found here speaks against training a policy against it (heed train policy)."
+    listed = steps[0] if len(steps) == 1 else "; ".join(f"({number}) {step}" for number, step in enumerate(steps, 1))
     return f"Before a policy is trained against it: {listed}. Then train the reward again and look here once more."
 
 
@@ -130,8 +134,18 @@ def _on_length(found: RewardDiagnosis) -> list[str]:
     """Being right less often where raters preferred the longer text is no leaning by itself: whoever knows that shorter ones
     are mostly preferred, and is not sure, is right less often about the longer ones too."""
     length = found.length
-    if isinstance(length, Undefined) or not (length.gap.above(0.0) or length.gap.below(0.0)):
+    if isinstance(length, Undefined):
         return []
+    beside = []
+    if _no_better_than_length(found):
+        longer = length.raters.estimate or 0.0
+        better = "longer" if longer >= 0.5 else "shorter"
+        alone = percent(max(longer, 1 - longer))
+        beside = [
+            f"Taking the {better} text alone is right on {alone}: this reward model is not surely better than that."
+        ]
+    if not (length.gap.above(0.0) or length.gap.below(0.0)):
+        return beside
     oftener, seldomer, first, second = "longer", "shorter", length.first, length.second
     if length.gap.below(0.0):
         oftener, seldomer, first, second = seldomer, oftener, second, first
@@ -141,11 +155,11 @@ def _on_length(found: RewardDiagnosis) -> list[str]:
     )
     (paid,) = (effect.excess for effect in found.styles if effect.style == "length")
     if paid.estimate is None:
-        return [f"{told} Whether it pays too much for length cannot be told: {paid.reason}"]
+        return [*beside, f"{told} Whether it pays too much for length cannot be told: {paid.reason}"]
     if not (paid.above(0.0) or paid.below(0.0)):
         told += f" That it pays too much for length is not shown: raters preferred the longer one in {share(length.raters)}, "
         told += f"and it in {share(length.reward)}."
-    return [told]
+    return [*beside, told]
 
 
 def told_sides(effect: StyleEffect) -> str:
@@ -162,6 +176,14 @@ def _sides(effect: StyleEffect) -> tuple[str, str]:
         f"the text with more {what}",
         f"the text with less {what}" if what == "bold type" else f"the text with fewer {what}",
     )
+
+
+def _no_better_than_length(found: RewardDiagnosis) -> bool:
+    """Whether taking the longer text, or the shorter, whichever is oftener preferred, is right as often as the interval allows."""
+    length, right = found.length, found.accuracy.clustered
+    if isinstance(length, Undefined) or length.raters.estimate is None:
+        return False
+    return right.low is not None and right.low <= max(length.raters.estimate, 1 - length.raters.estimate)
 
 
 def _on_styles(found: RewardDiagnosis) -> list[str]:

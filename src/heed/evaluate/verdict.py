@@ -61,7 +61,7 @@ _CLAIMS = {
 _JUDGES: dict[Literal["true", "judged", "proxy"], str] = {
     "true": "by true utility",
     "judged": "by held-out raters",
-    "proxy": "by the reward model it was trained on",
+    "proxy": "by the reward model",
 }
 
 
@@ -96,7 +96,9 @@ def verdict(true: WinRate, judged: WinRate, proxy: WinRate, seen: int = 0) -> Ve
 def _caveats(by: Literal["true", "judged", "proxy"], rate: WinRate, judged: WinRate, proxy: WinRate) -> list[str]:
     found = []
     if by == "proxy":
-        found.append("Only the reward model says so, and the policy was trained to please it: this proves nothing.")
+        found.append(
+            "Only the reward model says so: of a policy that was trained to please it, or on the same judgments, that proves nothing."
+        )
     elif proxy.above(0.5) and not rate.above(0.5):
         found.append(
             f"The reward model sees {percent(proxy.estimate or 0.0)} wins, which {_JUDGES[by]} are not there: the policy "

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Text, cast, func, insert, select
 
 from heed.errors import DataError, ProjectError
 from heed.feedback.studio_schema import accounts, audit
@@ -86,12 +86,16 @@ def record(
 def entries(
     connection: Connection,
     before: int | None = None,
-    limit: int = 100,
+    limit: int | None = 100,
     action: str | None = None,
     subject: str | None = None,
     actor: str | None = None,
+    mentions: str | None = None,
 ) -> list[Entry]:
     """The newest entries first: those numbered below ``before``, at most ``limit``, that meet every condition given.
+
+    Args:
+        mentions: a text that stands in their details, letter by letter.
 
     Raises:
         ProjectError: there is no log in the database.
@@ -103,6 +107,8 @@ def entries(
     for column, value in ((audit.c.action, action), (audit.c.subject, subject), (audit.c.actor, actor)):
         if value is not None:
             query = query.where(column == value)
+    if mentions is not None:
+        query = query.where(cast(audit.c.details, Text).contains(mentions, autoescape=True))
     return [entry_of(row) for row in connection.execute(query)]
 
 

@@ -27,7 +27,7 @@ from heed.people import accounts, audit
 ASKED, TAKEN_BACK = "item.round", "item.round_undo"
 
 _LOOKED_AT = 2000
-"""Entries of the log (count) among which a round is looked for: who asks for one item at a time asks two thousand times."""
+"""Entries of the log (count) among which the newest rounds are looked for."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,12 @@ def take_back(connection: Connection, round_id: str, actor: str, now: datetime) 
     Raises:
         ConflictError: it is not there, or was taken back.
     """
-    added = _asked(audit.entries(connection, limit=_LOOKED_AT, action=ASKED)).get(round_id, {})
+    added = _added(connection, round_id)
     connection.execute(
         select(item_table.c.id).where(item_table.c.id.in_(sorted(added))).order_by(item_table.c.id).with_for_update()
     )
     # Only now that no other transaction can take it back.
-    if not added or round_id in _asked(audit.entries(connection, limit=_LOOKED_AT, action=TAKEN_BACK)):
+    if not added or _taken_back(connection, round_id):
         raise ConflictError("the round", "it was taken back, or is not there.", "Look the list up again.")
     for count in sorted(set(added.values())):
         items.ask_fewer(connection, [item for item, its in added.items() if its == count], count)
@@ -147,14 +147,24 @@ def take_back(connection: Connection, round_id: str, actor: str, now: datetime) 
 def newest(connection: Connection, most: int) -> list[Round]:
     """The newest rounds that were not taken back, the newest first."""
     made = audit.entries(connection, limit=_LOOKED_AT, action=ASKED)
-    back = _asked(audit.entries(connection, limit=_LOOKED_AT, action=TAKEN_BACK))
     first = {str(entry.details.get("round", "")): entry for entry in reversed(made)}
-    found = []
-    for round_id, added in _asked(made).items():
-        if round_id not in back:
-            entry = first[round_id]
+    found: list[Round] = []
+    for round_id in _asked(made):
+        if len(found) == most:
+            break
+        if not _taken_back(connection, round_id):
+            entry, added = first[round_id], _added(connection, round_id)
             found.append(Round(round_id, entry.actor, entry.created, len(added), sum(added.values())))
-    return found[:most]
+    return found
+
+
+def _added(connection: Connection, round_id: str) -> Mapping[str, int]:
+    """What a round added to each item; nothing where there is no such round. However long ago it was asked."""
+    return _asked(audit.entries(connection, limit=None, action=ASKED, mentions=round_id)).get(round_id, {})
+
+
+def _taken_back(connection: Connection, round_id: str) -> bool:
+    return round_id in _asked(audit.entries(connection, limit=None, action=TAKEN_BACK, mentions=round_id))
 
 
 def _asked(entries: Iterable[Any]) -> Mapping[str, dict[str, int]]:

@@ -17,6 +17,9 @@ from heed.feedback.store import Store
 
 FIRST, SECOND, TIE = 0, 1, 2
 
+UNNAMED = "import"
+"""The rater of rows that name none."""
+
 _OWN_TEST_SHARE = 0.1
 
 
@@ -143,12 +146,29 @@ def read_feedback(path: str | Path, format: FileFormat | str = "auto") -> tuple[
     """
     rows: list[Row] = []
     broken: list[BrokenRow] = []
-    for row in read_rows(path, format, rater="import"):  # type: ignore[arg-type]
+    for row in read_rows(path, format, rater=UNNAMED):  # type: ignore[arg-type]
         if isinstance(row, Row):
             rows.append(row)
         else:
             broken.append(row)
     return rows, broken
+
+
+def once(rows: Iterable[Row]) -> tuple[list[Row], int]:
+    """Rows without those in which a named rater says the same of the same texts again, and how many those were.
+
+    Of rows that name nobody, two that say the same may be of two people, and both count.
+    """
+    kept: list[Row] = []
+    seen: set[str] = set()
+    repeated = 0
+    for row in rows:
+        if row.feedback.rater != UNNAMED and row.feedback.id in seen:
+            repeated += 1
+            continue
+        seen.add(row.feedback.id)
+        kept.append(row)
+    return kept, repeated
 
 
 def told_first(broken: Sequence[BrokenRow]) -> str:

@@ -23,7 +23,17 @@ from heed.feedback.kinds import (
     Thumb,
     prompt_id,
 )
-from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow, comparisons_of, order_of, read_feedback, told_first
+from heed.stages.data import (
+    FIRST,
+    SECOND,
+    TIE,
+    ComparisonRow,
+    comparisons_of,
+    once,
+    order_of,
+    read_feedback,
+    told_first,
+)
 
 KINDS_LEARNED = ("comparison", "rating", "ranking", "thumb", "edit", "demonstration", "critique")
 SINGLE = ("thumb", "rating", "critique")
@@ -152,8 +162,7 @@ class Learned(NamedTuple):
 def read_judgments(
     path: str | Path, kind: str = "joint", gold: str | Path | None = None, format: FileFormat | str = "auto"
 ) -> tuple[Learned, list[BrokenRow]]:
-    """Judgments in a file of any feedback format, and its broken rows. As in an import, a row that stands there again counts
-    once.
+    """Judgments in a file of any feedback format, and its broken rows. What a named rater says again counts once.
 
     Args:
         path: the file.
@@ -168,13 +177,10 @@ def read_judgments(
     answers, faults = ({}, []) if gold is None else _known_answers(gold, format)
     rows: list[Judgment] = []
     known: list[Known] = []
-    met, seen = set(), set()
+    met = set()
     unused: Counter[str] = Counter()
-    for row in found:
-        if row.feedback.id in seen:
-            unused[REPEATED] += 1
-            continue
-        seen.add(row.feedback.id)
+    different, unused[REPEATED] = once(found)
+    for row in different:
         given = judgment_of(row.feedback, row.prompt, row.completions)
         item = _item_of(given)
         if item in answers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -161,6 +161,16 @@ def account(given: int, split: Split, alone: int = 0, too_long: int = 0) -> dict
     }
 
 
+_NAMED = 3
+
+
+def least_told(reliability: Mapping[str, float]) -> str:
+    """The raters whose answers tell least, by name: up to three of less than half of what a careful one's tell."""
+    ordered = sorted((value, name) for name, value in reliability.items())
+    few = [f"{name} {value:.2f}" for value, name in ordered[:_NAMED] if value < 0.5]
+    return f"; least: {', '.join(few)}" if few else f", least {ordered[0][0]:.2f}"
+
+
 def told_accuracy(metrics: dict[str, Any]) -> str:
     """How much was learned from, and how often that is right."""
     right = metrics["accuracy"]["clustered"]
@@ -178,7 +188,7 @@ def told_accuracy(metrics: dict[str, Any]) -> str:
         if why := metrics.get("raters_not_told_apart"):
             text += f" The {len(values)} raters could not be told apart, as {why}; they count nearly alike (reliability {middle:.2f})."
         else:
-            text += f" Raters weighed by their reliability: {len(values)}, median {middle:.2f}, least {values[0]:.2f}."
+            text += f" Raters weighed by their reliability: {len(values)}, median {middle:.2f}{least_told(metrics['raters'])}."
     if right["estimate"] is None:
         return f"{text} Held-out accuracy is undefined: {right['reason']}"
     text += f" Right on {100 * right['estimate']:.1f} % of {right['n']} held-out comparisons"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from heed.models.policy import Policy
     from heed.train.preferences import Example, PreferenceTask, Text
 
+_FAR = 1.0
+"""Nats a token by which better texts are less probable than before where a policy is past use."""
 TIES = "ties, which say of no text that it is better"
 NEUTRAL = "in the middle of their scale, neither liked nor disliked"
 UNTRUSTED = "by raters whose answers tell nothing"
@@ -69,6 +71,7 @@ def train_preferences(
 
     chosen = _offline(algorithm)
     settings, watcher = settings or PreferenceSettings(), watcher or Watcher()
+    _refuse_unused(chosen, settings)
     rows = as_judgments(judgments)
     folder = output_folder(out, [model])
     reliability = reliability if reliability and settings.raters == "weighed" else None
@@ -115,6 +118,18 @@ def train_preferences(
             policy.save(output.folder)
             tell_trained_on(folder, (one.prompt for one in said))
         return output.finish(metrics, _verdict(chosen, metrics), done.tokens)
+
+
+def _refuse_unused(algorithm: Algorithm, settings: PreferenceSettings) -> None:
+    """Raise ConfigError where a setting is named that the algorithm's loss has no use for."""
+    usual = PreferenceSettings()
+    for name in ("beta", "label_smoothing", "margin", "supervised", "desirable", "undesirable"):
+        if name not in algorithm.takes and getattr(settings, name) != getattr(usual, name):
+            raise ConfigError(
+                f"{name} {getattr(settings, name):g} with {algorithm.name}",
+                f"its loss has no {name}: it takes {', '.join(algorithm.takes)}.",
+                f"Leave preference.{name} as it is by default, or take another algorithm: see 'heed explain'.",
+            )
 
 
 def _offline(name: str) -> Algorithm:
@@ -261,12 +276,13 @@ def _measured(task: PreferenceTask, texts: _Texts, settings: PreferenceSettings)
             name: sum(gain[one.texts[side]] for one in held) / len(held) if held else None
             for name, side in sides.items()
         },
+        "held_out_length": sum(len(task.texts[one.texts[0]].completion) for one in held) / len(held) if held else None,
     }
 
 
 def _verdict(algorithm: Algorithm, metrics: Mapping[str, Any]) -> str:
     examples = {"pairs": "pairs", "singles": "single texts", "rankings": "rankings"}[algorithm.learns_from]
-    text = f"{algorithm.title.capitalize()} on {metrics['examples']:,} {examples}"
+    text = f"{algorithm.title[0].upper()}{algorithm.title[1:]} on {metrics['examples']:,} {examples}"
     left = [f"{count:,} {reason}" for reason, count in metrics["left_out"].items() if count]
     text += f" (left out: {'; '.join(left)})." if left else "."
     right, gain = metrics["accuracy"]["clustered"], metrics["gain"]
@@ -276,7 +292,11 @@ def _verdict(algorithm: Algorithm, metrics: Mapping[str, Any]) -> str:
     text += f" It has moved towards the better text of {100 * right['estimate']:.1f} %{ends} of {right['n']:,} held-out pairs."
     better, worse = gain["better"], gain["worse"]
     text += f" Better texts are {_told(better)} probable than before by {abs(better):.1f} nats, worse ones {_told(worse)} by {abs(worse):.1f}."
-    if better < 0:
+    if better < worse:
+        text += " It has moved the wrong way: see whether better and worse are the wrong way round, and lower the learning rate."
+    elif better < -_FAR * metrics["held_out_length"]:
+        text += " Nothing of what it could write is left: lower the learning rate, or take fewer epochs."
+    elif better < 0:
         text += " That better texts have become less probable too is usual for such losses; sample before you use it."
     return f"{text} Whether it writes better texts tells 'heed evaluate'."
 

@@ -16,7 +16,7 @@ from heed.stages.data import TIE, ComparisonRow, share_of
 from heed.stages.identity import model_identity
 from heed.stages.judgments import Judgment, Known, compared, kinds_of
 from heed.stages.linear_reward import train_linear
-from heed.stages.measured import told_beside
+from heed.stages.measured import least_told, told_beside
 from heed.stages.pairwise_reward import train_pairwise
 from heed.stages.plan import training_plan
 from heed.stages.population import standing_of
@@ -338,7 +338,8 @@ def _of_raters(metrics: dict[str, Any]) -> str:
             f" The {len(values)} raters could not be told apart, as {ALIKE}; they count nearly alike (reliability "
             f"{middle:.2f}). {reason}"
         )
-    span = f"reliability {values[0]:.2f} to {values[-1]:.2f}, median {middle:.2f}"
+    reliability = {name: rater["reliability"] for name, rater in metrics["raters"].items()}
+    span = f"reliability {values[0]:.2f} to {values[-1]:.2f}, median {middle:.2f}{least_told(reliability)}"
     return f" Raters told apart: {len(values)}, {span}. {reason}"
 
 

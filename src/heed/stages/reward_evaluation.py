@@ -20,7 +20,7 @@ from heed.feedback.kinds import PromptContent, prompt_id
 from heed.people.exclusions import excluded
 from heed.project import Project
 from heed.runs import Cost, RunRecord
-from heed.stages.data import read_feedback, share_of
+from heed.stages.data import once, read_feedback, share_of
 from heed.stages.results import content_hash, prepare_machine, trained_on
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
@@ -120,7 +120,7 @@ def _measured(measure: Measure, rows: Sequence[Any]) -> list[float | None]:
 def judged_in_file(
     path: str | Path, format: FileFormat | str = "auto", learned: frozenset[str] = frozenset()
 ) -> tuple[list[Judged], list[BrokenRow]]:
-    """The judgments of a file in any format that heed imports, and its broken rows.
+    """The judgments of a file in any format that heed imports, and its broken rows. What a named rater says again counts once.
 
     JSON lines may name a ``subset`` each, as RewardBench's do (Lambert et al. 2024).
 
@@ -137,6 +137,7 @@ def judged_in_file(
         first = f"line {broken[0].line}: {broken[0].reason}." if broken else "it is empty."
         raise DataError(f"{path} has no judgment", first, "Give judgments in a format that heed imports.")
     subsets = _subsets(Path(path))
+    rows, _ = once(rows)
     judged = [
         Judged(
             f"line {row.line}",

@@ -146,12 +146,17 @@ def _figures(found: RewardDiagnosis) -> list[tuple[str, str, str]]:
     from heed.evaluate.reward_parts import FEWEST_SHOWN, telling
     from heed.evaluate.reward_verdict import told_sides
 
-    rows = [("right, all together", *_share(found.accuracy.clustered))]
+    rows = [("", "", "comparisons"), ("right, all together", *_share(found.accuracy.clustered))]
     for division in found.by:
         if len(division.parts) < 2 and division.by in ("kind", "strength", "group", "source", "subset"):
             continue
         parts, few = telling(division.parts)
-        rows.append((TITLES[division.by].lower(), "", ""))
+        title = TITLES[division.by].lower()
+        if not parts:
+            what = f"{title}: {few:,} parts of fewer than {FEWEST_SHOWN} comparisons each"
+            rows += [(what, "see --json", "")] if few else []
+            continue
+        rows.append((title, "", ""))
         rows += [(f"  {one_line(part.name, 40)}", *_share(part.accuracy)) for part in parts[:_PARTS_SHOWN]]
         if (more := len(parts) - _PARTS_SHOWN) > 0:
             rows.append((f"  {more:,} more: see --json", "", ""))

@@ -60,14 +60,19 @@ class Choices:
 
         values = base.model_dump()
         if self.config is not None:
-            values |= _section_of(self.config, self.section)
+            values |= section_of(self.config, self.section)
             base = parse_settings(type(base), values, str(self.config))
         if not self.sets:
             return base
         return parse_settings(type(base), values | dict(map(_assignment, self.sets)), "--set")
 
 
-def _section_of(path: Path, section: str) -> dict[str, Any]:
+def section_of(path: Path, section: str) -> dict[str, Any]:
+    """The values of a section of a whole ``heed.yaml``, or of a file that holds no such section.
+
+    Raises:
+        ConfigError: the file cannot be read or holds no values.
+    """
     from heed.safe_yaml import read_yaml
 
     values = read_yaml(path, f"--config {path}")

@@ -10,7 +10,19 @@ import typer
 from heed.algorithms import ALGORITHMS, Algorithm, algorithm_named
 from heed.errors import ConfigError, DataError
 from heed.terminal.console import console, note, report_broken
-from heed.terminal.options import Choices, Config, Device, Fresh, Quiet, Seed, Set, only_with, refuse_some, rounds
+from heed.terminal.options import (
+    Choices,
+    Config,
+    Device,
+    Fresh,
+    Quiet,
+    Seed,
+    Set,
+    only_with,
+    refuse_some,
+    rounds,
+    section_of,
+)
 from heed.terminal.show import print_run
 from heed.terminal.stages import Model, Out, Round, print_result, train
 from heed.terminal.text import counted, safe
@@ -52,6 +64,9 @@ def train_policy(
     In a project: the reference policy, against the newest reward model or on all feedback. On files: give --model, --out, and
     --reward and --prompts, or --data and an --algorithm that learns from judgments.
     """
+    if algorithm is None and data is not None and config is not None:
+        named = section_of(config, "policy").get("algorithm")
+        algorithm = named if isinstance(named, str) else None
     offline = algorithm is not None and algorithm_named(algorithm).family == "offline"
     if data is not None and not offline:
         raise ConfigError(
@@ -59,11 +74,26 @@ def train_policy(
             "judgments as they are teach only algorithms that are made for it.",
             "Add for example --algorithm dpo; 'heed explain' lists them all.",
         )
+    if offline:
+        for option, given in (("--reward", reward), ("--prompts", prompts), ("--pretraining", pretraining)):
+            if given is not None:
+                raise ConfigError(
+                    f"heed train policy --algorithm {algorithm} with {option}",
+                    "it learns from judgments as they are, and neither samples nor needs a reward.",
+                    f"Leave {option} out, or take an algorithm that samples: see 'heed explain'.",
+                )
     if offline and (model is not None or data is not None or out is not None):
-        _on_judgments(algorithm or "", model, data, out, Choices("preference", config, sets or (), seed, device), quiet)
+        _on_judgments(
+            algorithm_named(algorithm or "").name,
+            model,
+            data,
+            out,
+            Choices("preference", config, sets or (), seed, device),
+            quiet,
+        )
         return
-    named = [] if algorithm is None else [f"algorithm={algorithm}"]
-    choices = Choices("policy", config, [*(sets or ()), *named], seed, device)
+    own = [] if algorithm is None else [f"algorithm={algorithm_named(algorithm).name}"]
+    choices = Choices("policy", config, [*(sets or ()), *own], seed, device)
     if model is None or reward is None or prompts is None or out is None:
         options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
         refuse_some("heed train policy", options)
@@ -181,7 +211,8 @@ def _print_algorithm(one: Algorithm) -> None:
         "costs": one.costs,
     }
     if one.own:
-        rows["settings"] = ", ".join(f"preference.{name} {value:g}" for name, value in one.own.items())
+        section = "policy" if one.family == "online" else "preference"
+        rows["settings"] = ", ".join(f"{section}.{name} {value:g}" for name, value in one.own.items())
     command = "--reward REWARD --prompts FILE" if one.family == "online" else "--data FILE"
     rows |= {"paper": one.paper, "try": f"heed train policy --algorithm {one.name} --model MODEL {command} --out DIR"}
     table = Table.grid(padding=(0, 2))

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from heed.config import PolicySettings, SamplingSettings
+from heed.errors import TrainingError
 from heed.feedback.kinds import PromptContent
 from heed.losses.advantages import masked_mean
 from heed.losses.policy import kl_k1, kl_k2, kl_k3
 from heed.losses.value import explained_variance
 from heed.models.batch import microbatches
-from heed.models.decode import sample
+from heed.models.decode import Samples, sample
 from heed.models.policy import Continuations, Policy
 from heed.models.reward import ScalarModel
 from heed.train.alarms import reasons
@@ -167,9 +168,9 @@ class OnlineTrainer(Learner):
         reference = completion_logprobs(
             self.reference, ids, samples.tokens, settings.temperature, settings.tokens_per_microbatch
         )
-        scores = (
-            self.scorer(contents, ids, samples).to(device).float().clamp(-settings.reward_clip, settings.reward_clip)
-        )
+        scores = self.scorer(contents, ids, samples).to(device).float()
+        _refuse_no_numbers(scores, contents, samples, len(self.result.history) + 1)
+        scores = scores.clamp(-settings.reward_clip, settings.reward_clip)
         stated = self.constraints(contents, samples)
         if samples.values is not None:
             values = grid_of(samples.values, device)
@@ -238,6 +239,21 @@ class OnlineTrainer(Learner):
         restore_training_state(self.parameters, self.optimizer, tensors)
         self.control.load_state_dict(numbers["control"])
         self.result = OnlineResult(list(numbers["history"]), list(numbers["alarms"]), numbers["tokens"])
+
+
+def _refuse_no_numbers(scores: Tensor, prompts: Sequence[PromptContent], samples: Samples, step: int) -> None:
+    """Raise TrainingError where a score is not a finite number: some losses would go on without it."""
+    wrong = (~torch.isfinite(scores)).nonzero().flatten().tolist()
+    if wrong:
+        row = wrong[0]
+        asked = prompts[row]
+        shown = asked if isinstance(asked, str) else asked[-1].content
+        raise TrainingError(
+            f"step {step}: the reward of a sample is {float(scores[row])}",
+            f"of {len(scores)} samples {len(wrong)} have no finite score; the first answers "
+            f"'{_excerpt(shown)}' with '{_excerpt(samples.texts[row])}'.",
+            "See what the reward makes of such texts; the last checkpoint is intact.",
+        )
 
 
 def _excerpt(text: str) -> str:

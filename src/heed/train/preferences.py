@@ -114,7 +114,8 @@ class PreferenceTask:
         self._baseline = self.reference.new_zeros(())
         self._others, self._others_reference = [], self.reference.new_zeros(0)
         if self.algorithm.learns_from == "singles":
-            self._others = mismatched([self.texts[example.texts[0]] for example in self.examples])
+            own = [self.texts[example.texts[0]] for example in self.examples]
+            self._others = mismatched(own, self.policy.context)
             self._others_reference = text_logprobs(self.policy, self._others, self.tokens_per_microbatch)
 
     def _size(self, number: int) -> int:
@@ -179,20 +180,27 @@ class PreferenceTask:
         return f"self-check passed: log-ratio to the reference within {drift:.0e} of 0"
 
 
-def mismatched(texts: Sequence[Text]) -> list[Text]:
-    """Each prompt with the completion of the next text of another prompt; with the next one's where all have one prompt.
+def mismatched(texts: Sequence[Text], context: int) -> list[Text]:
+    """Each prompt with the completion of the next text of another prompt; with the next one's where all have one prompt. Cut where
+    the two together are longer than ``context`` (tokens).
 
     Ethayarajh et al. 2024, section 4.1, pair them so within a batch. Which it is does not change while training, so that the
     reference looks at each once.
     """
     if len({text.prompt for text in texts}) == 1:
-        return [Text(text.prompt, texts[(row + 1) % len(texts)].completion) for row, text in enumerate(texts)]
+        turned = [*texts[1:], texts[0]]
+        return [_cut(text.prompt, other.completion, context) for text, other in zip(texts, turned, strict=True)]
     found = []
     for row, text in enumerate(texts):
         after = (texts[(row + step) % len(texts)] for step in range(1, len(texts)))
         other = next(one for one in after if one.prompt != text.prompt)
-        found.append(Text(text.prompt, other.completion))
+        found.append(_cut(text.prompt, other.completion, context))
     return found
+
+
+def _cut(prompt: tuple[int, ...], completion: tuple[int, ...], context: int) -> Text:
+    """At least one token of the completion stays: a prompt has room for its own."""
+    return Text(prompt, completion[: context - len(prompt)])
 
 
 def learn_preferences(
