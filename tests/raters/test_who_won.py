@@ -119,6 +119,16 @@ def test_what_the_turned_columns_do_not_bear_is_refused(tmp_path: Path, words: l
         read(tmp_path, text, TURNED)
 
 
+@pytest.mark.parametrize("hot", ["winner_model_a,winner_model_b", "winner_a,winner_b", "winner_b,winner_a"])
+def test_columns_of_who_won_go_with_the_columns_that_bear_their_letters(tmp_path: Path, hot: str) -> None:
+    ones = {"a": "1,0", "b": "0,1"} if hot.endswith("b") else {"a": "0,1", "b": "1,0"}
+    text = f"model_a,model_b,{hot}\nx,y,{ones['a']}\nx,y,{ones['b']}\n"
+    assert winners(read(tmp_path, text)) == ["x", "y"]
+    assert winners(read(tmp_path, text, TURNED)) == ["x", "y"]
+    with pytest.raises(DataError, match="no column for winner"):
+        read(tmp_path, text.replace(hot, "winner_1,winner_2"), TURNED)
+
+
 # Numbers
 
 

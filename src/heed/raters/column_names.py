@@ -54,6 +54,9 @@ SIDES: tuple[tuple[str, str], ...] = (
 )
 """What the columns of the two things that are compared may be called: both by names of one pair."""
 
+PAIR_WORDS = (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second"))
+"""Words for the two sides, which names of columns bear as well."""
+
 ONE_HOT = {"won_left": "winner", "won_right": "winner", "won_neither": "winner"}
 """Columns of 0 and 1 in place of ``winner``: whether the left one won, the right one, or neither."""
 
@@ -238,12 +241,34 @@ def _sides(names: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
     return {}
 
 
+def turned_pairs(left: str, right: str) -> list[tuple[str, str]]:
+    """The words for sides whose second the name of the left column bears, or whose first that of the right."""
+    marks = [_mark(name) for name in (left, right)]
+    if left[:-1] == right[:-1]:
+        marks = [left[-1], right[-1]]  # modelA, modelB
+    if marks[0] == marks[1]:
+        return []
+    return [pair for pair in PAIR_WORDS if marks[0] == pair[1] or marks[1] == pair[0]]
+
+
+def _mark(name: str) -> str:
+    """The word for a side that a name of a column ends in, or begins with; or nothing."""
+    words = name.split("_")
+    sides = [word for pair in PAIR_WORDS for word in pair]
+    numbered = re.fullmatch(r"[a-z]+([12])", words[-1])
+    return numbered[1] if numbered else next((word for word in (words[-1], words[0]) if word in sides), "")
+
+
 def _one_hot(names: Sequence[str], cells: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
     """Places of the columns that say of each side whether it won."""
     if "left" not in found or "right" not in found:
         return {}
     sides = (plain_name(cells[found["left"]]), plain_name(cells[found["right"]]))
-    for left, right in (sides, *SIDES):
+    turned = turned_pairs(*sides)
+    others = SIDES
+    if turned:
+        others = tuple(pair[::-1] for pair in SIDES if turned_pairs(*pair[::-1]) == turned)
+    for left, right in (sides, *others):
         if f"winner_{left}" in names and f"winner_{right}" in names:
             hot = {"won_left": names.index(f"winner_{left}"), "won_right": names.index(f"winner_{right}")}
             tie = next((names.index(name) for name in ("winner_tie", "tie") if name in names), None)

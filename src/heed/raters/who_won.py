@@ -17,7 +17,7 @@ from pathlib import Path
 from heed.errors import DataError
 from heed.lazily import np
 from heed.raters.coded_tables import CodedTable
-from heed.raters.column_names import plain_name, quoted
+from heed.raters.column_names import PAIR_WORDS, plain_name, quoted, turned_pairs
 from heed.raters.votes import Codes, Mask
 from heed.statistics import Array
 from heed.texts import counted, cut, shown
@@ -32,10 +32,9 @@ NO_ANSWER = ("", "none", "null", "nan", "n/a", "#n/a", "na", "<na>")
 NOBODY, UNANSWERED = -1.0, -2.0
 """In place of an outcome: that none can be told; that nothing was said."""
 
-_PAIRS = (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second"))
-"""Words for the two sides. A thing, its number or letter behind it, is a side as well: model_a."""
-
 _A_SIDE = re.compile(r"(?:model|item|system|candidate|option|response|answer|assistant)[ _-]?(a|b|1|2)")
+"""A thing, its number or letter behind it, is a side as well: model_a."""
+
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _WHOLE = re.compile(r"(\d+)\.0*")
 _NUMBERED, _SCORED = {1.0: 1.0, 2.0: 0.0}, {1.0: 1.0, 0.0: 0.0, 0.5: 0.5}
@@ -89,7 +88,7 @@ class WhoWon:
         self._plain = [plain_word(word) for word in self._words]
         self._read_from = read.columns.name(part)
         self._columns = {plain_name(read.columns.name("left")): 1.0, plain_name(read.columns.name("right")): 0.0}
-        self._turned = _turned_pairs(*self._columns) if len(self._columns) == 2 else []
+        self._turned = turned_pairs(*self._columns) if len(self._columns) == 2 else []
         by_name = self._by_name(items, left, right)
         by_word = np.array([self._side(word) for word in self._plain] + [UNANSWERED])[self._codes]
         self.outcome: Array = np.where(by_name == NOBODY, by_word, by_name)
@@ -123,7 +122,7 @@ class WhoWon:
             return self._columns[plain_name(word)]
         pair, first = _pair_of(word)
         if pair:
-            if not self._turned or (pair == _PAIRS[0] and pair not in self._turned):
+            if not self._turned or (pair == PAIR_WORDS[0] and pair not in self._turned):
                 return 1.0 if first else 0.0
             return NOBODY if pair not in self._turned else 0.0 if first else 1.0
         if word in TIE_WORDS:
@@ -223,7 +222,7 @@ def _pair_of(word: str) -> tuple[tuple[str, str] | tuple[()], bool]:
     """The words for sides that a word is one of, and whether it is the first of them."""
     thing = _A_SIDE.fullmatch(word)
     bare = thing[1] if thing else word
-    for pair in _PAIRS:
+    for pair in PAIR_WORDS:
         # Alone a number is read with the others of its column.
         if bare in pair and (thing or number_of(bare) is None):
             return pair, bare == pair[0]
@@ -241,21 +240,3 @@ def _kind(word: str) -> str:
         ("number", lambda word: number_of(word) is not None),
     )
     return next((kind for kind, is_one in kinds if is_one(word)), f"word {word}")
-
-
-def _turned_pairs(left: str, right: str) -> list[tuple[str, str]]:
-    """The words for sides whose second the name of the left column bears, or whose first that of the right."""
-    marks = [_mark(name) for name in (left, right)]
-    if left[:-1] == right[:-1]:
-        marks = [left[-1], right[-1]]  # modelA, modelB
-    if marks[0] == marks[1]:
-        return []
-    return [pair for pair in _PAIRS if marks[0] == pair[1] or marks[1] == pair[0]]
-
-
-def _mark(name: str) -> str:
-    """The word for a side that a name of a column ends in, or begins with; or nothing."""
-    words = name.split("_")
-    sides = [word for pair in _PAIRS for word in pair]
-    numbered = re.fullmatch(r"[a-z]+([12])", words[-1])
-    return numbered[1] if numbered else next((word for word in (words[-1], words[0]) if word in sides), "")
