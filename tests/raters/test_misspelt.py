@@ -92,6 +92,43 @@ def test_names_that_are_meant_to_differ_are_not_told(part: str, counts: dict[str
     assert told(part, counts) == []
 
 
+@pytest.mark.parametrize("part", ["item", "rater"])
+def test_ids_that_are_one_whole_number_are_told(tmp_path: Path, part: str) -> None:
+    ids = ["01", "1", "1.0", "001", "02", "10", "100"]
+    head, form = ("item,rater,label", "{},ann,yes") if part == "item" else ("rater,item,label", "{},q,yes")
+    (tmp_path / "votes.csv").write_text("\n".join([head, *(form.format(one) for one in ids)]), encoding="utf-8")
+    first, second = read_votes(tmp_path / "votes.csv").notes
+    assert first == (
+        f"{part}s '01' (1 answer), '1' (1 answer), '1.0' (1 answer) and '001' (1 answer) may be the same: they differ only in "
+        "how they are written."
+    )
+    assert f"different {part}s" in second
+
+
+def test_compared_things_that_are_one_whole_number_are_told(tmp_path: Path) -> None:
+    (tmp_path / "duels.csv").write_text("left,right,winner\n1,2,left\n1.0,02,left\n3,1,left\n", encoding="utf-8")
+    told = " ".join(read_duels(tmp_path / "duels.csv").notes)
+    assert "'1' (2 comparisons) and '1.0' (1 comparison)" in told
+    assert "'02' (1 comparison)" in told
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["001", "010", "100", "101"],
+        ["aB3x", "Ab3x", "AB3X", "ab3x"],  # of random letters
+        ["1.1", "1.10", "1.2", "1.20"],  # sections
+        ["1e3", "1000", "0x10", "16"],
+        ["q1", "q01", "q10", "1", "-1"],
+        ["0", "00a", "nan", "inf", "Infinity"],
+    ],
+)
+def test_ids_that_are_made_to_differ_are_not_told(tmp_path: Path, ids: list[str]) -> None:
+    rows = "".join(f"{one},ann,yes\n{one},bob,no\n" for one in ids)
+    (tmp_path / "votes.csv").write_text(f"item,rater,label\n{rows}", encoding="utf-8")
+    assert read_votes(tmp_path / "votes.csv").notes == ()
+
+
 def test_many_groups_are_cut_and_very_many_names_are_not_compared() -> None:
     many = {name: 5 for k in range(30) for name in (f"name {'x' * k}", f"Name {'x' * k}")}
     found = told("rater", many)

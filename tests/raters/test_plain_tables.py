@@ -6,8 +6,10 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -68,6 +70,32 @@ def test_a_field_that_comes_later_is_a_column_and_a_broken_line_is_named(tmp_pat
     assert "not JSON" in found.broken[0].reason
 
 
+@pytest.mark.parametrize("count", [999, 1000, 1001, 3000])
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_field_of_the_last_line_alone_is_a_column(tmp_path: Path, count: int, piped: bool) -> None:
+    rows: list[dict[str, object]] = [{"left": "x", "right": "y", "winner": "left"} for _ in range(count)]
+    text = as_lines(rows) + "{oops\n" + as_lines([{"left": "x", "right": "y", "winner": "right", "strength": 3}])
+    path = tmp_path / "late"
+    writer = Thread(target=path.write_text, args=(text,))
+    if piped:
+        os.mkfifo(path)
+        writer.start()
+    else:
+        path.write_text(text)
+    found = read_duels(path)
+    if piped:
+        writer.join()
+    assert found.duels.outcome.tolist() == [1.0] * count + [0.0]
+    assert found.duels.strength is not None
+    assert found.duels.strength.tolist() == [0] * count + [3]
+    assert [row.line for row in found.broken] == [count + 1]
+
+
+def test_very_many_fields_over_many_lines_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="columns"):
+        read_duels(file(tmp_path, as_lines([{"left": "x", "right": "y", f"n{k}": 1} for k in range(2500)])))
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_cells_may_hold_the_other_separators_quotation_marks_and_line_ends(tmp_path: Path, separator: str) -> None:
     rows = [
@@ -124,6 +152,34 @@ def test_every_name_that_is_listed_is_read(part: str, name: str, style: str) -> 
     found = find_columns(Path("t"), ["note", *others.values()], ("item", "rater", "label"))
     assert found.name(part) == spelled
     assert found.unread == ("note",)
+
+
+@pytest.mark.parametrize("name", ["gold", "Truth"])
+def test_known_labels_beside_raters_are_not_what_raters_said(tmp_path: Path, name: str) -> None:
+    text = f"item,worker,{name},my_label\nq1,a,yes,no\nq1,b,yes,no\nq2,a,no,yes\n"
+    with pytest.raises(DataError) as refused:
+        read_votes(file(tmp_path, text))
+    assert f"if raters gave them: --column label={name}" in refused.value.fix
+    assert told(read_votes(file(tmp_path, text), named={"label": "my_label"})) == {
+        ("q1", "a", "no"),
+        ("q1", "b", "no"),
+        ("q2", "a", "yes"),
+    }
+    assert told(read_votes(file(tmp_path, text), named={"label": name})) == {
+        ("q1", "a", "yes"),
+        ("q1", "b", "yes"),
+        ("q2", "a", "no"),
+    }
+    assert read_gold(file(tmp_path, f"item,label,{name}\nq1,no,yes\nq2,yes,no\n")) == {"q1": "yes", "q2": "no"}
+
+
+@pytest.mark.parametrize("name", ["gold", "truth"])
+def test_known_labels_of_a_wide_sheet_are_no_raters(tmp_path: Path, name: str) -> None:
+    text = f"item,ann,bob,{name}\nq1,yes,no,yes\nq2,no,no,yes\n"
+    votes = {("q1", "ann", "yes"), ("q1", "bob", "no"), ("q2", "ann", "no"), ("q2", "bob", "no")}
+    assert told(read_votes(file(tmp_path, text))) == votes
+    assert told(read_votes(file(tmp_path, text), wide=["all"])) == votes
+    assert read_gold(file(tmp_path, text)) == {"q1": "yes", "q2": "yes"}
 
 
 @pytest.mark.parametrize("pair", SIDES)
@@ -308,13 +364,12 @@ def test_layouts_of_the_arena_and_of_kaggle_say_the_same(tmp_path: Path) -> None
     assert "won left from 'winner_model_a'" in found.read_as
 
 
-def test_a_row_in_which_several_sides_or_none_won_is_named(tmp_path: Path) -> None:
+def test_a_row_in_which_several_sides_won_is_named(tmp_path: Path) -> None:
     head = "model_a,model_b,winner_model_a,winner_model_b,winner_tie\n"
     found = read_duels(file(tmp_path, f"{head}A,B,1,0,0\nA,B,1,1,0\nA,B,0,0,0\nA,B,,x,\n"))
-    assert [row.line for row in found.broken] == [3, 4, 5]
+    assert [row.line for row in found.broken] == [3, 5]
     assert "2 of the sides won" in found.broken[0].reason
-    without = read_duels(file(tmp_path, "model_a,model_b,winner_model_a,winner_model_b\nA,B,0,0\nA,B,0,1\n"))
-    assert without.duels.outcome.tolist() == [0.5, 0.0]
+    assert found.notes == ["1 row does not say who won: no answer, not a tie; left out."]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "label": (
         *("label", "answer", "response", "vote", "judgment", "judgement", "annotation", "class", "category", "rating"),
-        *("value", "choice", "score", "verdict", "decision", "gold", "truth"),
+        *("value", "choice", "score", "verdict", "decision"),
     ),
     "question": ("question", "field"),
     "group": ("group", "rater_group"),
@@ -40,6 +40,9 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """What a column may be called, the first name that is there. Each column has one part."""
 
+KNOWN_ANSWERS = ("gold", "truth")
+"""What the label may also be called, before all other names, in a file of known labels. Beside raters' answers it is none."""
+
 _THINGS = ("model", "item", "system", "candidate", "option")
 
 SIDES: tuple[tuple[str, str], ...] = (
@@ -50,6 +53,9 @@ SIDES: tuple[tuple[str, str], ...] = (
     ("first", "second"),
 )
 """What the columns of the two things that are compared may be called: both by names of one pair."""
+
+PAIR_WORDS = (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second"))
+"""Words for the two sides, which names of columns bear as well."""
 
 ONE_HOT = {"won_left": "winner", "won_right": "winner", "won_neither": "winner"}
 """Columns of 0 and 1 in place of ``winner``: whether the left one won, the right one, or neither."""
@@ -64,7 +70,6 @@ _OF_PART["winner"] = _OF_PART["label"]
 _WITH_ID = ("item", "rater", "question", "group")
 """Parts whose column may also have "id" behind its name. An ``answer_id`` is no answer."""
 
-_KNOWN_ANSWERS = ("gold", "truth")
 _NAMES_SHOWN = 12
 _NAME_WIDTH = 60
 _SUFFIX = re.compile(r"(?<=.)_?id$")
@@ -150,6 +155,8 @@ def find_columns(
     found = named_places(path, cells, (*parts, *optional), named)
     if "left" in parts:
         _add(found, _sides(names, found))
+    if "label" in parts and "rater" not in parts and (known := _known_answers(names, found.values())):
+        _add(found, {"label": known[0]})
     for part in (*parts, *optional):
         if part in NAMES:
             take(part, names, found)
@@ -168,6 +175,12 @@ def find_columns(
     if len(cells) == len(parts) and names[0] and unnamed and not other:
         return Columns({part: place for place, part in enumerate(parts)}, (), {})
     raise _of_comparisons(path, cells, missing) if other else _lacking(path, cells, parts, missing)
+
+
+def _known_answers(names: Sequence[str], taken: Collection[int] = ()) -> list[int]:
+    """Places of columns that are called as known labels are."""
+    places = [names.index(word) for word in KNOWN_ANSWERS if word in names]
+    return [place for place in places if place not in taken]
 
 
 def plain_name(cell: str) -> str:
@@ -275,12 +288,34 @@ def _is_of_comparisons(names: Sequence[str], cells: Sequence[str], parts: Sequen
     return bool(sides) and bool(candidates("winner", names, sides.values()) or _one_hot(names, cells, sides))
 
 
+def turned_pairs(left: str, right: str) -> list[tuple[str, str]]:
+    """The words for sides whose second the name of the left column bears, or whose first that of the right."""
+    marks = [_mark(name) for name in (left, right)]
+    if left[:-1] == right[:-1]:
+        marks = [left[-1], right[-1]]  # modelA, modelB
+    if marks[0] == marks[1]:
+        return []
+    return [pair for pair in PAIR_WORDS if marks[0] == pair[1] or marks[1] == pair[0]]
+
+
+def _mark(name: str) -> str:
+    """The word for a side that a name of a column ends in, or begins with; or nothing."""
+    words = name.split("_")
+    sides = [word for pair in PAIR_WORDS for word in pair]
+    numbered = re.fullmatch(r"[a-z]+([12])", words[-1])
+    return numbered[1] if numbered else next((word for word in (words[-1], words[0]) if word in sides), "")
+
+
 def _one_hot(names: Sequence[str], cells: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
     """Places of the columns that say of each side whether it won."""
     if "left" not in found or "right" not in found:
         return {}
     sides = (plain_name(cells[found["left"]]), plain_name(cells[found["right"]]))
-    for left, right in (sides, *SIDES):
+    turned = turned_pairs(*sides)
+    others = SIDES
+    if turned:
+        others = tuple(pair[::-1] for pair in SIDES if turned_pairs(*pair[::-1]) == turned)
+    for left, right in (sides, *others):
         if f"winner_{left}" in names and f"winner_{right}" in names:
             hot = {"won_left": names.index(f"winner_{left}"), "won_right": names.index(f"winner_{right}")}
             tie = next((names.index(name) for name in ("winner_tie", "tie") if name in names), None)
@@ -291,12 +326,12 @@ def _one_hot(names: Sequence[str], cells: Sequence[str], found: Mapping[str, int
 def _rivals(
     names: Sequence[str], cells: Sequence[str], places: Mapping[str, int], named: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Parts that another column could be as well. Known answers beside what was said are no doubt."""
+    """Parts that another column could be as well."""
     found = {}
     for part in ("rater", "label", "winner"):
         if part in places and part not in named:
             others = candidates(part, names, set(places.values()))
-            others = [place for place in others if names[place] not in (*_KNOWN_ANSWERS, names[places[part]])]
+            others = [place for place in others if names[place] != names[places[part]]]
             if others:
                 found[part] = tuple(cells[place].strip() for place in others)
     return found
@@ -310,6 +345,10 @@ def _lacking(path: Path, cells: Sequence[str], parts: Sequence[str], missing: Se
         has = f": {listed(cells)}" if cells else ""
         why = f"its first line has {counted(len(cells), 'column')} and names none of {', '.join(parts)}{has}."
     ways = [f"Say which it is: {' '.join(f'--column {part}=NAME' for part in missing)}. Or rename the column."]
+    known = _known_answers([plain_name(cell) for cell in cells])
+    if known and "label" in missing and "rater" in parts:
+        name = cells[known[0]].strip()
+        ways.append(f"{quoted(name)} is taken for known labels; if raters gave them: --column label={name}.")
     if "rater" in parts and list(missing) != ["label"]:
         ways.append("Is it one column for each rater: --wide all, or --wide NAME,NAME.")
     return DataError(f"{path}", why, " ".join([*ways, *(f"For {part}: {accepted(part)}." for part in missing)]))

@@ -1,7 +1,8 @@
 """Names that may be one and the same, written differently: told, never changed.
 
-Names are alike that differ by case, blanks, hyphens or the form of a character alone, or that are the same number; and a rare name
-one slip of the keyboard away from a frequent one. What differs by a digit is another name: ids are numbered.
+Names are alike that differ by case, blanks, hyphens or the form of a character alone, or that are the same number (ids: the same
+whole one, as 01, 1 and 1.0 are); and a rare name one slip of the keyboard away from a frequent one. What differs by a digit is
+another name: ids are numbered.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ are."""
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[_\-\u2010-\u2015]+(?=[^\W\d_])")
+_WHOLE = re.compile(r"0*(\d+)(?:\.0+)?")
 _BLANKS = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 
 
@@ -48,6 +50,12 @@ def raters_alike(votes: Votes) -> list[str]:
     """Raters who may be the same, a sentence for each. Two who both answered one item are hardly one who slipped."""
     counts = np.bincount(votes.rater, minlength=len(votes.raters)).tolist()
     return alike_told("rater", votes.raters, counts, "answer", slips=True, apart=_met(votes.item, votes.rater))
+
+
+def items_alike(votes: Votes) -> list[str]:
+    """Items that may be the same, a sentence for each. Ids of one length are made to differ, be it by the case of a letter."""
+    counts = np.bincount(votes.item, minlength=len(votes.items)).tolist()
+    return alike_told("item", votes.items, counts, "answer", slips=False, ids=True)
 
 
 def _met(item: Codes, rater: Codes) -> Callable[[int, int], bool]:
@@ -74,6 +82,7 @@ def alike_told(
     *,
     slips: bool,
     numbers: bool = False,
+    ids: bool = False,
     apart: Callable[[int, int], bool] = lambda one, other: False,
 ) -> list[str]:
     """Names that may be one and the same, a sentence for each group of them.
@@ -84,12 +93,13 @@ def alike_told(
         counts: how often each comes.
         thing: what is counted.
         slips: whether one slip of the keyboard is looked for as well.
-        numbers: whether names that are the same number are the same.
+        numbers: whether they are numbers, and not only ids: 0.5 is 0.50 then.
+        ids: whether those of one length surely differ.
         apart: whether two, by their places, surely are not one who slipped.
     """
     if len(names) > _MOST_NAMES:
         return []
-    groups = [group for group in _same(names, numbers) if len(group) > 1]
+    groups = [group for group in _same(names, numbers) if len({len(names[k]) if ids else k for k in group}) > 1]
     told = [_told(part, group, names, counts, thing, "they differ only in how they are written") for group in groups]
     if slips:
         found = _slips(names, counts)
@@ -116,6 +126,8 @@ def _same(names: Sequence[str], numbers: bool) -> list[list[int]]:
     groups: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         key = folded(name)
+        if whole := _WHOLE.fullmatch(key):
+            key = whole[1]
         if numbers:
             with suppress(ValueError):
                 key = repr(float(key))

@@ -1,7 +1,7 @@
 """Rows of plain tables: CSV with commas, semicolons or tabs, columns with blanks between them, or JSON lines.
 
 A file is plain or gzip, UTF-8, and its lines end as on any system. The first row names the columns, or is a row itself; of JSON
-lines the names come from the fields of the first rows.
+lines the names are all fields that any line has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 
 from heed.errors import DataError
 from heed.feedback.formats.lines import load_object, read_lines
@@ -28,8 +29,11 @@ _MARKS = (",", ";")
 _SAID = re.compile(r"sep=([\t,;])\s*", re.IGNORECASE)
 """A first line by which a spreadsheet is told the separator."""
 
-_FIELDS_FROM = 1_000
-"""JSON lines from whose fields the columns are taken: a field may be missing in the first of them."""
+_HELD = 1_000
+"""JSON lines that are kept in memory while the names of their fields are gathered; of more the file is gone through twice."""
+
+_SPOOLED = 1 << 26
+"""Characters of a pipe that are kept in memory, and not on the disk."""
 
 
 def records(path: Path, broken: list[BrokenRow]) -> Iterator[Record]:
@@ -105,12 +109,32 @@ def _separator(first: str) -> str | None:
 
 def _json_rows(path: Path, lines: Iterable[str], broken: list[BrokenRow]) -> Iterator[Record]:
     """JSON lines as a table: the names of the fields, then the cells of each line under them."""
-    objects = _objects(path, lines, broken)
-    begin = list(islice(objects, _FIELDS_FROM))
-    names = list(dict.fromkeys(name for _, fields in begin for name in fields))
-    yield begin[0][0], names
-    for number, fields in chain(begin, objects):
-        yield number, [_cell(fields.get(name)) for name in names]
+    with SpooledTemporaryFile(_SPOOLED, "w+", encoding="utf-8", newline="") as spool:
+        # A field may be missing from very many lines, and a pipe cannot be read twice.
+        again = path.is_file()
+        faults: list[BrokenRow] = []
+        objects = _objects(path, lines if again else _copied(lines, spool), faults)
+        begin = list(islice(objects, _HELD))
+        names = dict.fromkeys(name for _, fields in begin for name in fields)
+        if len(begin) == _HELD:
+            for _, fields in objects:
+                names.update(dict.fromkeys(fields))
+                if len(names) > MOST_COLUMNS:
+                    break
+            spool.seek(0)
+            yield begin[0][0], list(names)
+            begin, objects = [], _objects(path, _texts(path) if again else spool, broken)
+        else:
+            broken += faults
+            yield begin[0][0], list(names)
+        for number, fields in chain(begin, objects):
+            yield number, [_cell(fields.get(name)) for name in names]
+
+
+def _copied(lines: Iterable[str], spool: IO[str]) -> Iterator[str]:
+    for line in lines:
+        spool.write(line)
+        yield line
 
 
 def _objects(path: Path, lines: Iterable[str], broken: list[BrokenRow]) -> Iterator[tuple[int, dict[str, Any]]]:

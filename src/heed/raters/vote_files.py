@@ -17,7 +17,7 @@ from heed.feedback.formats.rows import BrokenRow
 from heed.lazily import np
 from heed.raters.coded_tables import CodedTable, Progress, names_unknown, nothing_read, read_table
 from heed.raters.column_names import Columns
-from heed.raters.misspelt import labels_alike, raters_alike, trimmed_told
+from heed.raters.misspelt import items_alike, labels_alike, raters_alike, trimmed_told
 from heed.raters.votes import Codes, Votes
 from heed.raters.wide_sheets import unfolding
 from heed.texts import shown
@@ -97,7 +97,7 @@ def read_votes(
         read.columns,
         read.wide or read.columns.told(),
         beside,
-        (*notes, *labels_alike(votes), *raters_alike(votes)),
+        (*notes, *labels_alike(votes), *raters_alike(votes), *items_alike(votes)),
         repeated,
         contradicted,
         read.unlabelled,

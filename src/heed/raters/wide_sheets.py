@@ -16,7 +16,7 @@ from pathlib import Path
 from heed.errors import DataError
 from heed.feedback.formats.rows import BrokenRow
 from heed.raters.coded_tables import Unfold
-from heed.raters.column_names import listed, named_places, plain_name, quoted, take
+from heed.raters.column_names import KNOWN_ANSWERS, listed, named_places, plain_name, quoted, take
 from heed.raters.tables import Record
 
 ALL = "all"
@@ -61,7 +61,11 @@ def unfolding(path: Path, named: Mapping[str, str], chosen: Sequence[str]) -> Un
         for part in _BESIDE[key]:
             take(part, names, found)
         beside = {part: k for part, k in found.items() if part != key}
-        others = [k for k, cell in enumerate(header) if cell.strip() and k not in (place, *beside.values())]
+        others = [
+            k
+            for k, cell in enumerate(header)
+            if cell.strip() and k not in (place, *beside.values()) and names[k] not in KNOWN_ANSWERS
+        ]
         left_out: list[int] = []
         if chosen and list(chosen) != [ALL]:
             columns = _chosen(path, header, chosen, place)
