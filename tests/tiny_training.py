@@ -43,6 +43,12 @@ def letter_share(prompts: list[PromptContent], prompt_ids: list[list[int]], samp
     return torch.tensor([tokens.count(LETTER) / len(tokens) for tokens in samples.tokens])
 
 
+def first_token(policy: Policy, ids: list[int]) -> Tensor:
+    """Exact distribution of the token after ``ids``."""
+    with torch.no_grad():
+        return policy.model(torch.tensor([ids])).logits[0, -1].double().softmax(-1)
+
+
 def value_model(letters: str, seed: int = 5) -> ScalarModel:
     """A network of values of its own."""
     return ScalarModel(causal_model("llama", len(letters) + 1, seed).model, seed)

@@ -13,20 +13,13 @@ from torch import Tensor
 from heed.config import PolicySettings
 from heed.errors import ModelError
 from heed.models.decode import Samples
-from heed.models.policy import Policy
 from heed.models.reward import ScalarModel
 from heed.train.online import OnlineTrainer, Prompt
 from heed.train.rollout import TextScorer
 from tiny_models import tiny_policy
-from tiny_training import letter_share, trainer_of, value_model
+from tiny_training import first_token, letter_share, trainer_of, value_model
 
 BOTH = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
-
-
-def first_token(policy: Policy, ids: list[int]) -> Tensor:
-    """Exact distribution of the token after ``ids``."""
-    with torch.no_grad():
-        return policy.model(torch.tensor([ids])).logits[0, -1].double().softmax(-1)
 
 
 def weights(trainer: OnlineTrainer) -> Tensor:

@@ -21,7 +21,7 @@ from heed.train.checks import self_check
 from heed.train.online import OnlineTrainer
 from heed.train.recipes import RECIPES, setting_of
 from heed.train.rollout import Rollout
-from tiny_training import trainer_of
+from tiny_training import first_token, trainer_of
 
 NAMES = [name for name in RECIPES if name != "ppo"]
 CRITICLESS = [name for name, recipe in RECIPES.items() if not recipe.critic]
@@ -230,10 +230,6 @@ def test_each_ends_where_its_objective_is_largest(name: str, seed: int) -> None:
         max_grad_norm=100.0,
     )
     trainer.prompts = trainer.prompts[:2]
-
-    def first_token(policy: Policy, ids: list[int]) -> Tensor:
-        with torch.no_grad():
-            return policy.model(torch.tensor([ids])).logits[0, -1].double().softmax(-1)
 
     reference = [first_token(trainer.reference, p.ids) for p in trainer.prompts]
     trainer.run()

@@ -164,18 +164,14 @@ def _on_length(found: RewardDiagnosis) -> list[str]:
 
 def told_sides(effect: StyleEffect) -> str:
     """Which of two texts that are otherwise as good a reward should give one half."""
-    return f"Otherwise as good, {_sides(effect)[0]}"
+    return f"Otherwise as good, {_having_more(effect)}"
 
 
-def _sides(effect: StyleEffect) -> tuple[str, str]:
-    """The text with more of a style, and the one with less."""
+def _having_more(effect: StyleEffect) -> str:
+    """The text with more of a style."""
     if effect.style == "length":
-        return "the longer text", "the shorter text"
-    what = "bold type" if effect.style == "bold" else effect.style
-    return (
-        f"the text with more {what}",
-        f"the text with less {what}" if what == "bold type" else f"the text with fewer {what}",
-    )
+        return "the longer text"
+    return f"the text with more {'bold type' if effect.style == 'bold' else effect.style}"
 
 
 def _no_better_than_length(found: RewardDiagnosis) -> bool:
@@ -192,7 +188,7 @@ def _on_styles(found: RewardDiagnosis) -> list[str]:
         if effect.excess.above(0.0) or effect.excess.below(0.0):
             amount = "too much" if effect.excess.above(0.0) else "too little"
             told.append(
-                f"It pays {amount} for {effect.style}: of two texts that are otherwise as good it gives {_sides(effect)[0]} "
+                f"It pays {amount} for {effect.style}: of two texts that are otherwise as good it gives {_having_more(effect)} "
                 f"{share(effect.favour)} in place of 50 %."
             )
     return told

@@ -184,8 +184,3 @@ def listwise_dpo(logprobs: Tensor, reference: Tensor, places: Tensor, by: Coeffi
         [N], nats.
     """
     return -plackett_luce_logprobs(by.beta * (logprobs - reference), places)
-
-
-def implicit_accuracy(better: Side, worse: Side) -> Tensor:
-    """Whether the implicit reward puts each pair right [N]: 1, 0, or half where both are alike."""
-    return 0.5 + 0.5 * torch.sign(better.gain - worse.gain)

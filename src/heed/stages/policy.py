@@ -22,6 +22,7 @@ from heed.stages.results import (
     prepare_machine,
     tell_trained_on,
 )
+from heed.stages.supervised import encoded_fitting
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -68,18 +69,7 @@ def train_policy(
     from heed.train.rollout import TextScorer
 
     settings, watcher = settings or PolicySettings(), watcher or Watcher()
-    if ALGORITHMS[settings.algorithm].family != "online":
-        raise ConfigError(
-            f"algorithm {settings.algorithm} with a reward",
-            "it learns from judgments as they are.",
-            "Give judgments to train_preferences, or take an algorithm that samples, such as ppo.",
-        )
-    if settings.pretraining_coefficient and not pretraining:
-        raise ConfigError(
-            f"pretraining_coefficient {settings.pretraining_coefficient:g} without texts",
-            "their likelihood is to be part of each update, and there are none.",
-            "Give demonstrations, on the command line with --pretraining FILE, or set it to 0.",
-        )
+    _refuse_what_does_not_fit(settings, pretraining)
     folder = output_folder(out, [model] if callable(reward) else [model, reward])
     named = _name_of(reward) if callable(reward) else model_identity(reward)
     data = content_hash([plain(p) for p in prompts])
@@ -111,7 +101,7 @@ def train_policy(
             seed,
             _value_model(policy, scorer, settings, seed),
             audit,
-            _pretraining(policy, pretraining) if settings.pretraining_coefficient else (),
+            encoded_fitting(policy, pretraining) if settings.pretraining_coefficient else (),
         )
         result = trainer.run(output.checkpoints(), watcher)
         metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
@@ -123,21 +113,20 @@ def train_policy(
         return output.finish(metrics, verdict(result), result.tokens)
 
 
-def _pretraining(policy: Policy, texts: Sequence[tuple[PromptContent, str]]) -> list[tuple[list[int], list[int]]]:
-    """Token ids of the texts that fit the model's context.
-
-    Raises:
-        DataError: none does.
-    """
-    encoded = [(policy.encode_prompt(p), policy.encode_completion(p, text)) for p, text in texts]
-    fitting = [pair for pair in encoded if len(pair[0]) + len(pair[1]) <= policy.context]
-    if not fitting:
-        raise DataError(
-            f"none of {len(encoded)} pretraining texts fits the model",
-            f"its context is {policy.context} tokens.",
-            "Shorten them, or set pretraining_coefficient to 0.",
+def _refuse_what_does_not_fit(settings: PolicySettings, pretraining: Sequence[tuple[PromptContent, str]]) -> None:
+    """Raise ConfigError where the algorithm does not sample, or other texts are to be learned from and there are none."""
+    if ALGORITHMS[settings.algorithm].family != "online":
+        raise ConfigError(
+            f"algorithm {settings.algorithm} with a reward",
+            "it learns from judgments as they are.",
+            "Give judgments to train_preferences, or take an algorithm that samples, such as ppo.",
         )
-    return fitting
+    if settings.pretraining_coefficient and not pretraining:
+        raise ConfigError(
+            f"pretraining_coefficient {settings.pretraining_coefficient:g} without texts",
+            "their likelihood is to be part of each update, and there are none.",
+            "Give demonstrations, on the command line with --pretraining FILE, or set it to 0.",
+        )
 
 
 def constraints_identity(settings: PolicySettings) -> tuple[dict[str, Any], list[str]]:

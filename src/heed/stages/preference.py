@@ -77,7 +77,7 @@ def train_preferences(
     reliability = reliability if reliability and settings.raters == "weighed" else None
     identity = {
         "model": model_identity(model),
-        "algorithm": algorithm,
+        "algorithm": chosen.name,
         "data": content_hash(list(map(keyed, rows))),
         "reliability": reliability and dict(sorted(reliability.items())),
         "settings": settings.model_dump(),
@@ -105,7 +105,7 @@ def train_preferences(
         watcher.plan(chosen.title, training_plan(policy.model, len(examples), tokens, settings))
         done = learn_preferences(task, settings, seed, output.checkpoints(), watcher)
         metrics = {
-            "algorithm": algorithm,
+            "algorithm": chosen.name,
             "judgments": len(rows),
             "examples": len(examples),
             "held_out": len(held),

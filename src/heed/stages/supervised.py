@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from heed.config import SFTSettings
 from heed.errors import DataError
@@ -13,6 +14,9 @@ from heed.stages.plan import training_plan
 from heed.stages.results import Output, StageResult, content_hash, output_folder, plain, prepare_machine
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
+
+if TYPE_CHECKING:
+    from heed.models.policy import Policy
 
 
 @memory_errors()
@@ -45,14 +49,7 @@ def train_sft(
             watcher.say(f"already done: {folder}")
             return finished
         policy = Policy.load(model, prepare_machine(device))
-        encoded = [(policy.encode_prompt(p), policy.encode_completion(p, c)) for p, c in demonstrations]
-        fitting = [pair for pair in encoded if len(pair[0]) + len(pair[1]) <= policy.context]
-        if not fitting:
-            raise DataError(
-                f"none of {len(encoded)} demonstrations fits the model",
-                f"its context is {policy.context} tokens.",
-                "Shorten them, or use a model with a longer context.",
-            )
+        fitting = encoded_fitting(policy, demonstrations)
         tokens = sum(len(p) + len(c) for p, c in fitting) / len(fitting)
         watcher.plan("supervised tuning", training_plan(policy.model, len(fitting), tokens, settings))
         probe = fitting[:256]
@@ -63,7 +60,7 @@ def train_sft(
             policy.save(output.folder)
         metrics = {
             "demonstrations": len(fitting),
-            "too_long": len(encoded) - len(fitting),
+            "too_long": len(demonstrations) - len(fitting),
             "loss_before": before,
             "loss_after": after,
             "history": done.history,
@@ -71,3 +68,22 @@ def train_sft(
         work = f"{len(done.history)} steps on {len(fitting)} demonstrations"
         verdict = f"{work}: loss {before:.3f} to {after:.3f} nats a token."
         return output.finish(metrics, verdict, done.tokens)
+
+
+def encoded_fitting(
+    policy: Policy, demonstrations: Sequence[tuple[PromptContent, str]]
+) -> list[tuple[list[int], list[int]]]:
+    """(prompt ids, completion ids) of the demonstrations that fit the model's context.
+
+    Raises:
+        DataError: none does.
+    """
+    encoded = [(policy.encode_prompt(p), policy.encode_completion(p, c)) for p, c in demonstrations]
+    fitting = [pair for pair in encoded if len(pair[0]) + len(pair[1]) <= policy.context]
+    if not fitting:
+        raise DataError(
+            f"none of {len(encoded)} demonstrations fits the model",
+            f"its context is {policy.context} tokens.",
+            "Shorten them, or use a model with a longer context.",
+        )
+    return fitting

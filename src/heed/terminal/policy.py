@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,35 +65,15 @@ def train_policy(
     In a project: the reference policy, against the newest reward model or on all feedback. On files: give --model, --out, and
     --reward and --prompts, or --data and an --algorithm that learns from judgments.
     """
-    if algorithm is None and data is not None and config is not None:
-        named = section_of(config, "policy").get("algorithm")
-        algorithm = named if isinstance(named, str) else None
+    algorithm = _named(algorithm, data, config)
     offline = algorithm is not None and algorithm_named(algorithm).family == "offline"
-    if data is not None and not offline:
-        raise ConfigError(
-            f"heed train policy --data with {algorithm or 'no algorithm'}",
-            "judgments as they are teach only algorithms that are made for it.",
-            "Add for example --algorithm dpo; 'heed explain' lists them all.",
-        )
-    if offline:
-        for option, given in (("--reward", reward), ("--prompts", prompts), ("--pretraining", pretraining)):
-            if given is not None:
-                raise ConfigError(
-                    f"heed train policy --algorithm {algorithm} with {option}",
-                    "it learns from judgments as they are, and neither samples nor needs a reward.",
-                    f"Leave {option} out, or take an algorithm that samples: see 'heed explain'.",
-                )
+    others = {"--reward": reward, "--prompts": prompts, "--pretraining": pretraining}
+    _refuse_the_other_family(algorithm, offline, data, others)
     if offline and (model is not None or data is not None or out is not None):
-        _on_judgments(
-            algorithm_named(algorithm or "").name,
-            model,
-            data,
-            out,
-            Choices("preference", config, sets or (), seed, device),
-            quiet,
-        )
+        own_choices = Choices("preference", config, sets or (), seed, device)
+        _on_judgments(algorithm or "", model, data, out, own_choices, quiet)
         return
-    own = [] if algorithm is None else [f"algorithm={algorithm_named(algorithm).name}"]
+    own = [] if algorithm is None else [f"algorithm={algorithm}"]
     choices = Choices("policy", config, [*(sets or ()), *own], seed, device)
     if model is None or reward is None or prompts is None or out is None:
         options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
@@ -107,8 +88,8 @@ def train_policy(
 
     settings = choices.settings(PolicySettings())
     contents = _training_prompts(prompts)
-    others = [] if pretraining is None else _demonstrations(pretraining)
-    if others and not settings.pretraining_coefficient:
+    texts = [] if pretraining is None else _demonstrations(pretraining)
+    if texts and not settings.pretraining_coefficient:
         settings = settings.model_copy(update={"pretraining_coefficient": _PRETRAINING})
     from heed.stages.policy import train_policy as stage
 
@@ -122,9 +103,40 @@ def train_policy(
             seed or 0,
             device=device or "auto",
             watcher=watcher,
-            pretraining=others,
+            pretraining=texts,
         )
     print_result(result)
+
+
+def _named(algorithm: str | None, data: Path | None, config: Path | None) -> str | None:
+    """The algorithm by its own name: that of the option, or for judgments of a file that of the settings' file.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if algorithm is None and data is not None and config is not None:
+        found = section_of(config, "policy").get("algorithm")
+        algorithm = found if isinstance(found, str) else None
+    return None if algorithm is None else algorithm_named(algorithm).name
+
+
+def _refuse_the_other_family(
+    algorithm: str | None, offline: bool, data: Path | None, others: Mapping[str, object]
+) -> None:
+    """Raise ConfigError where an option is given that this family of algorithms has no use for."""
+    if data is not None and not offline:
+        raise ConfigError(
+            f"heed train policy --data with {algorithm or 'no algorithm'}",
+            "judgments as they are teach only algorithms that are made for it.",
+            "Add for example --algorithm dpo; 'heed explain' lists them all.",
+        )
+    option = next((name for name, given in others.items() if given is not None), None)
+    if offline and option is not None:
+        raise ConfigError(
+            f"heed train policy --algorithm {algorithm} with {option}",
+            "it learns from judgments as they are, and neither samples nor needs a reward.",
+            f"Leave {option} out, or take an algorithm that samples: see 'heed explain'.",
+        )
 
 
 def _on_judgments(
