@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
-from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings
+from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings, scorer_url
 from heed.errors import ConfigError
 from heed.rater_settings import RatersSettings
 from heed.safe_yaml import read_yaml
+from heed.settings import FUNCTION, Fraction, Temperature
 from heed.settings import LARGEST_SEED as LARGEST_SEED
-from heed.settings import Fraction, Temperature
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
 from heed.training_settings import PreferenceSettings as PreferenceSettings
@@ -57,12 +57,29 @@ class SamplingSettings(Settings):
     rows_per_batch: int = Field(128, ge=1, description="completions decoded at once (count); lower it to save memory")
 
 
+def _reward(name: str) -> str:
+    if name not in ("model", "raters") and not FUNCTION.fullmatch(name):
+        try:
+            scorer_url(name)
+        except ValueError as error:
+            raise ValueError(f"it is not model, raters, package.module:function or a scorer's URL: {error}") from None
+    return name
+
+
 class PolicySettings(Settings):
     """Optimising the policy: by PPO against the reward model, with the reference policy's KL as a guard, or by an algorithm
     that learns from judgments as they are and has its settings under ``preference``."""
 
     algorithm: AlgorithmName = Field(
         "ppo", description="how the policy is optimised; heed explain says when to use which"
+    )
+    reward: Annotated[str, AfterValidator(_reward)] = Field(
+        "model",
+        description="what scores what it writes: model (the newest reward model), raters (its raters, asked while it waits), "
+        "package.module:function, or the URL of a scorer",
+    )
+    ratings_per_text: int = Field(
+        1, ge=1, le=20, description="reward raters: ratings that each text is to have (count)"
     )
     steps: int = Field(40, ge=1, description="rollouts, each followed by its epochs of updates (count)")
     prompts_per_step: int = Field(32, ge=1, description="prompts a rollout (count)")
