@@ -12,7 +12,17 @@ from common import peers_script
 _HOME = Path.home() / ".cache" / "heed-peers"
 
 # Medians that the peers' documentation gives for two idle cores (seconds a step).
-PUBLISHED = {"sft": 0.28, "sft_mixed": 0.55, "reward": 0.32, "reward_mixed": 0.58, "ppo": 3.65}
+PUBLISHED = {
+    "sft": 0.28,
+    "sft_mixed": 0.55,
+    "reward": 0.32,
+    "reward_mixed": 0.58,
+    "dpo": 0.64,
+    "dpo_mixed": 1.15,
+    "rloo": 1.17,
+    "grpo": 1.03,
+    "ppo": 3.65,
+}
 
 # The script prints the median of its step times; an interval needs the times themselves, so they are taken down on the way.
 _LISTEN = """
@@ -70,6 +80,22 @@ def time_peer(task: str, steps: int) -> PeerTimes:
     return PeerTimes(json.loads(done.stdout.splitlines()[-1])["step_seconds"])
 
 
+def python_of(environment: str) -> Path:
+    """The Python of one of the peers' environments."""
+    return _HOME / environment / "bin" / "python"
+
+
+def environment_missing(environment: str, *modules: str) -> str:
+    """Why an environment cannot be used, with the modules that it needs; nothing where it can."""
+    python = python_of(environment)
+    if not python.is_file():
+        return f"no environment at {python.parent.parent}; the README of the peers' script says how to make one"
+    for module in modules:
+        if subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode:
+            return f"{module} is not installed in {python.parent.parent}"
+    return ""
+
+
 def _python(task: str) -> Path:
     # PPO left TRL after the 1.9 line.
-    return _HOME / ("trl-ppo" if task == "ppo" else "trl") / "bin" / "python"
+    return python_of("trl-ppo" if task == "ppo" else "trl")

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import stories_race
 from common import Report, Row, median_interval, report
 from peers import PUBLISHED, prepare, time_peer
 
@@ -41,11 +42,16 @@ RACES = (
     Race("sft_mixed", "sft_mixed", 2.0),
     Race("reward", "reward", 1.3),
     Race("reward_mixed", "reward_mixed", 2.0),
+    Race("dpo", "dpo", 1.4),
+    Race("dpo_mixed", "dpo_mixed", 2.0),
+    Race("rloo", "rloo", 2.0),
+    Race("grpo", "grpo", 2.0),
     Race("ppo", "ppo", 1.5),
     Race("ppo_shared", "ppo", 2.2),
 )
 STARTS = (("import heed", 0.3), ("heed --help", 0.4))
-NAMES = ("products", *(race.task for race in RACES), *(name for name, _ in STARTS))
+LARGE = ("memory", "share_1m", "share_30m")
+NAMES = ("products", *(race.task for race in RACES), *(name for name, _ in STARTS), *LARGE, "stories")
 
 
 def run_task(task: str, device: str, steps: int = _STEPS) -> dict[str, Any]:
@@ -54,7 +60,11 @@ def run_task(task: str, device: str, steps: int = _STEPS) -> dict[str, Any]:
     Raises:
         RuntimeError: the process failed.
     """
-    command = [sys.executable, "-W", "ignore", str(_HERE / "workloads.py"), task, device, str(steps)]
+    return _run("workloads.py", task, device, str(steps))
+
+
+def _run(script: str, task: str, *more: str) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", str(_HERE / script), task, *more]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{task} failed:\n{done.stderr}")
@@ -131,6 +141,26 @@ def on_gpu(chosen: list[str], rows: Report) -> None:
             )
 
 
+def large(task: str, rows: Report) -> None:
+    """Memory of an online step with a large vocabulary, or the share of bare products that training reaches."""
+    start = time.monotonic()
+    found = _run("large.py", task)
+    spent = time.monotonic() - start
+    if task == "memory":
+        share = found["peak_mib"] / found["all_logits_mib"]
+        what = "memory of an online step, vocabulary 150,000, context 2,048, of all logits in float32"
+        rows.add(Row(what, share, "", target=0.25, at="most", seeds=(0,), seconds=spent, details=found))
+        return
+    rates = found["product_flops_per_s"]
+    best = max(rates.values())
+    value, low, high = median_interval(lambda own: found["flops"] / own / best, found["step_s"])
+    details = {"parameters": found["parameters"], "gflops_per_s": round(found["flops"] / found["median_s"] / 1e9, 1)}
+    details |= {f"product_by_{name}_gflops_per_s": round(rate / 1e9, 1) for name, rate in rates.items()}
+    target = 0.5 if task == "share_30m" else None
+    what = f"training, {task.removeprefix('share_').upper()} parameters, share of bare products"
+    rows.add(Row(what, value, "", low, high, target, seeds=(0,), seconds=spent, details=details))
+
+
 def start_up(name: str, target: float, rows: Report) -> None:
     """Wall time of a whole process, a median over several after the first."""
     heed = str(Path(sys.executable).with_name("heed"))
@@ -156,7 +186,7 @@ def main(arguments: list[str]) -> None:
         if name in chosen:
             start_up(name, target, rows)
     contests = [contest for contest in RACES if contest.task in chosen]
-    if "products" in chosen or contests:
+    if "products" in chosen or contests or set(LARGE) & set(chosen):
         rates = product_rates("cpu", rows)
         missing = prepare()
         measured: dict[str, list[float]] = {}
@@ -166,8 +196,13 @@ def main(arguments: list[str]) -> None:
                 continue
             times, source = peer_times(contest, not options.no_peers, measured, rows)
             race(contest, rates, times, source, rows)
+        for task in LARGE:
+            if task in chosen and not missing:
+                large(task, rows)
         if not missing:
             on_gpu(chosen, rows)
+    if "stories" in chosen:
+        stories_race.race(rows)
     rows.finish()
 
 

@@ -24,7 +24,8 @@ from typing import Any
 import torch
 
 import heed.train.preference as preference
-from heed.config import PolicySettings, RewardSettings, SamplingSettings
+from heed.algorithms import ALGORITHMS
+from heed.config import PolicySettings, PreferenceSettings, RewardSettings, SamplingSettings
 from heed.models.decode import Samples, sample
 from heed.models.linear import linear
 from heed.models.policy import Policy
@@ -32,12 +33,13 @@ from heed.models.reward import RewardModel, ScalarModel
 from heed.stages.results import prepare_machine
 from heed.train.online import OnlineTrainer, Prompt
 from heed.train.optimise import FitSettings, fit
+from heed.train.preferences import Example, PreferenceTask, Text, coefficients, learn_preferences
 from heed.train.progress import Watcher
 from heed.train.supervised import CompletionTask
 from peers import work_folder
 
 _LAYERS, _WIDTH, _VOCABULARY = 4, 128, 1024
-_BATCH, _ROWS, _PROMPT, _NEW, _EPOCHS = 32, 64, 16, 64, 4
+_BATCH, _ROWS, _SAMPLES, _PROMPT, _NEW, _EPOCHS = 32, 64, 8, 16, 64, 4
 _RATE = 1e-4
 
 
@@ -70,7 +72,7 @@ def ppo_flops(shared: bool) -> float:
     return _ROWS * (once + 3 * _EPOCHS * (policy + (0 if shared else values)))
 
 
-class _Clock(Watcher):
+class StepClock(Watcher):
     """Notes the time at the end of each step; the first step is left out, as the peers do."""
 
     def __init__(self, device: str) -> None:
@@ -95,7 +97,7 @@ def sft(device: str, steps: int, mixed: bool) -> Timed:
     """32 texts a step; the first token is the prompt, all others are learned."""
     texts = _work()["texts_mixed" if mixed else "texts"][: steps * _BATCH]
     task = CompletionTask(Policy.load(work_folder() / "policy", device), [(t[:1], t[1:]) for t in texts])
-    clock = _Clock(device)
+    clock = StepClock(device)
     settings = FitSettings(steps, _BATCH, 8192, _RATE, checkpoint_every=steps + 1)
     fit(task, settings, 0, watcher=clock)
     flops = 3 * sum(forward_flops(len(t) - 1, len(t) - 1) for t in texts) / steps
@@ -108,7 +110,7 @@ def reward(device: str, steps: int, mixed: bool) -> Timed:
     model = RewardModel.new(work_folder() / "scorer", "last", 1, 0, device)
     join = model.reader.join
     pairs = [preference.Pair(join(p, chosen), join(p, rejected), 0) for p, chosen, rejected in triples]
-    clock = _Clock(device)
+    clock = StepClock(device)
     settings = RewardSettings(
         epochs=1, prompts_per_step=_BATCH, learning_rate=_RATE, ties="half", checkpoint_every=steps + 1
     )
@@ -136,6 +138,55 @@ def _endless(device: str) -> Policy:
     return policy
 
 
+def dpo(device: str, steps: int, mixed: bool) -> Timed:
+    """32 pairs a step; the reference's pass over all of them, which heed makes once before, is shared out over the steps."""
+    triples = _work()["pairs_mixed" if mixed else "pairs"][: steps * _BATCH]
+    policy = Policy.load(work_folder() / "policy", device)
+    texts = [Text(tuple(p), tuple(side)) for p, *sides in triples for side in sides]
+    examples = [Example((2 * row, 2 * row + 1), (0, 1), 1.0) for row in range(len(triples))]
+    settings = PreferenceSettings(prompts_per_step=_BATCH, learning_rate=_RATE, epochs=1, checkpoint_every=steps + 1)
+    algorithm = ALGORITHMS["dpo"]
+    begun = time.perf_counter()
+    task = PreferenceTask(policy, algorithm, texts, examples, [], coefficients(algorithm, settings), 8192)
+    reference = (time.perf_counter() - begun) / steps
+    clock = StepClock(device)
+    learn_preferences(task, settings, 0, watcher=clock)
+    flops = 4 * sum(forward_flops(len(t.prompt) + len(t.completion) - 1, len(t.completion)) for t in texts) / steps
+    tokens = sum(len(t.prompt) + len(t.completion) for t in texts) / steps
+    return Timed([reference + own for own in clock.seconds], flops, tokens, {"reference_s": reference})
+
+
+def grouped(name: str, device: str, steps: int) -> Timed:
+    """Whole steps of 8 prompts with 8 samples each, one update; the reward is each text's length."""
+    prompts = [Prompt("", p) for p, _, _ in _work()["pairs"]]
+    settings = PolicySettings(
+        algorithm=name,
+        steps=steps,
+        prompts_per_step=_ROWS // _SAMPLES,
+        samples_per_prompt=_SAMPLES,
+        max_new_tokens=_NEW,
+        learning_rate=_RATE,
+        update_kl_limit=1e9,
+    )
+    trainer = OnlineTrainer(
+        _endless(device), Policy.load(work_folder() / "policy", device), _lengths, prompts, settings, 0
+    )
+    return _stepped(trainer, steps, device, _ROWS * (2 * rollout_flops() + 3 * forward_flops(_PROMPT + _NEW - 1, _NEW)))
+
+
+def _lengths(prompts: Any, prompt_ids: list[list[int]], samples: Samples) -> torch.Tensor:
+    return torch.tensor([float(len(text)) for text in samples.texts])
+
+
+def _stepped(trainer: OnlineTrainer, steps: int, device: str, flops: float) -> Timed:
+    clock = StepClock(device)
+    for step in range(steps):
+        trainer.step(step)
+        clock.advance(step, steps, "")
+    epochs = {row["epochs_done"] for row in trainer.result.history}
+    return Timed(clock.seconds, flops, _ROWS * _NEW, {"epochs": sorted(epochs)})
+
+
 def ppo(device: str, steps: int, shared: bool) -> Timed:
     """Whole steps of 64 completions and 4 epochs of one minibatch; no early stop."""
     prompts = [Prompt("", p) for p, _, _ in _work()["pairs"]]
@@ -160,12 +211,7 @@ def ppo(device: str, steps: int, shared: bool) -> Timed:
     )
     reference = Policy.load(work_folder() / "policy", device)
     trainer = OnlineTrainer(_endless(device), reference, _RewardScorer(scorer), prompts, settings, 0, value_model)
-    clock = _Clock(device)
-    for step in range(steps):
-        trainer.step(step)
-        clock.advance(step, steps, "")
-    epochs = {row["epochs_done"] for row in trainer.result.history}
-    return Timed(clock.seconds, ppo_flops(shared), _ROWS * _NEW, {"epochs": sorted(epochs)})
+    return _stepped(trainer, steps, device, ppo_flops(shared))
 
 
 def sampling(device: str, steps: int) -> Timed:
@@ -216,6 +262,10 @@ TASKS: dict[str, Callable[[str, int], Timed]] = {
     "sft_mixed": lambda device, steps: sft(device, steps, mixed=True),
     "reward": lambda device, steps: reward(device, steps, mixed=False),
     "reward_mixed": lambda device, steps: reward(device, steps, mixed=True),
+    "dpo": lambda device, steps: dpo(device, steps, mixed=False),
+    "dpo_mixed": lambda device, steps: dpo(device, steps, mixed=True),
+    "rloo": lambda device, steps: grouped("rloo", device, steps),
+    "grpo": lambda device, steps: grouped("grpo", device, steps),
     "ppo": lambda device, steps: ppo(device, steps, shared=False),
     "ppo_shared": lambda device, steps: ppo(device, steps, shared=True),
     "products": products,

@@ -11,6 +11,8 @@ from heed.evaluate.report_charts import number, tick_labels, ticks, widened
 
 _WIDTH, _HEIGHT = 860, 520
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 220, 40, 54
+_FEW = 6
+"""Settings whose ways of training can be followed by eye (count)."""
 _ROW = 14
 """Least distance of two names (pixels)."""
 _HUES = 8
@@ -21,7 +23,7 @@ _DARK = ("#86b6ee", "#f0a565", "#7fd1a4", "#e39ad3", "#d9c65a", "#ff9d94", "#b9c
 _STYLE = (
     "<style>svg{background:#fff;color:#1d2024;font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',Arial,sans-serif}"
     ".ink{fill:currentColor}.soft{fill:#565d66}.grid{stroke:#e4e7ea}.axis{stroke:#565d66}.zero{stroke:#565d66;stroke-dasharray:2 4}"
-    ".line{fill:none;stroke-width:1.6;stroke-opacity:.75}.lead{stroke-opacity:.55;stroke-width:1}.front{fill:none;stroke:#565d66;"
+    ".line{fill:none;stroke-width:1.6;stroke-opacity:.75}.faint{stroke-width:1;stroke-opacity:.3}.lead{stroke-opacity:.55;stroke-width:1}.front{fill:none;stroke:#565d66;"
     "stroke-opacity:.25;stroke-width:9;stroke-linejoin:round}"
     + "".join(f".c{place}{{stroke:{hue};fill:{hue}}}" for place, hue in enumerate(_LIGHT))
     + ".line{fill:none}"
@@ -55,7 +57,7 @@ def picture(sweep: Sweep, title: str) -> Markup:
         parts.append(Markup('<polyline class="front" points="{}"/>').format(points))
     names = _apart([frame.y(s.gain) for s in settings])
     for place, (setting, y) in enumerate(zip(settings, names, strict=True)):
-        parts.append(_drawn(frame, setting, sweep, place, y))
+        parts.append(_drawn(frame, setting, sweep, place, y, " faint" if len(settings) > _FEW else ""))
     told = "; ".join(f"{s.name}: {number(s.gain)} at a KL of {number(s.kl)}" for s in settings)
     return _svg(title, told + ".", Markup("").join(parts))
 
@@ -97,7 +99,7 @@ def _axes(frame: _Frame, sweep: Sweep) -> Markup:
     return Markup("").join(parts)
 
 
-def _drawn(frame: _Frame, setting: Setting, sweep: Sweep, place: int, label_y: float) -> Markup:
+def _drawn(frame: _Frame, setting: Setting, sweep: Sweep, place: int, label_y: float, faint: str) -> Markup:
     hue, shape = place % _HUES, _SHAPES[place // _HUES % len(_SHAPES)]
     parts = []
     for run in setting.runs:
@@ -105,7 +107,7 @@ def _drawn(frame: _Frame, setting: Setting, sweep: Sweep, place: int, label_y: f
         if path:
             path = [*path, (run.kl.estimate or 0.0, run.gain.estimate or 0.0)]
             points = " ".join(f"{frame.x(x)},{frame.y(y)}" for x, y in path)
-            parts.append(Markup('<polyline class="line c{}" points="{}"/>').format(hue, points))
+            parts.append(Markup('<polyline class="line c{}{}" points="{}"/>').format(hue, faint, points))
         elif len(setting.runs) > 1:
             dot = Markup('<circle class="c{}" fill-opacity=".4" stroke="none" cx="{}" cy="{}" r="2.5"/>')
             parts.append(dot.format(hue, frame.x(run.kl.estimate or 0.0), frame.y(run.gain.estimate or 0.0)))
