@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE, WordPiece
 from transformers import PreTrainedTokenizerFast
 
-from heed.models import lstm
+from heed.models import lstm, small
 from heed.models.policy import Policy
 
 END = "<end>"
@@ -92,10 +92,7 @@ GENERIC: dict[str, tuple[str, dict[str, Any]]] = {
 
 def letter_tokenizer(letters: str = LETTERS) -> PreTrainedTokenizerFast:
     """One token a letter, the end token last; no token but those."""
-    vocabulary = {letter: number for number, letter in enumerate(letters)}
-    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[]))
-    tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
+    return small.letter_tokenizer(letters, END)
 
 
 def byte_tokenizer(begin: bool = False, merges: tuple[tuple[str, str], ...] = ()) -> PreTrainedTokenizerFast:
