@@ -36,7 +36,8 @@ class TextFeatures(BaseFeaturesExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Features [B, 2 * width] of a batch of observations, as Stable-Baselines3 encodes them: lengths one-hot."""
         tokens = observations["tokens"].long()
-        length, prompt = (observations[name].argmax(1, keepdim=True) for name in ("length", "prompt_length"))
-        last = self.embedding(tokens.gather(1, length - 1)[:, 0])
+        length, prompt = (observations[name].flatten(1).argmax(1, keepdim=True) for name in ("length", "prompt_length"))
+        # Between the texts of a batch recurrent agents put observations of zeros, which are masked afterwards.
+        last = self.embedding(tokens.gather(1, (length - 1).clamp_min(0))[:, 0])
         in_prompt = (torch.arange(tokens.shape[1], device=tokens.device)[None] < prompt)[..., None]
-        return torch.cat([last, (self.embedding(tokens) * in_prompt).sum(1) / prompt], 1)
+        return torch.cat([last, (self.embedding(tokens) * in_prompt).sum(1) / prompt.clamp_min(1)], 1)

@@ -25,7 +25,7 @@ from heed.train.constraints import Constraints
 from heed.train.online import Prompt
 from heed.train.rollout import ModelScorer, Scorer, TextScorer
 
-Reward = str | Path | Scorer | Callable[[PromptContent, str], float]
+Reward = str | Path | ModelScorer | TextScorer | Callable[[PromptContent, str], float]
 
 _CONTENTS: TypeAdapter[PromptContent] = TypeAdapter(PromptContent)
 _ENDLESS = 1 << 30  # what a tokenizer says that knows no longest text

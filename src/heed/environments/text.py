@@ -57,7 +57,7 @@ class TextEnv(gymnasium.Env[dict[str, Any], Any]):
         self._print()
         return self.draft.observation(), reward, self.draft.terminated, self.draft.truncated, told
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The prompt and the text so far, a bar between them."""
         return self.draft.shown() if self.render_mode == "ansi" else None
 

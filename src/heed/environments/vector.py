@@ -85,7 +85,8 @@ class TextVectorEnv(VectorEnv[Batch, Any, Any]):
                 draft.write(action)
         ended = [draft for draft in self.drafts if not draft.open]
         outcomes = iter(self.task.outcomes(ended))
-        rewards, infos = np.zeros(self.num_envs), {}
+        rewards = np.zeros(self.num_envs)
+        infos: dict[str, Any] = {}
         for row, (draft, new) in enumerate(zip(self.drafts, begun, strict=True)):
             told = new or {}
             if not draft.open:
@@ -99,8 +100,9 @@ class TextVectorEnv(VectorEnv[Batch, Any, Any]):
 
     def _observations(self) -> Batch:
         room = create_empty_array(self.single_observation_space, self.num_envs, fn=np.zeros)
-        filled = concatenate(self.single_observation_space, [draft.observation() for draft in self.drafts], room)
-        return dict(filled)
+        assert isinstance(room, dict)
+        concatenate(self.single_observation_space, [draft.observation() for draft in self.drafts], room)
+        return room
 
     def render(self) -> tuple[str, ...] | None:
         """The texts so far, see :meth:`heed.environments.text.TextEnv.render`."""

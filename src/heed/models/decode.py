@@ -162,8 +162,7 @@ def _decode_fast(
     generator: torch.Generator,
     value_head: nn.Module | None,
 ) -> _Rows:
-    trunk = policy.body.trunk
-    assert trunk is not None
+    trunk: Any = policy.body.trunk  # of either kind; each steps with the cache that it made itself
     rows, width, device = len(prompts) * settings.samples_per_prompt, settings.max_new_tokens, policy.device
     uniform = torch.rand(rows, width, generator=generator, dtype=torch.float64).to(device)
     out = _Rows(

@@ -81,10 +81,10 @@ class HeedLstmModel(HeedLstmPreTrainedModel):
         self.lstm = nn.LSTM(config.hidden_size, config.hidden_size, config.num_hidden_layers)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embed_tokens = value
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **unused: Any) -> BaseModelOutput:
@@ -112,10 +112,10 @@ class HeedLstmForCausalLM(HeedLstmPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def get_output_embeddings(self) -> nn.Module:
+    def get_output_embeddings(self) -> nn.Linear:
         return self.lm_head
 
-    def set_output_embeddings(self, value: nn.Module) -> None:
+    def set_output_embeddings(self, value: nn.Linear) -> None:
         self.lm_head = value
 
     @classmethod
@@ -196,8 +196,9 @@ class RecurrentTrunk:
 
 def recurrent_trunk_of(body: nn.Module) -> RecurrentTrunk | None:
     """The LSTM behind a Hugging Face base model; None where an adapter has replaced a part of it."""
-    plain = isinstance(body, HeedLstmModel) and type(body.lstm) is nn.LSTM and type(body.embed_tokens) is nn.Embedding
-    return RecurrentTrunk(body) if plain else None
+    if isinstance(body, HeedLstmModel) and (type(body.lstm), type(body.embed_tokens)) == (nn.LSTM, nn.Embedding):
+        return RecurrentTrunk(body)
+    return None
 
 
 AutoConfig.register(HeedLstmConfig.model_type, HeedLstmConfig)
