@@ -91,10 +91,11 @@ class HeedLstmModel(HeedLstmPreTrainedModel):
         """Hidden states [B, T, D] of ids [B, T]. Where the mask is 0 nothing is read and the state is 0, on either side."""
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         lengths = real.sum(1)
-        rows = lengths.nonzero()[:, 0]  # a text of padding alone has no state
-        batch = TokenBatch(input_ids[real], tuple(lengths[rows].tolist()))
-        states, _ = run(self, batch)
-        out = states.new_zeros(*input_ids.shape, states.shape[-1]).masked_scatter(real[..., None], states)
+        lengths = lengths[lengths > 0]  # a row of padding alone is no sequence
+        out = self.embed_tokens.weight.new_zeros(*input_ids.shape, self.config.hidden_size)
+        if len(lengths):
+            states, _ = run(self, TokenBatch(input_ids[real], tuple(lengths.tolist())))
+            out = out.masked_scatter(real[..., None], states)
         return BaseModelOutput(last_hidden_state=out)
 
 
