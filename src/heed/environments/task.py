@@ -180,12 +180,8 @@ class Draft:
         self.row, self.written, self.ended, self.open = int(row), [], False, True
         return {"prompt": self.task.reader.render(self.task.prompts[self.row].content), "prompt_row": self.row}
 
-    def write(self, action: Any) -> None:
-        """Append a token.
-
-        Raises:
-            DataError: it is none, or no text is being written.
-        """
+    def check(self, action: Any) -> None:
+        """Raise DataError where ``action`` is no token, or no text is being written."""
         if not self.open:
             raise DataError("a token, and no text to write it to", "none was begun, or it has ended.", "Call reset().")
         if not self.task.action_space.contains(action):
@@ -194,6 +190,9 @@ class Draft:
                 f"an action is the id of a token, a whole number from 0 to {self.task.vocabulary - 1}.",
                 "Let the agent choose from env.action_space.",
             )
+
+    def write(self, action: Any) -> None:
+        """Append a token that has been checked."""
         self.written.append(int(action))
         self.ended = self.written[-1] in self.task.reader.end_ids
         self.open = not self.ended and len(self.written) < self.task.settings.max_new_tokens

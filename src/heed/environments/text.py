@@ -49,6 +49,7 @@ class TextEnv(gymnasium.Env[dict[str, Any], Any]):
         Raises:
             DataError: the action is no token, or the text has ended. TrainingError: its score is no finite number.
         """
+        self.draft.check(action)
         self.draft.write(action)
         reward, told = 0.0, {}
         if not self.draft.open:

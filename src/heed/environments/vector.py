@@ -76,13 +76,16 @@ class TextVectorEnv(VectorEnv[Batch, Any, Any]):
                 f"there are {self.num_envs} environments, and each needs one.",
                 "Let the agent choose from envs.action_space.",
             )
-        begun = [
-            draft.begin(random) if not draft.open else None
-            for draft, random in zip(self.drafts, self._randoms, strict=True)
-        ]
-        for draft, action, new in zip(self.drafts, actions, begun, strict=True):
-            if new is None:
+        for draft, action in zip(self.drafts, actions, strict=True):
+            if draft.open:
+                draft.check(action)
+        begun: list[dict[str, Any] | None] = []
+        for draft, random, action in zip(self.drafts, self._randoms, actions, strict=True):
+            if draft.open:
                 draft.write(action)
+                begun.append(None)
+            else:
+                begun.append(draft.begin(random))
         ended = [draft for draft in self.drafts if not draft.open]
         outcomes = iter(self.task.outcomes(ended))
         rewards = np.zeros(self.num_envs)
