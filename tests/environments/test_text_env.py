@@ -23,6 +23,7 @@ from heed.feedback.kinds import Message
 from heed.models.reward import RewardModel
 from heed.models.small import letter_tokenizer, lstm_policy
 from heed.train.rollout import TextScorer
+from heed.train.text_rewards import TextReward
 from tiny_models import byte_tokenizer
 from tiny_writing import END_ID, LETTERS, WORDS, spelled, task_of, writing
 
@@ -266,7 +267,7 @@ def test_a_function_that_gives_no_finite_number(worth: Any) -> None:
 
 
 def test_a_scorer_that_gives_no_finite_number() -> None:
-    env = TextEnv(**task_of(reward=Unknown(spelled)))
+    env = TextEnv(**task_of(reward=Unknown(TextReward.of(spelled))))
     env.reset()
     with pytest.raises(TrainingError, match="the reward of a text is nan"):
         env.step(END_ID)

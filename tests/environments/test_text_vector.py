@@ -18,6 +18,7 @@ from heed.errors import DataError
 from heed.models.reward import RewardModel
 from heed.models.small import letter_tokenizer, lstm_policy
 from heed.train.rollout import TextScorer
+from heed.train.text_rewards import TextReward
 from tiny_writing import END_ID, LETTERS, spelled, task_of
 
 RULES = [{"name": "long", "kind": "tokens", "most": 3, "weight": 0.5}]
@@ -88,7 +89,7 @@ class Counting(TextScorer):
     """Notes how many texts it is given at once."""
 
     def __init__(self) -> None:
-        super().__init__(spelled)
+        super().__init__(TextReward.of(spelled))
         self.sizes: list[int] = []
 
     def __call__(self, prompts: Any, prompt_ids: Any, samples: Any) -> torch.Tensor:

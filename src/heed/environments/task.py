@@ -19,13 +19,14 @@ from heed.feedback.kinds import PromptContent
 from heed.models.decode import Samples
 from heed.models.policy import Policy
 from heed.models.rewards import load_reward
-from heed.raters.utilities import CheckedUtility, utility_by_name
+from heed.raters.utilities import CheckedUtility
 from heed.texts import cut, shown, visible
 from heed.train.constraints import Constraints
 from heed.train.online import Prompt
 from heed.train.rollout import ModelScorer, Scorer, TextScorer
+from heed.train.text_rewards import TextReward, reward_named
 
-Reward = str | Path | ModelScorer | TextScorer | Callable[[PromptContent, str], float]
+Reward = str | Path | ModelScorer | TextScorer | TextReward | Callable[[PromptContent, str], float]
 
 _CONTENTS: TypeAdapter[PromptContent] = TypeAdapter(PromptContent)
 _ENDLESS = 1 << 30  # what a tokenizer says that knows no longest text
@@ -57,8 +58,8 @@ class TextTask:
 
     Args:
         prompts: texts, or conversations.
-        reward: folder of a reward model; name of a function, "package.module:function"; a scorer of heed; or any function of
-            (prompt, completion).
+        reward: folder of a reward model; name of a function, "package.module:function"; URL of a scorer on another machine; a
+            reward of texts or a scorer of heed; or any function of (prompt, completion).
         tokenizer: a tokenizer, or the folder or hub id of a model whose tokenizer it is and whose context limits the texts.
         max_new_tokens: longest completion (tokens).
         constraints: as ``policy.constraints`` of ``heed.yaml``.
@@ -268,15 +269,16 @@ def _reader(tokenizer: Any) -> Policy:
 def _scorer(reward: Reward, reader: Policy) -> Scorer:
     if isinstance(reward, ModelScorer | TextScorer):
         return reward
-    if isinstance(reward, str) and not Path(reward).exists() and ":" in reward:
-        return TextScorer(utility_by_name(reward))
+    if isinstance(reward, TextReward):
+        return TextScorer(reward)
     if isinstance(reward, str | Path):
-        return ModelScorer(load_reward(reward), reader)
+        named = reward_named(str(reward))
+        return ModelScorer(load_reward(reward), reader) if named is None else TextScorer(named)
     if callable(reward):
         name = getattr(reward, "__qualname__", type(reward).__qualname__)
-        return TextScorer(CheckedUtility(name, reward))
+        return TextScorer(TextReward.of(CheckedUtility(name, reward)))
     raise ConfigError(
         f"{shown(reward)} as the reward",
-        "it is neither the folder of a reward model, nor the name of a function, nor a function.",
-        "Give a folder, 'package.module:function', or a function of (prompt, completion).",
+        "it is neither the folder of a reward model, nor the name of a reward, nor a function.",
+        "Give a folder, 'package.module:function', the URL of a scorer, or a function of (prompt, completion).",
     )
