@@ -38,8 +38,8 @@ def make() -> gymnasium.Env:
     )
 
 
-def heeds_own(seed: int) -> float:
-    """Mean reward of the texts of heed's LSTM, trained by PPO."""
+def heeds_own(seed: int) -> list[float]:
+    """Rewards of texts of heed's LSTM, trained by PPO."""
     policy = lstm_policy(TOKENIZER, hidden_size=32, context=16, seed=seed)
     settings = PolicySettings(
         steps=60,
@@ -56,12 +56,12 @@ def heeds_own(seed: int) -> float:
     sampling = SamplingSettings(samples_per_prompt=TEXTS // len(WORDS), max_new_tokens=5)
     drawn = sample(policy, [prompt.ids for prompt in trainer.prompts], sampling, seed)
     prompts = [word for word in WORDS for _ in range(sampling.samples_per_prompt)]
-    missing = [0.0 if ended else 1.0 for ended in drawn.finished]
-    return float(np.mean([spelled(*pair) for pair in zip(prompts, drawn.texts, strict=True)]) - np.mean(missing))
+    written = zip(prompts, drawn.texts, drawn.finished, strict=True)
+    return [spelled(prompt, text) - (0.0 if ended else 1.0) for prompt, text, ended in written]
 
 
-def stable_baselines(seed: int) -> float:
-    """Mean reward of the texts of Stable-Baselines3's PPO with an LSTM."""
+def stable_baselines(seed: int) -> list[float]:
+    """Rewards of texts of Stable-Baselines3's PPO with an LSTM."""
     agent = RecurrentPPO(
         "MultiInputLstmPolicy",
         make_vec_env(make, n_envs=32, seed=seed),
@@ -86,11 +86,17 @@ def stable_baselines(seed: int) -> float:
             observation, reward, terminated, truncated, _ = env.step(action)
             start[:] = over = terminated or truncated
         rewards.append(float(reward))
-    return float(np.mean(rewards))
+    return rewards
+
+
+def told(writer: str, rewards: list[float]) -> str:
+    """The mean reward with its 95 % interval over texts."""
+    reach = 1.96 * np.std(rewards, ddof=1) / len(rewards) ** 0.5
+    return f"{writer}: {np.mean(rewards):.3f} of 1, give or take {reach:.3f}"
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # for networks as small as these more threads only wait for each other
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-    print(f"heed's LSTM by heed's PPO: {heeds_own(seed):.2f} of 1")
-    print(f"Stable-Baselines3's LSTM by its PPO: {stable_baselines(seed):.2f} of 1")
+    print(told("heed's LSTM by heed's PPO", heeds_own(seed)))
+    print(told("an LSTM by Stable-Baselines3's PPO", stable_baselines(seed)))

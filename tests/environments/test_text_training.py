@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
     "samples_per_prompt": 4,
     "learning_rate": 1e-2,
     "value_learning_rate": 1e-2,
-    "entropy_coefficient": 0.05,
+    "entropy_coefficient": 0.1,
     "kl_coefficient": 0.0,
     "kl_budget": 1e6,
 }
@@ -48,8 +48,8 @@ def likeliest(policy: Policy) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("algorithm", "steps", "changes"),
     [
-        ("ppo", 45, {}),
-        ("ppo", 45, {"value_model": "shared"}),
+        ("ppo", 60, {}),
+        ("ppo", 60, {"value_model": "shared"}),
         ("reinforce", 110, {"learning_rate": 2e-2, "entropy_coefficient": 0.03}),
     ],
 )
