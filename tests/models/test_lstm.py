@@ -125,6 +125,15 @@ def _tokens(given: Any) -> int:
     return int(getattr(given, "data", given).shape[0 if hasattr(given, "batch_sizes") else 1])
 
 
+def test_evaluation_leaves_the_lstm_able_to_learn_under_cudnn() -> None:
+    """Its backward pass refuses a module in evaluation mode, in which heed keeps all policies."""
+    policy = tiny_policy("lstm")
+    policy.model.eval()
+    assert not policy.model.training
+    assert policy.model.model.lstm.training
+    assert policy.model.model.lstm.dropout == 0
+
+
 def test_where_a_part_is_replaced_it_runs_through_its_own_forward_pass() -> None:
     """As adapters do: reading the weights past such a part would leave it out."""
 

@@ -81,6 +81,13 @@ class HeedLstmModel(HeedLstmPreTrainedModel):
         self.lstm = nn.LSTM(config.hidden_size, config.hidden_size, config.num_hidden_layers)
         self.post_init()
 
+    def train(self, mode: bool = True) -> HeedLstmModel:
+        """As of any module, but the LSTM keeps the mode of training, which cuDNN asks for where there are gradients; without
+        dropout both modes compute the same."""
+        super().train(mode)
+        self.lstm.train()
+        return self
+
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embed_tokens
 
