@@ -8,7 +8,7 @@ What a fence's info string means:
 - ``console error``: run, must fail; standard output and standard error are compared.
 - ``console serve``: started, on a free port; the first link it prints must open, and Ctrl-C must end it well.
 - ``jsonl NAME``, ``csv NAME``: written to the file NAME. ``yaml heed.yaml``: laid over the project's heed.yaml.
-- ``python``: run.
+- ``python``: run; ``python NAME``: written to the file NAME and run, so that later blocks can import it.
 - ``text``: for the eye only.
 """
 
@@ -135,6 +135,8 @@ class Shell:
         elif kind == "yaml" and rest:
             self.overlay(self.folder / rest, yaml.safe_load(block.body))
         elif kind == "python":
+            if rest:
+                (self.folder / rest).write_text(block.body, encoding="utf-8")
             done = self._call([sys.executable, "-c", block.body])
             assert done.returncode == 0, f"{block.document}:{block.line}\n{done.stderr}"
         else:

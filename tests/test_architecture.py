@@ -35,6 +35,7 @@ FLOORS = (
     ("models",),
     ("train",),
     ("evaluate",),
+    ("environments",),
     ("sandbox",),
     ("artifacts", "lock", "folder", "runs", "lineage", "project", "contributions"),
     (

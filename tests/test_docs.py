@@ -20,7 +20,7 @@ from heed.sandbox import world
 from heed.train.optimise import FitSettings
 from heed.train.supervised import pretrain
 
-GUIDES = ("docs/tutorial.md", "docs/formats.md", "docs/trust.md", "docs/optimise.md")
+GUIDES = ("docs/tutorial.md", "docs/formats.md", "docs/trust.md", "docs/optimise.md", "docs/environments.md")
 READMES = ("README.md", "README.zh.md")
 GENERATED = ("settings.md", "algorithms.md", "report.md", "api.md")
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -124,6 +124,21 @@ def test_optimise(desk_of_a_reader: Path) -> None:
     shell = Shell(desk_of_a_reader, ANSWERS)
     for block in blocks("docs/optimise.md"):
         shell.run(block)
+
+
+@pytest.mark.slow
+def test_environments(desk_of_a_reader: Path) -> None:
+    shell = Shell(desk_of_a_reader, ANSWERS)
+    for block in blocks("docs/environments.md"):
+        shell.run(block)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_examples_run(example: Path, tmp_path: Path) -> None:
+    done = Shell(tmp_path)._call([sys.executable, str(example)])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
 
 
 @pytest.mark.slow

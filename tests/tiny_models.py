@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE, WordPiece
 from transformers import PreTrainedTokenizerFast
 
+from heed.models import lstm, small
 from heed.models.policy import Policy
 
 END = "<end>"
@@ -30,6 +31,7 @@ _LLAMA = {
     "tie_word_embeddings": False,
 }
 _GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 96, "initializer_range": 0.25}
+_LSTM = {"hidden_size": 32, "num_hidden_layers": 2, "max_position_embeddings": 96, "initializer_range": 0.5}
 _LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 10000.0,
@@ -58,6 +60,8 @@ FAST: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("Mistral", _LLAMA | {"sliding_window": None, "num_key_value_heads": 2}),
     "qwen2": ("Qwen2", _LLAMA | {"num_key_value_heads": 2}),
     "qwen3": ("Qwen3", _LLAMA | {"num_key_value_heads": 2, "head_dim": 8}),
+    "lstm": ("HeedLstm", _LSTM),
+    "lstm-untied": ("HeedLstm", _LSTM | {"tie_word_embeddings": False, "num_hidden_layers": 1}),
 }
 
 # These have no fast path and go through transformers' own forward pass.
@@ -88,10 +92,7 @@ GENERIC: dict[str, tuple[str, dict[str, Any]]] = {
 
 def letter_tokenizer(letters: str = LETTERS) -> PreTrainedTokenizerFast:
     """One token a letter, the end token last; no token but those."""
-    vocabulary = {letter: number for number, letter in enumerate(letters)}
-    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[]))
-    tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
+    return small.letter_tokenizer(letters, END)
 
 
 def byte_tokenizer(begin: bool = False, merges: tuple[tuple[str, str], ...] = ()) -> PreTrainedTokenizerFast:
@@ -125,9 +126,10 @@ def causal_model(name: str, vocabulary: int, seed: int = 0, **changes: Any) -> A
     """A causal language model of one of the shapes above, with a head of ``vocabulary`` tokens."""
     kind, settings = (FAST | GENERIC)[name]
     special = {"eos_token_id": None, "bos_token_id": None, "pad_token_id": None}
-    config = getattr(transformers, f"{kind}Config")(vocab_size=vocabulary, **(special | settings | changes))
+    home = lstm if kind == "HeedLstm" else transformers
+    config = getattr(home, f"{kind}Config")(vocab_size=vocabulary, **(special | settings | changes))
     suffix = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
-    return _randomised(getattr(transformers, f"{kind}{suffix}"), config, seed)
+    return _randomised(getattr(home, f"{kind}{suffix}"), config, seed)
 
 
 def encoder_model(vocabulary: int, seed: int = 0, initializer_range: float = 0.25) -> Any:

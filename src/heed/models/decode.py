@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heed.config import SamplingSettings
-from heed.models.batch import TokenBatch, pad_rows
-from heed.models.cache import Cache
+from heed.models.batch import TokenBatch
 from heed.models.policy import Policy
 
 # Rows are dropped from the cache once this share of them has finished: copying the cache for each single row costs more.
@@ -155,51 +154,6 @@ class _StopStrings:
         return torch.tensor([any(s in text for s in self.stop) for text in texts], device=tokens.device)
 
 
-def _prefill(policy: Policy, prompts: Sequence[Sequence[int]], samples: int, new_tokens: int) -> tuple[Cache, Tensor]:
-    """Run the prompts once; the cache of their samples, and the hidden states [R, D] that predict the first tokens."""
-    trunk = policy.body.trunk
-    assert trunk is not None
-    batch = TokenBatch.of(prompts, policy.device)
-    width, count = max(batch.lengths), len(prompts)
-    padding = torch.tensor([width - n for n in batch.lengths], device=policy.device)
-    ends = torch.tensor([row * width + width for row in range(count)], device=policy.device)
-    hidden = trunk.embed(batch.ids, batch.positions)
-    rotary = trunk.rotary(batch.positions)
-    lengths = torch.tensor(batch.lengths, device=policy.device)
-    # Places of the tokens in a grid of rows padded on the left.
-    places = (ends - lengths).repeat_interleave(lengths) + batch.positions
-    last = lengths.cumsum(0) - 1
-    shape = (2, trunk.layers, count, samples, trunk.kv_heads, width + new_tokens, trunk.head_dim)
-    store: Tensor | None = None
-    for layer in range(trunk.layers):
-        q, k, v = trunk.qkv(layer, hidden, rotary)
-        store = k.new_empty(shape) if store is None else store
-        for room, flat in zip(store[:, layer], (k, v), strict=True):
-            grid = flat if len(flat) == count * width else pad_rows(flat, places, count * width)
-            room[:, :, :, :width] = grid.unflatten(0, (count, 1, width)).transpose(2, 3)
-        attended = trunk.attend(batch, q, k, v)
-        if layer == trunk.layers - 1:
-            hidden, attended = hidden[last], attended[last]
-        hidden = trunk.after_attention(layer, hidden, attended)
-    assert store is not None
-    cache = Cache(store.flatten(2, 3), padding.repeat_interleave(samples), width)
-    return cache, trunk.final(hidden).repeat_interleave(samples, dim=0)
-
-
-def _step(policy: Policy, cache: Cache, tokens: Tensor) -> Tensor:
-    """Append one token [R] to each row; the hidden states [R, D] that predict the next."""
-    trunk = policy.body.trunk
-    assert trunk is not None
-    positions = cache.length - cache.padding
-    hidden = trunk.embed(tokens, positions)
-    rotary = trunk.rotary(positions)
-    for layer in range(trunk.layers):
-        attended = cache.attend(layer, *trunk.qkv(layer, hidden, rotary))
-        hidden = trunk.after_attention(layer, hidden, attended)
-    cache.length += 1
-    return trunk.final(hidden)
-
-
 @torch.inference_mode()
 def _decode_fast(
     policy: Policy,
@@ -208,8 +162,7 @@ def _decode_fast(
     generator: torch.Generator,
     value_head: nn.Module | None,
 ) -> _Rows:
-    trunk = policy.body.trunk
-    assert trunk is not None
+    trunk: Any = policy.body.trunk  # of either kind; each steps with the cache that it made itself
     rows, width, device = len(prompts) * settings.samples_per_prompt, settings.max_new_tokens, policy.device
     uniform = torch.rand(rows, width, generator=generator, dtype=torch.float64).to(device)
     out = _Rows(
@@ -223,7 +176,7 @@ def _decode_fast(
     stops = _StopStrings(policy, settings.stop) if settings.stop else None
     trunk.fuse()
     try:
-        cache, hidden = _prefill(policy, prompts, settings.samples_per_prompt, width)
+        cache, hidden = trunk.prefill(TokenBatch.of(prompts, device), settings.samples_per_prompt, width)
         # Row numbers of the rows in the cache, and which of them have not ended yet.
         here, alive = torch.arange(rows, device=device), torch.ones(rows, dtype=torch.bool, device=device)
         for step in range(width):
@@ -249,7 +202,7 @@ def _decode_fast(
                     cache.keep(kept)
                     here, tokens, alive = here[kept], tokens[kept], alive[kept]
             if step < width - 1:
-                hidden = _step(policy, cache, tokens)
+                hidden = trunk.step(cache, tokens)
     finally:
         trunk.release()
     return out

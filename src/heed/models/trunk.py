@@ -1,4 +1,4 @@
-"""Forward passes over packed tokens: our own for Llama-like and GPT-2-like shapes, Hugging Face's for all others.
+"""Forward passes over packed tokens: our own for Llama-like and GPT-2-like shapes and for the LSTM, Hugging Face's for all others.
 
 The weights stay in the Hugging Face model, which loads, saves and owns them; a trunk only reads them, so gradients and
 optimiser steps land where ``save_pretrained`` finds them. Dropout is always off: a policy's log-probabilities must not
@@ -19,7 +19,9 @@ from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
 from heed.models.batch import TokenBatch, pad_rows, rounded_rows, take_rows
+from heed.models.cache import Cache
 from heed.models.linear import linear, linear_added, linear_gelu
+from heed.models.lstm import HeedLstmConfig, RecurrentTrunk, recurrent_trunk_of
 
 _LLAMA_LIKE = {"llama", "mistral", "qwen2", "qwen3"}
 # Rotary kinds whose frequencies depend on how long the batch is; those run through Hugging Face's own forward.
@@ -123,6 +125,44 @@ class Trunk(ABC):
             yield
         finally:
             self.fused = before
+
+    def prefill(self, batch: TokenBatch, samples: int, new_tokens: int) -> tuple[Cache, Tensor]:
+        """Run prompts once; the cache of their samples, and the hidden states [R, D] that predict the first tokens."""
+        device, width, count = batch.ids.device, max(batch.lengths), len(batch.lengths)
+        padding = torch.tensor([width - n for n in batch.lengths], device=device)
+        ends = torch.tensor([row * width + width for row in range(count)], device=device)
+        hidden = self.embed(batch.ids, batch.positions)
+        rotary = self.rotary(batch.positions)
+        lengths = torch.tensor(batch.lengths, device=device)
+        # Places of the tokens in a grid of rows padded on the left.
+        places = (ends - lengths).repeat_interleave(lengths) + batch.positions
+        last = lengths.cumsum(0) - 1
+        shape = (2, self.layers, count, samples, self.kv_heads, width + new_tokens, self.head_dim)
+        store: Tensor | None = None
+        for layer in range(self.layers):
+            q, k, v = self.qkv(layer, hidden, rotary)
+            store = k.new_empty(shape) if store is None else store
+            for room, flat in zip(store[:, layer], (k, v), strict=True):
+                grid = flat if len(flat) == count * width else pad_rows(flat, places, count * width)
+                room[:, :, :, :width] = grid.unflatten(0, (count, 1, width)).transpose(2, 3)
+            attended = self.attend(batch, q, k, v)
+            if layer == self.layers - 1:
+                hidden, attended = hidden[last], attended[last]
+            hidden = self.after_attention(layer, hidden, attended)
+        assert store is not None
+        cache = Cache(store.flatten(2, 3), padding.repeat_interleave(samples), width)
+        return cache, self.final(hidden).repeat_interleave(samples, dim=0)
+
+    def step(self, cache: Cache, tokens: Tensor) -> Tensor:
+        """Append one token [R] to each row; the hidden states [R, D] that predict the next."""
+        positions = cache.length - cache.padding
+        hidden = self.embed(tokens, positions)
+        rotary = self.rotary(positions)
+        for layer in range(self.layers):
+            attended = cache.attend(layer, *self.qkv(layer, hidden, rotary))
+            hidden = self.after_attention(layer, hidden, attended)
+        cache.length += 1
+        return self.final(hidden)
 
     def attend(self, batch: TokenBatch, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out: Tensor | None = None
@@ -253,10 +293,12 @@ class GPT2Trunk(Trunk):
         return F.layer_norm(hidden, hidden.shape[-1:], norm.weight, norm.bias, self.eps)
 
 
-def trunk_of(body: nn.Module) -> Trunk | None:
+def trunk_of(body: nn.Module) -> Trunk | RecurrentTrunk | None:
     """Our own forward pass for a Hugging Face base model (without head), or None where its shape is not one of ours."""
     config: Any = body.config
     kind = config.model_type
+    if kind == HeedLstmConfig.model_type:
+        return recurrent_trunk_of(body)
     linear = (nn.Linear, Conv1D)
     names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "c_attn", "c_fc", "c_proj")
     projections = [m for name, m in body.named_modules() if name.rsplit(".", 1)[-1] in names]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +28,8 @@ from heed.train.text_rewards import TextReward, refuse_pessimism, reward_named
 
 if TYPE_CHECKING:
     from heed.models.policy import Policy
-    from heed.models.reward import ScalarModel
     from heed.train.online import OnlineResult, Prompt
-    from heed.train.rollout import ModelScorer, Scorer, TextScorer
+    from heed.train.rollout import ModelScorer, TextScorer
 
 _AUDIT_PROMPTS = 64
 # Prompts whose samples by the reference a function's scores are scaled to (count).
@@ -67,6 +65,7 @@ def train_policy(
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
     from heed.models.policy import Policy
+    from heed.train.learner import value_model_for
     from heed.train.online import OnlineTrainer, verdict
     from heed.train.rollout import TextScorer
 
@@ -104,7 +103,7 @@ def train_policy(
             rolled,
             settings,
             seed,
-            _value_model(policy, scorer, settings, seed),
+            value_model_for(policy, scorer, settings, seed),
             audit,
             encoded_fitting(policy, pretraining) if settings.pretraining_coefficient else (),
         )
@@ -206,27 +205,6 @@ def _encode(
         policy.check_prompt(prompt.ids, settings.max_new_tokens, f"prompt {number + 1}")
     aside = min(_AUDIT_PROMPTS, len(encoded) // 4) if audited else 0
     return encoded[aside:], encoded[:aside]
-
-
-def _value_model(policy: Policy, scorer: Scorer, settings: PolicySettings, seed: int) -> ScalarModel | None:
-    """A separate value model starts from the reward model's trunk where that reads the same tokens, else the policy's.
-
-    As in Stiennon et al. 2020, appendix B.1, and Huang et al. 2024.
-    """
-    import torch
-
-    from heed.models.reward import ScalarModel
-    from heed.train.recipes import RECIPES
-    from heed.train.rollout import ModelScorer
-
-    if settings.value_model == "shared" or not RECIPES[settings.algorithm].critic:
-        return None
-    network = scorer.network if isinstance(scorer, ModelScorer) else None
-    backbone = policy.model.base_model if network is None else network.members[0].backbone
-    value_model = ScalarModel(copy.deepcopy(backbone), seed)
-    # A head of zeros starts from "no expectation"; a random one adds noise of its own to the first advantages.
-    torch.nn.init.zeros_(value_model.head.weight)
-    return value_model
 
 
 class _Audit:

@@ -32,6 +32,7 @@ _OPTIONAL = {
     "hub": "data sets of the Hugging Face hub",
     "postgres": "projects on PostgreSQL",
     "vader": "the utility 'vader'",
+    "control": "text environments of gymnasium, agents of Stable-Baselines3",
     "dev": "heed's own tests",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 
@@ -19,7 +20,7 @@ from heed.models.reward import ScalarModel, scalar_head
 from heed.train.checkpoint import adamw, named_parameters
 from heed.train.optimise import backward, rows_of_step, update
 from heed.train.recipes import RECIPES, setting_of
-from heed.train.rollout import Rollout
+from heed.train.rollout import ModelScorer, Rollout, Scorer
 from heed.train.supervised import CompletionTask, TokenPair
 from heed.train.trust_region import natural_step
 
@@ -224,3 +225,19 @@ class Learner:
             return value_part(value_model.head, value_model.body.hidden(laid.batch, laid.predictors))
 
         return [apart] if self.recipe.trust_region else [alone, apart]
+
+
+def value_model_for(policy: Policy, scorer: Scorer, settings: PolicySettings, seed: int) -> ScalarModel | None:
+    """A network of values of its own, where the algorithm needs one and ``settings`` do not put it on the policy's trunk.
+
+    It starts from the reward model's trunk where that reads the same tokens, else the policy's, as in Stiennon et al. 2020,
+    appendix B.1, and Huang et al. 2024.
+    """
+    if settings.value_model == "shared" or not RECIPES[settings.algorithm].critic:
+        return None
+    network = scorer.network if isinstance(scorer, ModelScorer) else None
+    backbone = policy.model.base_model if network is None else network.members[0].backbone
+    value_model = ScalarModel(copy.deepcopy(backbone), seed)
+    # A head of zeros starts from "no expectation"; a random one adds noise of its own to the first advantages.
+    nn.init.zeros_(value_model.head.weight)
+    return value_model
