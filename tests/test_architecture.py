@@ -23,6 +23,7 @@ FLOORS = (
         "settings",
         "constraint_settings",
         "rater_settings",
+        "tuning_settings",
         "training_settings",
         "config",
         "lazily",

@@ -25,6 +25,7 @@ from heed.texts import cut, shown
 from heed.training_settings import PreferenceSettings as PreferenceSettings
 from heed.training_settings import RewardSettings as RewardSettings
 from heed.training_settings import SFTSettings as SFTSettings
+from heed.tuning_settings import TunedSettings
 
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
@@ -55,7 +56,7 @@ class SamplingSettings(Settings):
     rows_per_batch: int = Field(128, ge=1, description="completions decoded at once (count); lower it to save memory")
 
 
-class PolicySettings(Settings):
+class PolicySettings(TunedSettings):
     """Optimising the policy: by PPO against the reward model, with the reference policy's KL as a guard, or by an algorithm
     that learns from judgments as they are and has its settings under ``preference``."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from heed.settings import Fraction, Name, Settings
+from heed.tuning_settings import TunedSettings
 
 _WHOLE = 1e-6
 """How far shares that make a whole may be from summing to 1."""
@@ -25,11 +26,11 @@ class TrainSettings(Settings):
     checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints (count)")
 
 
-class SFTSettings(TrainSettings):
+class SFTSettings(TunedSettings, TrainSettings):
     """Supervised tuning on demonstrations; the loss is on completions only."""
 
 
-class PreferenceSettings(TrainSettings):
+class PreferenceSettings(TunedSettings, TrainSettings):
     """Training a policy on judgments as they are, by an algorithm that neither samples nor needs a reward."""
 
     prompts_per_step: int = Field(

@@ -275,16 +275,17 @@ def _decode_generic(
     # A model's own generation settings (a repetition penalty, say) would make its samples those of another distribution.
     own, policy.model.generation_config = policy.model.generation_config, GenerationConfig()
     try:
-        whole = policy.model.generate(
-            ids,
-            attention_mask=mask,
-            do_sample=False,
-            max_new_tokens=settings.max_new_tokens,
-            eos_token_id=sorted(policy.end_ids),
-            pad_token_id=min(policy.end_ids),
-            logits_processor=LogitsProcessorList([recorder]),
-            stopping_criteria=StoppingCriteriaList(stopping),
-        )
+        with policy.body.as_meant():
+            whole = policy.model.generate(
+                ids,
+                attention_mask=mask,
+                do_sample=False,
+                max_new_tokens=settings.max_new_tokens,
+                eos_token_id=sorted(policy.end_ids),
+                pad_token_id=min(policy.end_ids),
+                logits_processor=LogitsProcessorList([recorder]),
+                stopping_criteria=StoppingCriteriaList(stopping),
+            )
     finally:
         policy.model.generation_config = own
     tokens = whole[:, ids.shape[1] :]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from heed.errors import DataError, ModelError
 from heed.feedback.kinds import PromptContent
+from heed.models.adapters import base_of, merged, save_adapter
 from heed.models.batch import TokenBatch, rounded_rows, take_rows
 from heed.models.linear import linear
 from heed.models.trunk import trunk_of
@@ -27,11 +29,16 @@ _REASON_SHOWN, _MISSING_SHOWN, _TURNS_SHOWN = 400, 3, 6
 
 
 class Body:
-    """A transformer without its head: packed tokens in, hidden states out. ``fast`` says which forward pass runs."""
+    """A transformer without its head: packed tokens in, hidden states out. ``fast`` says which forward pass runs.
 
-    def __init__(self, module: nn.Module) -> None:
+    Args:
+        switched_off: PEFT's handle on an adapter inside the module that does not count here.
+    """
+
+    def __init__(self, module: nn.Module, switched_off: Any = None) -> None:
         self.module = module.eval()
-        self.trunk = trunk_of(module)
+        self.switched_off = switched_off
+        self.trunk = trunk_of(module, adapted=switched_off is None)
         self.fast = self.trunk is not None
 
     def hidden(self, batch: TokenBatch, keep: Tensor | None = None) -> Tensor:
@@ -39,9 +46,19 @@ class Body:
         if self.trunk is not None:
             return self.trunk.hidden(batch, keep)
         ids, mask = batch.padded("right")
-        states = self.module(input_ids=ids, attention_mask=mask).last_hidden_state.flatten(0, 1)
+        with self.as_meant():
+            states = self.module(input_ids=ids, attention_mask=mask).last_hidden_state.flatten(0, 1)
         real = mask.flatten().nonzero()[:, 0]
         return take_rows(states, real if keep is None else real[keep])
+
+    @contextmanager
+    def as_meant(self) -> Iterator[None]:
+        """For passes of the Hugging Face model itself: the adapter that does not count here is off."""
+        if self.switched_off is None:
+            yield
+            return
+        with self.switched_off.disable_adapter():
+            yield
 
 
 @dataclass
@@ -54,6 +71,7 @@ class Policy:
         end_ids: token ids that end a completion.
         context: longest sequence the model takes (tokens).
         source: where it was loaded from.
+        adapter: PEFT's handle on the adapter that is trained in place of the model's weights, where there is one.
     """
 
     model: Any
@@ -62,17 +80,18 @@ class Policy:
     end_ids: frozenset[int]
     context: int
     source: str
+    adapter: Any = None
 
     @classmethod
     def load(cls, source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Policy:
-        """Load a model folder or a hub id. Only safetensors are read.
+        """Load a model folder or a hub id; an adapter's folder as its base with the adapter merged. Only safetensors are read.
 
         Raises:
             ModelError: no such model, no tokenizer, a tokenizer that does not fit, no end-of-text token.
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        model = load_pretrained(AutoModelForCausalLM, source, dtype).to(device)
+        model = load_model(AutoModelForCausalLM, source, dtype).to(device)
         tokenizer = load_pretrained(AutoTokenizer, source)
         return cls.of(model, tokenizer, str(source))
 
@@ -107,7 +126,7 @@ class Policy:
         from transformers import AutoConfig, AutoTokenizer
 
         tokenizer = load_pretrained(AutoTokenizer, source)
-        config = load_pretrained(AutoConfig, source)
+        config = load_pretrained(AutoConfig, root_of(source))
         ends = frozenset({tokenizer.eos_token_id} - {None})
         return cls(None, tokenizer, None, ends, context_length(config), str(source))  # type: ignore[arg-type]
 
@@ -217,8 +236,11 @@ class Policy:
             )
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer as a Hugging Face folder (safetensors)."""
-        self.model.save_pretrained(folder)
+        """Write model and tokenizer as a Hugging Face folder (safetensors); where there is an adapter, that in the model's place."""
+        if self.adapter is None:
+            self.model.save_pretrained(folder)
+        else:
+            save_adapter(self, folder)
         self.tokenizer.save_pretrained(folder)
 
     def parameters(self) -> list[nn.Parameter]:
@@ -330,6 +352,24 @@ def _refuse_foreign_weights(folder: Path) -> None:
                     f"{index.name} names {shown(name)}, and only safetensors files of the folder are read.",
                     "Save the model anew: model.save_pretrained(FOLDER).",
                 )
+
+
+def load_model(loader: Any, source: str | Path, dtype: torch.dtype) -> Any:
+    """A model with its weights; where ``source`` is an adapter, its base with the adapter merged.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    base = base_of(source)
+    if base is None:
+        return load_pretrained(loader, source, dtype)
+    return merged(load_model(loader, base, dtype), source)
+
+
+def root_of(source: str | Path) -> str | Path:
+    """The model below all adapters of ``source``: itself, where it is none."""
+    base = base_of(source)
+    return source if base is None else root_of(base)
 
 
 def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None = None) -> Any:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from heed.errors import DataError, ModelError, TrainingError
 from heed.feedback.kinds import PromptContent
+from heed.models.adapters import base_of
 from heed.models.batch import TokenBatch, microbatches
 from heed.models.cards import CARD, NETWORK, damaged, read_card
 from heed.models.components import Components
-from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_pretrained
+from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_model, load_pretrained
 from heed.models.surroundings import Surroundings
 from heed.models.words import WordScorer
 
@@ -374,6 +375,8 @@ def load_backbone(source: str | Path) -> Any:
     Raises:
         ModelError: it cannot be loaded.
     """
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForCausalLM
 
+    if base_of(source) is not None:  # an adapter belongs to a model with its head
+        return load_model(AutoModelForCausalLM, source, torch.float32).base_model
     return load_pretrained(AutoModel, source, torch.float32)

@@ -16,21 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
-from transformers.pytorch_utils import Conv1D
 
+from heed.models.affine import Affine, read, readable
 from heed.models.batch import TokenBatch, pad_rows, rounded_rows, take_rows
-from heed.models.linear import linear, linear_added, linear_gelu
 
 _LLAMA_LIKE = {"llama", "mistral", "qwen2", "qwen3"}
 # Rotary kinds whose frequencies depend on how long the batch is; those run through Hugging Face's own forward.
 _STATIC_ROTARY = {"default", "linear", "llama3"}
-
-
-class Affine(NamedTuple):
-    """Weight and bias of a projection [O, I] and [O], or of a norm [D] and [D]."""
-
-    weight: Tensor
-    bias: Tensor | None
 
 
 class LayerWeights(NamedTuple):
@@ -46,8 +38,13 @@ class LayerWeights(NamedTuple):
 
 
 class Trunk(ABC):
-    """A stack of causal transformer layers, opened up so that training and decoding share the same arithmetic."""
+    """A stack of causal transformer layers, opened up so that training and decoding share the same arithmetic.
 
+    Attributes:
+        adapted: whether the adapters of its projections count.
+    """
+
+    adapted: bool = True
     layers: int
     heads: int
     kv_heads: int
@@ -170,18 +167,18 @@ class LlamaTrunk(Trunk):
         head_norms = (attention.q_norm.weight, attention.k_norm.weight) if hasattr(attention, "q_norm") else None
         return LayerWeights(
             Affine(block.input_layernorm.weight, None),
-            _joined(attention.q_proj, attention.k_proj, attention.v_proj),
-            _joined(attention.o_proj),
+            read(self.adapted, attention.q_proj, attention.k_proj, attention.v_proj),
+            read(self.adapted, attention.o_proj),
             Affine(block.post_attention_layernorm.weight, None),
-            _joined(mlp.gate_proj, mlp.up_proj),
-            _joined(mlp.down_proj),
+            read(self.adapted, mlp.gate_proj, mlp.up_proj),
+            read(self.adapted, mlp.down_proj),
             head_norms,
         )
 
     def qkv(self, layer: int, hidden: Tensor, rotary: Any) -> tuple[Tensor, Tensor, Tensor]:
         weights = self.weights(layer)
         normed = F.rms_norm(hidden, hidden.shape[-1:], weights.first_norm.weight, self.eps)
-        joined = linear(normed, *weights.qkv).view(hidden.shape[0], -1, self.head_dim)
+        joined = weights.qkv(normed).view(hidden.shape[0], -1, self.head_dim)
         cos, sin = rotary
         if weights.head_norms is not None:
             q, k, v = joined.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
@@ -194,10 +191,10 @@ class LlamaTrunk(Trunk):
 
     def after_attention(self, layer: int, hidden: Tensor, attended: Tensor) -> Tensor:
         weights = self.weights(layer)
-        hidden = linear_added(attended, *weights.out, hidden)
+        hidden = weights.out.added(attended, hidden)
         normed = F.rms_norm(hidden, hidden.shape[-1:], weights.second_norm.weight, self.eps)
-        gate, up = linear(normed, *weights.up).chunk(2, dim=-1)
-        return linear_added(self.act(gate) * up, *weights.down, hidden)
+        gate, up = weights.up(normed).chunk(2, dim=-1)
+        return weights.down.added(self.act(gate) * up, hidden)
 
     def final(self, hidden: Tensor) -> Tensor:
         return F.rms_norm(hidden, hidden.shape[-1:], self.body.norm.weight, self.eps)
@@ -226,25 +223,25 @@ class GPT2Trunk(Trunk):
         block = self.body.h[layer]
         return LayerWeights(
             Affine(block.ln_1.weight, block.ln_1.bias),
-            _transposed(block.attn.c_attn),
-            _transposed(block.attn.c_proj),
+            read(self.adapted, block.attn.c_attn),
+            read(self.adapted, block.attn.c_proj),
             Affine(block.ln_2.weight, block.ln_2.bias),
-            _transposed(block.mlp.c_fc),
-            _transposed(block.mlp.c_proj),
+            read(self.adapted, block.mlp.c_fc),
+            read(self.adapted, block.mlp.c_proj),
         )
 
     def qkv(self, layer: int, hidden: Tensor, rotary: Any) -> tuple[Tensor, Tensor, Tensor]:
         weights = self.weights(layer)
-        joined = linear(self._norm(hidden, weights.first_norm), *weights.qkv)
+        joined = weights.qkv(self._norm(hidden, weights.first_norm))
         q, k, v = joined.view(hidden.shape[0], 3, self.heads, self.head_dim).unbind(1)
         return q, k, v
 
     def after_attention(self, layer: int, hidden: Tensor, attended: Tensor) -> Tensor:
         weights = self.weights(layer)
-        hidden = linear_added(attended, *weights.out, hidden)
+        hidden = weights.out.added(attended, hidden)
         normed = self._norm(hidden, weights.second_norm)
-        wide = linear_gelu(normed, *weights.up) if self.gelu else self.act(linear(normed, *weights.up))
-        return linear_added(wide, *weights.down, hidden)
+        wide = weights.up.gelu(normed) if self.gelu else self.act(weights.up(normed))
+        return weights.down.added(wide, hidden)
 
     def final(self, hidden: Tensor) -> Tensor:
         return self._norm(hidden, Affine(self.body.ln_f.weight, self.body.ln_f.bias))
@@ -253,41 +250,36 @@ class GPT2Trunk(Trunk):
         return F.layer_norm(hidden, hidden.shape[-1:], norm.weight, norm.bias, self.eps)
 
 
-def trunk_of(body: nn.Module) -> Trunk | None:
-    """Our own forward pass for a Hugging Face base model (without head), or None where its shape is not one of ours."""
-    config: Any = body.config
-    kind = config.model_type
-    linear = (nn.Linear, Conv1D)
+def trunk_of(body: nn.Module, adapted: bool = True) -> Trunk | None:
+    """Our own forward pass for a Hugging Face base model (without head), or None where its shape is not one of ours.
+
+    Args:
+        adapted: whether adapters in it count; without them it is the model that they were added to.
+    """
     names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "c_attn", "c_fc", "c_proj")
     projections = [m for name, m in body.named_modules() if name.rsplit(".", 1)[-1] in names]
-    # An adapter (LoRA) replaces the projections by modules of its own, whose weights we must not read past.
-    if not all(type(module) in linear for module in projections):
+    # Modules of another kind stand in for a projection: their weights must not be read past them.
+    if not all(map(readable, projections)):
         return None
-    if kind == "gpt2":
+    trunk = _trunk_of_shape(body)
+    if trunk is not None:
+        trunk.adapted = adapted
+    return trunk
+
+
+def _trunk_of_shape(body: nn.Module) -> Trunk | None:
+    config: Any = body.config
+    if config.model_type == "gpt2":
         plain = (
             config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx and not config.add_cross_attention
         )
         return GPT2Trunk(body) if plain else None
-    if kind in _LLAMA_LIKE:
+    if config.model_type in _LLAMA_LIKE:
         rotary = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
         fits = window is None or window >= config.max_position_embeddings
         return LlamaTrunk(body) if rotary in _STATIC_ROTARY and fits else None
     return None
-
-
-def _joined(*projections: Any) -> Affine:
-    """Projections of the same input as one."""
-    if len(projections) == 1:
-        return Affine(projections[0].weight, projections[0].bias)
-    weight = torch.cat([p.weight for p in projections])
-    bias = None if projections[0].bias is None else torch.cat([p.bias for p in projections])
-    return Affine(weight, bias)
-
-
-def _transposed(projection: Any) -> Affine:
-    """Hugging Face's Conv1D keeps its weight as [I, O]."""
-    return Affine(projection.weight.t(), projection.bias)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

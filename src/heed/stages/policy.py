@@ -64,6 +64,7 @@ def train_policy(
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
+    from heed.models.adapters import adapt, without_adapter
     from heed.models.policy import Policy
     from heed.train.online import OnlineTrainer, verdict
     from heed.train.rollout import TextScorer
@@ -86,7 +87,9 @@ def train_policy(
             watcher.say(f"already done: {folder}")
             return finished
         where = prepare_machine(device)
-        policy, reference = Policy.load(model, where), Policy.load(model, where)
+        policy = Policy.load(model, where)
+        adapt(policy, settings.lora, seed)
+        reference = Policy.load(model, where) if policy.adapter is None else without_adapter(policy)
         rolled, audited = _encode(policy, prompts, settings, truth is not None)
         scorer = _scorer(reward, policy, reference, (rolled, audited), settings, seed)
         lengths = sum(len(p.ids) for p in rolled) / len(rolled)
@@ -201,6 +204,7 @@ def _value_model(policy: Policy, scorer: Scorer, settings: PolicySettings, seed:
     """
     import torch
 
+    from heed.models.adapters import adapt_backbone
     from heed.models.reward import ScalarModel
     from heed.train.recipes import RECIPES
     from heed.train.rollout import ModelScorer
@@ -209,7 +213,9 @@ def _value_model(policy: Policy, scorer: Scorer, settings: PolicySettings, seed:
         return None
     network = scorer.network if isinstance(scorer, ModelScorer) else None
     backbone = policy.model.base_model if network is None else network.members[0].backbone
-    value_model = ScalarModel(copy.deepcopy(backbone), seed)
+    own = copy.deepcopy(backbone)
+    adapt_backbone(own, settings.lora, seed)
+    value_model = ScalarModel(own, seed)
     # A head of zeros starts from "no expectation"; a random one adds noise of its own to the first advantages.
     torch.nn.init.zeros_(value_model.head.weight)
     return value_model

@@ -36,6 +36,7 @@ def train_sft(
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
+    from heed.models.adapters import adapt
     from heed.models.policy import Policy
     from heed.train.supervised import mean_loss, tune
 
@@ -49,6 +50,7 @@ def train_sft(
             watcher.say(f"already done: {folder}")
             return finished
         policy = Policy.load(model, prepare_machine(device))
+        adapt(policy, settings.lora, seed)
         fitting = encoded_fitting(policy, demonstrations)
         tokens = sum(len(p) + len(c) for p, c in fitting) / len(fitting)
         watcher.plan("supervised tuning", training_plan(policy.model, len(fitting), tokens, settings))

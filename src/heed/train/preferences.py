@@ -15,6 +15,7 @@ from heed.errors import DataError, TrainingError
 from heed.losses import preference as losses
 from heed.losses.preference import Coefficients, Side
 from heed.losses.rankings import UNRANKED
+from heed.models.adapters import trained_part
 from heed.models.batch import microbatches
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.train.checkpoint import Checkpoints
@@ -108,7 +109,7 @@ class PreferenceTask:
     _baseline: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.networks = {"policy": self.policy.model}
+        self.networks = {"policy": trained_part(self.policy.model)}
         self.lengths = [sum(self._size(number) for number in example.texts) for example in self.examples]
         self.reference = text_logprobs(self.policy, self.texts, self.tokens_per_microbatch)
         self._baseline = self.reference.new_zeros(())
