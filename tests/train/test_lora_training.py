@@ -129,6 +129,17 @@ def test_all_families_leave_an_adapter_that_has_learned(model: Path, tmp_path: P
     assert (text_logprobs(loaded, texts, 512) > text_logprobs(start, texts, 512)).float().mean() > 0.9
 
 
+@pytest.mark.slow
+def test_actors_sample_with_the_adapter_of_each_update(model: Path, tmp_path: Path) -> None:
+    quick: dict[str, Any] = {"steps": 3, "prompts_per_step": 4, "max_new_tokens": 4, "learning_rate": 1e-2}
+    quick |= {"warmup_steps": 0, "lora": LORA, "algorithm": "a3c"}
+    settings = PolicySettings(**quick)
+    done = train_policy(model, lambda prompt, text: float(text.count("b")), PROMPTS, tmp_path / "out", settings)
+    history = done.metrics["history"]
+    assert history[-1]["staleness"] > 0
+    assert abs(history[0]["kl"]) < 1e-3 < abs(history[-1]["kl"])
+
+
 def test_merge_writes_a_whole_model_and_says_what_is_no_adapter(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +160,7 @@ def test_merge_writes_a_whole_model_and_says_what_is_no_adapter(
     assert text_logprobs(whole, texts, 64) > text_logprobs(Policy.load(model), texts, 64)
     with pytest.raises(Exception, match="is no adapter"):
         merge_adapter(model, "other")
-    with pytest.raises(Exception, match="unknown key 'lora.rnk'"):
+    with pytest.raises(Exception, match=r"unknown key 'lora\.rnk'"):
         app(
             ["train", "sft", "--model", str(model), "--data", "shown.jsonl", "--out", "x", "--set", "lora.rnk=2"],
             standalone_mode=False,

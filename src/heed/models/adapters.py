@@ -188,17 +188,39 @@ def base_of(source: str | Path) -> str | None:
     return base
 
 
+def load_adapted(folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Policy:
+    """A policy from an adapter's folder with the adapter apart from its weights, as it is while it is trained.
+
+    Raises:
+        ModelError: see ``base_of`` and ``Policy.load``.
+    """
+    from heed.models.policy import Body, Policy
+
+    base = base_of(folder)
+    if base is None:
+        return Policy.load(folder, device, dtype)
+    policy = Policy.load(base, device, dtype)
+    policy.adapter = _put_on(policy.model, folder)
+    policy.model.eval()
+    policy.body = Body(policy.model.base_model)
+    return policy
+
+
 def merged(model: Any, folder: str | Path) -> Any:
     """A model with the adapter of a folder added to its weights.
 
     Raises:
         ModelError: the adapter does not fit the model, or cannot be read.
     """
+    return _put_on(model, folder).merge_and_unload(safe_merge=True)
+
+
+def _put_on(model: Any, folder: str | Path) -> Any:
+    """PEFT's handle on a model with the adapter of a folder."""
     package = peft()
     try:
         with _quietly():
-            adapted = package.PeftModel.from_pretrained(model, str(folder))
-        return adapted.merge_and_unload(safe_merge=True)
+            return package.PeftModel.from_pretrained(model, str(folder), is_trainable=True)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file may fail anywhere in PEFT
