@@ -24,7 +24,18 @@ from heed.stages.identity import model_identity
 from heed.tuning_settings import LoraSettings
 from tiny_models import ragged, tiny_policy
 
-SHAPES = ["llama-grouped", "llama-biases", "qwen3", "mistral", "gpt2", "gpt2-relu-inner", "gpt_neox", "opt"]
+SHAPES = [
+    "llama-grouped",
+    "llama-biases",
+    "qwen3",
+    "mistral",
+    "gpt2",
+    "gpt2-relu-inner",
+    "gpt_neox",
+    "opt",
+    "gemma",
+    "gemma2",
+]
 BATCH = TokenBatch.of(ragged([5, 9, 3], 17))
 
 
@@ -67,7 +78,7 @@ def test_logits_equal_pefts_own_and_the_reference_stays_the_base(name: str, tmp_
     torch.testing.assert_close(logits(policy), ours, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["llama-grouped", "gpt2", "gpt_neox"])
+@pytest.mark.parametrize("name", ["llama-grouped", "gpt2", "opt"])
 def test_samples_of_the_reference_are_those_of_the_base(name: str, tmp_path: Path) -> None:
     settings = SamplingSettings(max_new_tokens=6, samples_per_prompt=2)
     expected = sample(tiny_policy(name), [[1, 2], [3]], settings, 5)
@@ -79,7 +90,7 @@ def test_samples_of_the_reference_are_those_of_the_base(name: str, tmp_path: Pat
     assert sample(policy, [[1, 2], [3]], settings, 5).tokens != expected.tokens
 
 
-@pytest.mark.parametrize("name", ["llama-grouped", "gpt2", "gpt_neox"])
+@pytest.mark.parametrize("name", ["llama-grouped", "gpt2", "opt"])
 def test_a_new_adapter_changes_nothing_and_depends_on_the_seed_alone(name: str, tmp_path: Path) -> None:
     policy = adapted(name, tmp_path / "base", moved=False)
     torch.testing.assert_close(logits(policy), logits(tiny_policy(name)), atol=1e-6, rtol=0)
@@ -109,7 +120,7 @@ def test_gradients_reach_the_adapter_alone_and_equal_pefts(name: str, tmp_path: 
         torch.testing.assert_close(ours, found[1][key], atol=2e-5 * scale, rtol=1e-3, msg=key)
 
 
-@pytest.mark.parametrize("name", ["llama-grouped", "gpt2", "gpt_neox"])
+@pytest.mark.parametrize("name", ["llama-grouped", "gpt2", "opt"])
 def test_saved_in_pefts_layout_read_by_plain_peft_and_merged_for_plain_transformers(name: str, tmp_path: Path) -> None:
     policy = adapted(name, tmp_path / "base", alpha=7.0)
     policy.save(tmp_path / "adapter")

@@ -58,7 +58,7 @@ def trainer_on(name: str, **changes: Any) -> OnlineTrainer:
         ("llama-grouped", {}),
         ("gpt2", {"algorithm": "ppo", "value_model": "shared"}),
         ("llama", {"algorithm": "trpo", "value_model": "separate"}),
-        ("gpt_neox", {"algorithm": "grpo"}),
+        ("opt", {"algorithm": "grpo"}),
     ],
 )
 def test_an_online_run_moves_the_adapter_and_leaves_the_reference(name: str, changes: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +15,17 @@ from torch.utils.checkpoint import checkpoint
 
 from heed.errors import DataError, ModelError
 from heed.feedback.kinds import PromptContent
-from heed.models.adapters import base_of, merged, save_adapter
+from heed.models.adapters import save_adapter
 from heed.models.batch import TokenBatch, rounded_rows, take_rows
 from heed.models.linear import linear
-from heed.models.trunk import trunk_of
+from heed.models.loading import check_tokenizer, context_length, load_model, load_pretrained, root_of
+from heed.models.shapes import trunk_of
 from heed.texts import cut, shown
 
 # Logits of more than this many numbers are computed in pieces and again in the backward pass, instead of being kept.
 _LOGITS_AT_ONCE = 32 * 1024 * 1024
 _DECODE_CONTEXT = 8
-_REASON_SHOWN, _MISSING_SHOWN, _TURNS_SHOWN = 400, 3, 6
+_REASON_SHOWN, _TURNS_SHOWN = 400, 6
 
 
 class Body:
@@ -142,19 +142,23 @@ class Policy:
         with torch.no_grad():
             theirs = self.model(input_ids=batch.ids[None]).logits[0].float()
             ours = self.logits(self.body.hidden(batch)).float()
-        # Small logits hardly show a soft cap, so its setting is read as well.
-        capped = getattr(self.model.config, "final_logit_softcapping", None) is not None
-        if capped or ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=1e-2, rtol=1e-2):
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=1e-2, rtol=1e-2):
             raise ModelError(
                 f"{self.source} ({self.model.config.model_type}) is not supported",
-                "its logits are not a linear map of its last hidden states.",
-                "Use an architecture without logit capping or scaling.",
+                "its logits are not what its head makes of its last hidden states, scaled or capped.",
+                "Use an architecture whose head is a linear layer.",
             )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits [M, V] of final hidden states [M, D]."""
-        head = self.model.get_output_embeddings()
-        return linear(hidden, head.weight, getattr(head, "bias", None))
+        head, config = self.model.get_output_embeddings(), self.model.config
+        logits = linear(hidden, head.weight, getattr(head, "bias", None))
+        # Cohere multiplies, Granite divides, Gemma 2 caps.
+        scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        if scale != 1.0:
+            logits = logits * scale
+        cap = getattr(config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def encode_prompt(self, content: PromptContent) -> list[int]:
         """Token ids of a prompt: a text with the tokenizer's own special tokens, messages by its chat template.
@@ -334,107 +338,8 @@ class Continuations:
         return padded.view(len(self.batch.lengths), self.width)
 
 
-def _refuse_foreign_weights(folder: Path) -> None:
-    """transformers reads whatever files an index names, pickles and files of other folders among them.
-
-    Raises:
-        ModelError: the index names something that is no safetensors file of this folder, or cannot be read.
-    """
-    for index in folder.glob("*.index.json"):
-        try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            named = {"what it says, which is no index"}
-        for name in sorted(map(str, named)):
-            if not name.endswith(".safetensors") or Path(name).name != name:
-                raise ModelError(
-                    f"cannot load the model of {folder}",
-                    f"{index.name} names {shown(name)}, and only safetensors files of the folder are read.",
-                    "Save the model anew: model.save_pretrained(FOLDER).",
-                )
-
-
-def load_model(loader: Any, source: str | Path, dtype: torch.dtype) -> Any:
-    """A model with its weights; where ``source`` is an adapter, its base with the adapter merged.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    base = base_of(source)
-    if base is None:
-        return load_pretrained(loader, source, dtype)
-    return merged(load_model(loader, base, dtype), source)
-
-
-def root_of(source: str | Path) -> str | Path:
-    """The model below all adapters of ``source``: itself, where it is none."""
-    base = base_of(source)
-    return source if base is None else root_of(base)
-
-
-def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None = None) -> Any:
-    """``loader.from_pretrained`` with errors a person can act on."""
-    is_tokenizer = dtype is None
-    extra = {} if is_tokenizer else {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
-    folder = Path(source)
-    if folder.is_dir() and is_tokenizer and not any(folder.glob("*token*")) and not any(folder.glob("*.model")):
-        raise ModelError(
-            f"{source} has no tokenizer",
-            "no tokenizer file lies beside the weights.",
-            "Save one there: AutoTokenizer.from_pretrained(ORIGIN).save_pretrained(FOLDER).",
-        )
-    if not folder.exists() and (str(source).startswith((".", "/", "~")) or str(source).count("/") > 1):
-        raise ModelError(f"no model at {source}", "the folder does not exist.", "Check the path.")
-    _refuse_foreign_weights(folder)
-    try:
-        # Said in so many words: else transformers asks at the terminal whether to run code that lies beside the weights.
-        loaded = loader.from_pretrained(str(source), trust_remote_code=False, **extra)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged file may fail anywhere in the code of its architecture
-        part = "tokenizer" if is_tokenizer else "model"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(
-            f"cannot load the {part} of {source}",
-            cut(reason, _REASON_SHOWN).rstrip(".") + ".",
-            "Give a folder that holds config.json, model.safetensors and tokenizer.json, or a hub id that can be reached.",
-        ) from error
-    if is_tokenizer:
-        return loaded
-    model, found = loaded
-    # transformers would draw what is missing at random; only a pooler's weights are never used here.
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise ModelError(
-            f"the model of {source} lacks {len(missing)} of its weights",
-            f"its files do not hold what config.json announces: {', '.join(missing[:_MISSING_SHOWN])}.",
-            "Give the whole model, of the kind that is needed here: a backbone without its head is no language model.",
-        )
-    return model
-
-
-def check_tokenizer(model: Any, tokenizer: Any, source: str) -> None:
-    """Raise ModelError where the tokenizer can make ids that the model has no embedding for."""
-    rows = model.get_input_embeddings().weight.shape[0]
-    top = max(tokenizer.get_vocab().values(), default=-1)
-    if top >= rows:
-        raise ModelError(
-            f"the tokenizer of {source} does not fit its model",
-            f"it makes token ids up to {top}, but the model has {rows} embeddings.",
-            "Use the tokenizer that the model was trained with, or model.resize_token_embeddings(len(tokenizer)).",
-        )
-
-
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     listed = getattr(model.generation_config, "eos_token_id", None)
     ids = {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
     known = model.get_input_embeddings().weight.shape[0]
     return frozenset(i for i in ids if isinstance(i, int) and 0 <= i < known)
-
-
-def context_length(config: Any) -> int:
-    """Longest sequence a model takes (tokens)."""
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
-        if isinstance(getattr(config, name, None), int):
-            return int(getattr(config, name))
-    return 1 << 30

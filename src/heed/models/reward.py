@@ -22,7 +22,8 @@ from heed.models.adapters import base_of
 from heed.models.batch import TokenBatch, microbatches
 from heed.models.cards import CARD, NETWORK, damaged, read_card
 from heed.models.components import Components
-from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_model, load_pretrained
+from heed.models.loading import check_tokenizer, context_length, load_model, load_pretrained
+from heed.models.policy import Body, Policy
 from heed.models.surroundings import Surroundings
 from heed.models.words import WordScorer
 
