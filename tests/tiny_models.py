@@ -110,6 +110,22 @@ GENERIC: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+# An encoder for the prompt and a decoder for the completion.
+ENCODER_DECODER: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": (
+        "T5",
+        {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "initializer_factor": 2.0}
+        | {"decoder_start_token_id": 0},
+    ),
+    "bart": (
+        "Bart",
+        {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4}
+        | {"decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "init_std": 0.25}
+        | {"max_position_embeddings": 96, "decoder_start_token_id": 0, "forced_eos_token_id": None},
+    ),
+}
+
+
 def letter_tokenizer(letters: str = LETTERS) -> PreTrainedTokenizerFast:
     """One token a letter, the end token last; no token but those."""
     vocabulary = {letter: number for number, letter in enumerate(letters)}
@@ -146,12 +162,13 @@ def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def causal_model(name: str, vocabulary: int, seed: int = 0, **changes: Any) -> Any:
-    """A causal language model of one of the shapes above, with a head of ``vocabulary`` tokens."""
-    kind, settings = (FAST | GENERIC)[name]
+    """A language model of one of the shapes above, with a head of ``vocabulary`` tokens."""
+    kind, settings = (FAST | GENERIC | ENCODER_DECODER)[name]
     special = {"eos_token_id": None, "bos_token_id": None, "pad_token_id": None}
     made_by = f"{kind}TextConfig" if kind == "Gemma3" else f"{kind}Config"
     config = getattr(transformers, made_by)(vocab_size=vocabulary, **(special | settings | changes))
     suffix = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
+    suffix = "ForConditionalGeneration" if name in ENCODER_DECODER else suffix
     return _randomised(getattr(transformers, f"{kind}{suffix}"), config, seed)
 
 

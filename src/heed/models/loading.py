@@ -10,6 +10,7 @@ import torch
 
 from heed.errors import ModelError
 from heed.models.adapters import base_of, merged
+from heed.models.encoder_decoder import is_encoder_decoder
 from heed.texts import cut, shown
 
 _REASON_SHOWN, _MISSING_SHOWN = 400, 3
@@ -33,6 +34,17 @@ def _refuse_foreign_weights(folder: Path) -> None:
                     f"{index.name} names {shown(name)}, and only safetensors files of the folder are read.",
                     "Save the model anew: model.save_pretrained(FOLDER).",
                 )
+
+
+def language_model(source: str | Path) -> Any:
+    """The class of transformers that loads ``source`` as a model that writes: an encoder-decoder, or a decoder alone."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    try:
+        config = AutoConfig.from_pretrained(str(root_of(source)), trust_remote_code=False)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, loading the model says it in better words
+        return AutoModelForCausalLM
+    return AutoModelForSeq2SeqLM if is_encoder_decoder(config) else AutoModelForCausalLM
 
 
 def load_model(loader: Any, source: str | Path, dtype: torch.dtype) -> Any:

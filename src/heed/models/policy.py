@@ -17,8 +17,9 @@ from heed.errors import DataError, ModelError
 from heed.feedback.kinds import PromptContent
 from heed.models.adapters import save_adapter
 from heed.models.batch import TokenBatch, rounded_rows, take_rows
+from heed.models.encoder_decoder import decoder_states, is_encoder_decoder, start_id
 from heed.models.linear import linear
-from heed.models.loading import check_tokenizer, context_length, load_model, load_pretrained, root_of
+from heed.models.loading import check_tokenizer, context_length, language_model, load_model, load_pretrained, root_of
 from heed.models.shapes import trunk_of
 from heed.texts import cut, shown
 
@@ -45,6 +46,9 @@ class Body:
         """Final hidden states [N, D] of a batch of N tokens, or [M, D] at the flat positions ``keep`` [M]."""
         if self.trunk is not None:
             return self.trunk.hidden(batch, keep)
+        if is_encoder_decoder(self.module.config):
+            with self.as_meant():
+                return decoder_states(self.module, batch, keep)
         ids, mask = batch.padded("right")
         with self.as_meant():
             states = self.module(input_ids=ids, attention_mask=mask).last_hidden_state.flatten(0, 1)
@@ -63,7 +67,7 @@ class Body:
 
 @dataclass
 class Policy:
-    """A causal language model, its tokenizer, and what ends its texts.
+    """A language model, its tokenizer, and what ends its texts.
 
     Attributes:
         model: the Hugging Face model that owns the weights.
@@ -71,6 +75,7 @@ class Policy:
         end_ids: token ids that end a completion.
         context: longest sequence the model takes (tokens).
         source: where it was loaded from.
+        encoder_decoder: whether an encoder reads the prompt, and the decoder only what it has written itself.
         adapter: PEFT's handle on the adapter that is trained in place of the model's weights, where there is one.
     """
 
@@ -80,6 +85,7 @@ class Policy:
     end_ids: frozenset[int]
     context: int
     source: str
+    encoder_decoder: bool = False
     adapter: Any = None
 
     @classmethod
@@ -89,9 +95,9 @@ class Policy:
         Raises:
             ModelError: no such model, no tokenizer, a tokenizer that does not fit, no end-of-text token.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
-        model = load_model(AutoModelForCausalLM, source, dtype).to(device)
+        model = load_model(language_model(source), source, dtype).to(device)
         tokenizer = load_pretrained(AutoTokenizer, source)
         return cls.of(model, tokenizer, str(source))
 
@@ -112,7 +118,8 @@ class Policy:
             )
         for parameter in model.parameters():
             parameter.requires_grad_(True)
-        policy = cls(model, tokenizer, Body(model.base_model), ends, context_length(model.config), source)
+        both = is_encoder_decoder(model.config)
+        policy = cls(model, tokenizer, Body(model.base_model), ends, context_length(model.config), source, both)
         policy._check_head()
         return policy
 
@@ -128,7 +135,8 @@ class Policy:
         tokenizer = load_pretrained(AutoTokenizer, source)
         config = load_pretrained(AutoConfig, root_of(source))
         ends = frozenset({tokenizer.eos_token_id} - {None})
-        return cls(None, tokenizer, None, ends, context_length(config), str(source))  # type: ignore[arg-type]
+        both = is_encoder_decoder(config)
+        return cls(None, tokenizer, None, ends, context_length(config), str(source), both)  # type: ignore[arg-type]
 
     @property
     def device(self) -> torch.device:
@@ -138,9 +146,14 @@ class Policy:
         """Some architectures change the logits after the head; our log-probabilities would be wrong for those."""
         if self.body.fast:
             return
-        batch = TokenBatch.of([sorted(self.end_ids)[:1] * 3], self.device)
+        batch = TokenBatch.of([sorted(self.end_ids)[:1] * 3], self.device, [1])
+        ids = batch.ids[None]
+        inputs = {"input_ids": ids}
+        if self.encoder_decoder:
+            first = ids.new_tensor([[start_id(self.model.config)]])
+            inputs = {"input_ids": ids[:, :1], "decoder_input_ids": torch.cat([first, ids[:, 1:]], dim=1)}
         with torch.no_grad():
-            theirs = self.model(input_ids=batch.ids[None]).logits[0].float()
+            theirs = self.model(**inputs).logits[0].float()
             ours = self.logits(self.body.hidden(batch)).float()
         if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=1e-2, rtol=1e-2):
             raise ModelError(
@@ -153,8 +166,10 @@ class Policy:
         """Next-token logits [M, V] of final hidden states [M, D]."""
         head, config = self.model.get_output_embeddings(), self.model.config
         logits = linear(hidden, head.weight, getattr(head, "bias", None))
-        # Cohere multiplies, Granite divides, Gemma 2 caps.
+        # Cohere multiplies, Granite divides, Gemma 2 caps, T5 divides where its head is its embedding.
         scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        if getattr(config, "scale_decoder_outputs", False):
+            scale = config.d_model**-0.5
         if scale != 1.0:
             logits = logits * scale
         cap = getattr(config, "final_logit_softcapping", None)
@@ -202,17 +217,20 @@ class Policy:
         """Token ids of a completion as the model would have continued the prompt, with an end token if ``end``.
 
         Tokenised together with the prompt, because many tokenizers mark the start of a text; where that would change
-        the prompt's own tokens, the completion is tokenised by itself.
+        the prompt's own tokens, the completion is tokenised by itself; so it is where the prompt has an encoder of its own.
         """
-        prompt = self.encode_prompt(content)
-        joint = self.tokenizer(self.render(content) + text, add_special_tokens=isinstance(content, str))["input_ids"]
-        if list(joint[: len(prompt)]) == prompt:
-            ids = [int(i) for i in joint[len(prompt) :]]
-        else:
+        ids = None if self.encoder_decoder else self._continued(content, text)
+        if ids is None:
             ids = [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
         while ids and ids[-1] in self.end_ids:
             ids.pop()
         return [*ids, self.end_id] if end else ids
+
+    def _continued(self, content: PromptContent, text: str) -> list[int] | None:
+        """Token ids of ``text`` tokenised together with the prompt; None where the prompt's own tokens would be others."""
+        prompt = self.encode_prompt(content)
+        joint = self.tokenizer(self.render(content) + text, add_special_tokens=isinstance(content, str))["input_ids"]
+        return [int(i) for i in joint[len(prompt) :]] if list(joint[: len(prompt)]) == prompt else None
 
     @property
     def end_id(self) -> int:
@@ -222,6 +240,8 @@ class Policy:
 
     def decode(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> str:
         """Text of completion ``ids`` as it continues the prompt: leading spaces stay, special tokens go."""
+        if self.encoder_decoder:
+            prompt_ids = []
         context = list(prompt_ids[-_DECODE_CONTEXT:])
         before = self.tokenizer.decode(context, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         whole = self.tokenizer.decode([*context, *ids], skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -318,7 +338,8 @@ class Continuations:
     ) -> Continuations:
         """Lay out prompts and completions (token ids); every prompt and completion has at least one token."""
         # A completion's last token predicts nothing that is needed, so it is left out of the forward pass.
-        batch = TokenBatch.of([[*p, *c[:-1]] for p, c in zip(prompts, completions, strict=True)], device)
+        joined = [[*p, *c[:-1]] for p, c in zip(prompts, completions, strict=True)]
+        batch = TokenBatch.of(joined, device, [len(p) for p in prompts])
         predictors = [
             position
             for row, (p, c) in enumerate(zip(prompts, completions, strict=True))
