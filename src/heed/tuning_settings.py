@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from heed.settings import Settings
 
@@ -24,3 +24,25 @@ class TunedSettings(Settings):
     """What training the weights of a language model has in common, by whatever loss."""
 
     lora: LoraSettings = Field(default_factory=LoraSettings, description="low-rank adapters")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="numbers in which products are computed; weights, their updates and log-probabilities stay in float32",
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="compute the activations of each layer again in the backward pass instead of keeping them: the same "
+        "gradients, less memory, about a third more time",
+    )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        "none",
+        description="bits in which the frozen weights under adapters are kept; needs lora.rank, a CUDA device and the extra "
+        "quantized",
+    )
+
+    @model_validator(mode="after")
+    def _quantized_weights_are_not_trained(self) -> TunedSettings:
+        if self.quantization != "none" and not self.lora.rank:
+            raise ValueError(
+                f"weights of {self.quantization} cannot be trained, only adapters on them; set lora.rank above 0 first"
+            )
+        return self

@@ -123,7 +123,9 @@ def without_adapter(policy: Policy) -> Policy:
     """The policy that the adapter was put on, as another view of the same weights."""
     from heed.models.policy import Body
 
-    return replace(policy, body=Body(policy.model.base_model, switched_off=policy.adapter), adapter=None)
+    body = Body(policy.model.base_model, switched_off=policy.adapter)
+    body.dtype, body.recompute = policy.body.dtype, policy.body.recompute
+    return replace(policy, body=body, adapter=None)
 
 
 class _Part(nn.Module):

@@ -29,6 +29,11 @@ class Affine(NamedTuple):
     bias: Tensor | None
     low: LowRank | None = None
 
+    def to(self, dtype: torch.dtype) -> Affine:
+        """The same in other numbers."""
+        low = None if self.low is None else LowRank(self.low.down.to(dtype), self.low.up.to(dtype))
+        return Affine(self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype), low)
+
     def __call__(self, x: Tensor) -> Tensor:
         """[N, I] -> [N, O]."""
         out = linear(x, self.weight, self.bias)

@@ -80,7 +80,8 @@ def sample(
     generator = torch.Generator().manual_seed(seed % 2**63)
     for start in range(0, len(prompts), per_batch):
         chunk = prompts[start : start + per_batch]
-        rows = draw(policy, chunk, settings, generator, value_head)
+        with policy.body.computing():
+            rows = draw(policy, chunk, settings, generator, value_head)
         _collect(out, policy, chunk, rows, settings)
         if progress is not None:
             progress(len(chunk) * settings.samples_per_prompt)
@@ -355,7 +356,7 @@ def stream(policy: Policy, prompt: Sequence[int], settings: SamplingSettings, se
     one = settings.model_copy(update={"max_new_tokens": 1, "samples_per_prompt": 1, "stop": []})
     for _ in range(settings.max_new_tokens):
         policy.check_prompt([*prompt, *written], 1, "the conversation")
-        with torch.no_grad():
+        with torch.no_grad(), policy.body.computing():
             draw = _decode_fast if policy.body.trunk is not None else _decode_generic
             rows = draw(policy, [[*prompt, *written]], one, generator, None)
         written.append(int(rows.tokens[0, 0]))

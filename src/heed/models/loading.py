@@ -59,14 +59,41 @@ def load_model(loader: Any, source: str | Path, dtype: torch.dtype) -> Any:
     return merged(load_model(loader, base, dtype), source)
 
 
+def load_quantized(loader: Any, source: str | Path, quantization: str, device: str) -> Any:
+    """A model with its linear layers in 8 or 4 bits by bitsandbytes; 4 bits as NF4 (Dettmers et al. 2023, section 3).
+
+    Raises:
+        ModelError: it is an adapter, whose base would have to be changed, or it cannot be loaded.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if base_of(source) is not None:
+        raise ModelError(
+            f"{source} in {quantization}",
+            "it is an adapter, and to add it to its model would round that twice.",
+            "Make one model of them first: heed merge FOLDER --out DIR",
+        )
+    config = (
+        BitsAndBytesConfig(load_in_8bit=True)
+        if quantization == "8bit"
+        else BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    )
+    return load_pretrained(loader, source, torch.bfloat16, quantization_config=config, device_map={"": device})
+
+
 def root_of(source: str | Path) -> str | Path:
     """The model below all adapters of ``source``: itself, where it is none."""
     base = base_of(source)
     return source if base is None else root_of(base)
 
 
-def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None = None) -> Any:
-    """``loader.from_pretrained`` with errors a person can act on."""
+def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None = None, **options: Any) -> Any:
+    """``loader.from_pretrained`` with errors a person can act on; ``options`` are its own."""
     is_tokenizer = dtype is None
     extra = {} if is_tokenizer else {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     folder = Path(source)
@@ -81,7 +108,7 @@ def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None =
     _refuse_foreign_weights(folder)
     try:
         # Said in so many words: else transformers asks at the terminal whether to run code that lies beside the weights.
-        loaded = loader.from_pretrained(str(source), trust_remote_code=False, **extra)
+        loaded = loader.from_pretrained(str(source), trust_remote_code=False, **extra, **options)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file may fail anywhere in the code of its architecture

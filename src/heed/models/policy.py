@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,16 @@ from heed.models.adapters import save_adapter
 from heed.models.batch import TokenBatch, rounded_rows, take_rows
 from heed.models.encoder_decoder import decoder_states, is_encoder_decoder, start_id
 from heed.models.linear import linear
-from heed.models.loading import check_tokenizer, context_length, language_model, load_model, load_pretrained, root_of
+from heed.models.loading import (
+    check_tokenizer,
+    context_length,
+    language_model,
+    load_model,
+    load_pretrained,
+    load_quantized,
+    root_of,
+)
+from heed.models.recomputing import layers_that_recompute
 from heed.models.shapes import trunk_of
 from heed.texts import cut, shown
 
@@ -34,7 +43,14 @@ class Body:
 
     Args:
         switched_off: PEFT's handle on an adapter inside the module that does not count here.
+
+    Attributes:
+        dtype: in which products are computed, where it is not that of the weights.
+        recompute: compute activations again in the backward pass instead of keeping them (gradient checkpointing).
     """
+
+    dtype: torch.dtype | None = None
+    recompute: bool = False
 
     def __init__(self, module: nn.Module, switched_off: Any = None) -> None:
         self.module = module.eval()
@@ -45,23 +61,29 @@ class Body:
     def hidden(self, batch: TokenBatch, keep: Tensor | None = None) -> Tensor:
         """Final hidden states [N, D] of a batch of N tokens, or [M, D] at the flat positions ``keep`` [M]."""
         if self.trunk is not None:
-            return self.trunk.hidden(batch, keep)
+            with self.computing():
+                return self.trunk.hidden(batch, keep, self.recompute)
+        layers = layers_that_recompute(self.module) if self.recompute and torch.is_grad_enabled() else nullcontext()
         if is_encoder_decoder(self.module.config):
-            with self.as_meant():
+            with self.as_meant(), layers:
                 return decoder_states(self.module, batch, keep)
         ids, mask = batch.padded("right")
-        with self.as_meant():
+        with self.as_meant(), layers:
             states = self.module(input_ids=ids, attention_mask=mask).last_hidden_state.flatten(0, 1)
         real = mask.flatten().nonzero()[:, 0]
         return take_rows(states, real if keep is None else real[keep])
 
+    def computing(self) -> AbstractContextManager[Any]:
+        """Products in the numbers that they are to be computed in."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(next(self.module.parameters()).device.type, dtype=self.dtype)
+
     @contextmanager
     def as_meant(self) -> Iterator[None]:
-        """For passes of the Hugging Face model itself: the adapter that does not count here is off."""
-        if self.switched_off is None:
-            yield
-            return
-        with self.switched_off.disable_adapter():
+        """For passes of the Hugging Face model itself: that, and the adapter that does not count here is off."""
+        off = nullcontext() if self.switched_off is None else self.switched_off.disable_adapter()
+        with self.computing(), off:
             yield
 
 
@@ -89,7 +111,9 @@ class Policy:
     adapter: Any = None
 
     @classmethod
-    def load(cls, source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Policy:
+    def load(
+        cls, source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32, quantization: str = "none"
+    ) -> Policy:
         """Load a model folder or a hub id; an adapter's folder as its base with the adapter merged. Only safetensors are read.
 
         Raises:
@@ -97,7 +121,11 @@ class Policy:
         """
         from transformers import AutoTokenizer
 
-        model = load_model(language_model(source), source, dtype).to(device)
+        loader = language_model(source)
+        if quantization == "none":
+            model = load_model(loader, source, dtype).to(device)
+        else:
+            model = load_quantized(loader, source, quantization, device)
         tokenizer = load_pretrained(AutoTokenizer, source)
         return cls.of(model, tokenizer, str(source))
 
@@ -117,7 +145,7 @@ class Policy:
                 "Set tokenizer.eos_token (for example with tokenizer.add_special_tokens) and save the folder again.",
             )
         for parameter in model.parameters():
-            parameter.requires_grad_(True)
+            parameter.requires_grad_(parameter.is_floating_point())
         both = is_encoder_decoder(model.config)
         policy = cls(model, tokenizer, Body(model.base_model), ends, context_length(model.config), source, both)
         policy._check_head()
@@ -165,7 +193,8 @@ class Policy:
     def logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits [M, V] of final hidden states [M, D]."""
         head, config = self.model.get_output_embeddings(), self.model.config
-        logits = linear(hidden, head.weight, getattr(head, "bias", None))
+        with self.body.computing():
+            logits = linear(hidden, head.weight, getattr(head, "bias", None))
         # Cohere multiplies, Granite divides, Gemma 2 caps, T5 divides where its head is its embedding.
         scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
         if getattr(config, "scale_decoder_outputs", False):

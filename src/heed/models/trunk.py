@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from heed.models.affine import Affine
 from heed.models.batch import TokenBatch, pad_rows, rounded_rows, take_rows
@@ -29,6 +31,15 @@ class LayerWeights(NamedTuple):
     up: Affine
     down: Affine
     head_norms: tuple[Tensor, Tensor] | None = None
+
+    def cast(self) -> LayerWeights:
+        """The same with projections in the numbers of autocast, which else would turn them into those at every product."""
+        device = self.qkv.weight.device.type
+        if not torch.is_autocast_enabled(device):
+            return self
+        dtype = torch.get_autocast_dtype(device)
+        qkv, out, up, down = (one.to(dtype) for one in (self.qkv, self.out, self.up, self.down))
+        return self._replace(qkv=qkv, out=out, up=up, down=down)
 
 
 class Trunk(ABC):
@@ -74,18 +85,19 @@ class Trunk(ABC):
 
     def fuse(self) -> None:
         """Prepare for decoding with the weights as they are now: looking them up costs as much as a small product."""
-        self.fused = [self.read_weights(layer) for layer in range(self.layers)]
+        self.fused = [self.read_weights(layer).cast() for layer in range(self.layers)]
 
     def release(self) -> None:
         """Forget what ``fuse`` prepared, because training changes the weights."""
         self.fused = None
 
-    def hidden(self, batch: TokenBatch, keep: Tensor | None = None) -> Tensor:
+    def hidden(self, batch: TokenBatch, keep: Tensor | None = None, recompute: bool = False) -> Tensor:
         """Final hidden states of a packed batch.
 
         Args:
             batch: N tokens.
             keep: flat positions [M] whose states are wanted; the last layer leaves out the rest after its attention.
+            recompute: keep only what enters each layer for the backward pass, and compute the rest again there.
 
         Returns:
             [N, D], or [M, D] with ``keep``.
@@ -96,12 +108,20 @@ class Trunk(ABC):
         rotary = self.rotary(positions)
         kept = None if keep is None else rounded_rows(keep.numel(), hidden.device)
         every = self.fused or [self.read_weights(layer) for layer in range(self.layers)]
-        with self.using(every):
-            for layer in range(self.layers):
+
+        def through(layer: int, hidden: Tensor) -> Tensor:
+            # Here, and not around the loop: computed again, a layer finds the weights that it had the first time.
+            with self.using(every):
                 attended = self.attend(batch, *self.qkv(layer, hidden, rotary))
                 if keep is not None and layer == self.layers - 1:
                     hidden, attended = take_rows(hidden, keep, kept), take_rows(attended, keep, kept)
-                hidden = self.after_attention(layer, hidden, attended)
+                return self.after_attention(layer, hidden, attended)
+
+        for layer in range(self.layers):
+            if recompute and torch.is_grad_enabled():
+                hidden = checkpoint(through, layer, hidden, use_reentrant=False)
+            else:
+                hidden = through(layer, hidden)
         hidden = self.final(hidden)
         wanted = batch.ids.numel() if keep is None else keep.numel()
         return hidden if hidden.shape[0] == wanted else hidden[:wanted]

@@ -64,8 +64,8 @@ def train_policy(
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
-    from heed.models.adapters import adapt, without_adapter
-    from heed.models.policy import Policy
+    from heed.models.adapters import without_adapter
+    from heed.models.tuning import load_reference, load_tuned
     from heed.train.online import OnlineTrainer, verdict
     from heed.train.rollout import TextScorer
 
@@ -87,9 +87,8 @@ def train_policy(
             watcher.say(f"already done: {folder}")
             return finished
         where = prepare_machine(device)
-        policy = Policy.load(model, where)
-        adapt(policy, settings.lora, seed)
-        reference = Policy.load(model, where) if policy.adapter is None else without_adapter(policy)
+        policy = load_tuned(model, settings, where, seed)
+        reference = load_reference(model, settings, where) if policy.adapter is None else without_adapter(policy)
         rolled, audited = _encode(policy, prompts, settings, truth is not None)
         scorer = _scorer(reward, policy, reference, (rolled, audited), settings, seed)
         lengths = sum(len(p.ids) for p in rolled) / len(rolled)
@@ -206,6 +205,7 @@ def _value_model(policy: Policy, scorer: Scorer, settings: PolicySettings, seed:
 
     from heed.models.adapters import adapt_backbone
     from heed.models.reward import ScalarModel
+    from heed.models.tuning import set_up
     from heed.train.recipes import RECIPES
     from heed.train.rollout import ModelScorer
 
@@ -216,6 +216,7 @@ def _value_model(policy: Policy, scorer: Scorer, settings: PolicySettings, seed:
     own = copy.deepcopy(backbone)
     adapt_backbone(own, settings.lora, seed)
     value_model = ScalarModel(own, seed)
+    set_up(value_model.body, settings)
     # A head of zeros starts from "no expectation"; a random one adds noise of its own to the first advantages.
     torch.nn.init.zeros_(value_model.head.weight)
     return value_model

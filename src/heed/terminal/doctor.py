@@ -29,6 +29,7 @@ _DISK_NEEDED = 1 * _GIB
 _HUB_SECONDS = 5
 _QUIET_SECONDS = 2  # what takes longer shows how far it is
 _OPTIONAL = {
+    "quantized": "frozen weights of 8 or 4 bits under adapters, on CUDA devices",
     "lora": "training adapters instead of all weights",
     "hub": "data sets of the Hugging Face hub",
     "postgres": "projects on PostgreSQL",

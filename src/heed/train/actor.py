@@ -88,6 +88,7 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     told = first[0]
     torch.set_num_threads(told["threads"])
     policy = load_adapted(told["folder"], told["device"], getattr(torch, told["dtype"]))
+    policy.body.dtype = told["computed"] and getattr(torch, told["computed"])
     policy.end_ids = frozenset(told["end_ids"])
     head = scalar_head(policy.model.config.hidden_size, 0).to(policy.device) if told["head"] else None
     parameters = named_parameters({"policy": trained_part(policy.model)} | ({} if head is None else {"head": head}))
