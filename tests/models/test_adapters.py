@@ -170,6 +170,20 @@ def test_an_adapter_that_is_more_than_two_matrices_goes_through_transformers(tmp
     torch.testing.assert_close(logits(again), transformers_logits(policy.model), atol=2e-5, rtol=1e-4)
 
 
+def test_adapters_of_others_are_merged_as_peft_merges_them(tmp_path: Path) -> None:
+    tiny_policy("llama-grouped").save(tmp_path / "base")
+    base = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    config = peft.LoraConfig(
+        r=2, target_modules=["q_proj", "up_proj"], use_dora=True, use_rslora=True, init_lora_weights=False
+    )
+    theirs = peft.get_peft_model(base, config).eval()
+    theirs.save_pretrained(tmp_path / "adapter")
+    tiny_policy("llama-grouped").tokenizer.save_pretrained(tmp_path / "adapter")
+    torch.testing.assert_close(
+        logits(Policy.load(tmp_path / "adapter")), transformers_logits(theirs), atol=5e-5, rtol=1e-4
+    )
+
+
 def test_an_adapter_serves_as_the_base_of_another_and_as_a_backbone(tmp_path: Path) -> None:
     first = adapted("llama-grouped", tmp_path / "base")
     first.save(tmp_path / "first")
