@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 
 from heed.cli import app
 from heed.config import PolicySettings, PreferenceSettings, SFTSettings
+from heed.loop import run_loop
 from heed.losses.policy import kl_k3
 from heed.models.adapters import adapt, trained_part, without_adapter
 from heed.models.policy import Policy
+from heed.project import Project
 from heed.stages.data import FIRST, ComparisonRow
 from heed.stages.merging import merge_adapter
 from heed.stages.policy import train_policy
@@ -27,7 +29,7 @@ from heed.train.progress import Stopped, Watcher
 from heed.train.rollout import completion_logprobs
 from heed.tuning_settings import LoraSettings
 from tiny_models import ragged, tiny_policy
-from tiny_project import letters
+from tiny_project import letters, make_project
 from tiny_training import letter_share
 
 LORA = LoraSettings(rank=4)
@@ -165,3 +167,21 @@ def test_merge_writes_a_whole_model_and_says_what_is_no_adapter(
             ["train", "sft", "--model", str(model), "--data", "shown.jsonl", "--out", "x", "--set", "lora.rnk=2"],
             standalone_mode=False,
         )
+
+
+def test_a_project_goes_around_on_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make_project(tmp_path)
+    monkeypatch.chdir(place)
+    with Project.open(place) as project:
+        for section in (project.settings.sft, project.settings.policy):
+            section.lora = LoraSettings(rank=2)
+        run_loop(project, 1)
+        tuned, policy = (project.artifact("model", run) for run in ("sft-1", "policy-1"))
+        bases = [json.loads((folder / "adapter_config.json").read_text()) for folder in (tuned, policy)]
+        assert [base["base_model_name_or_path"] for base in bases] == [str(tmp_path / "model"), str(tuned.resolve())]
+        assert project.run("evaluate-1").state == "done"
+    app(["merge", "policy-1", "--out", str(tmp_path / "whole")], standalone_mode=False)
+    texts = [Text((1, 2), (0, 0, 1))]
+    torch.testing.assert_close(
+        text_logprobs(Policy.load(tmp_path / "whole"), texts, 64), text_logprobs(Policy.load(policy), texts, 64)
+    )
