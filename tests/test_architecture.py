@@ -24,6 +24,7 @@ FLOORS = (
         "constraint_settings",
         "rater_settings",
         "tuning_settings",
+        "serve_settings",
         "training_settings",
         "config",
         "lazily",
@@ -40,7 +41,7 @@ FLOORS = (
     ("artifacts", "lock", "folder", "runs", "lineage", "project", "contributions"),
     (
         *("stages", "questions", "preflight", "studio_items", "round_sources", "rounds", "loop", "reporting", "demo"),
-        *("chosen", "round_runs", "asking", "labelling"),
+        *("chosen", "round_runs", "asking", "labelling", "live_ratings", "optimising"),
     ),
     ("web", "client"),
     ("terminal", "cli", "__main__"),

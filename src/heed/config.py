@@ -9,17 +9,17 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
-from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings
+from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings, scorer_url
 from heed.errors import ConfigError
 from heed.rater_settings import RatersSettings
 from heed.safe_yaml import read_yaml
+from heed.serve_settings import ServeSettings as ServeSettings
+from heed.settings import FUNCTION, Fraction, Temperature
 from heed.settings import LARGEST_SEED as LARGEST_SEED
-from heed.settings import Fraction, Temperature
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
 from heed.training_settings import PreferenceSettings as PreferenceSettings
@@ -58,12 +58,29 @@ class SamplingSettings(Settings):
     rows_per_batch: int = Field(128, ge=1, description="completions decoded at once (count); lower it to save memory")
 
 
+def _reward(name: str) -> str:
+    if name not in ("model", "raters") and not FUNCTION.fullmatch(name):
+        try:
+            scorer_url(name)
+        except ValueError as error:
+            raise ValueError(f"it is not model, raters, package.module:function or a scorer's URL: {error}") from None
+    return name
+
+
 class PolicySettings(TunedSettings):
     """Optimising the policy: by PPO against the reward model, with the reference policy's KL as a guard, or by an algorithm
     that learns from judgments as they are and has its settings under ``preference``."""
 
     algorithm: AlgorithmName = Field(
         "ppo", description="how the policy is optimised; heed explain says when to use which"
+    )
+    reward: Annotated[str, AfterValidator(_reward)] = Field(
+        "model",
+        description="what scores what it writes: model (the newest reward model), raters (its raters, asked while it waits), "
+        "package.module:function, or the URL of a scorer",
+    )
+    ratings_per_text: int = Field(
+        1, ge=1, le=20, description="reward raters: ratings that each text is to have (count)"
     )
     steps: int = Field(40, ge=1, description="rollouts, each followed by its epochs of updates (count)")
     prompts_per_step: int = Field(32, ge=1, description="prompts a rollout (count)")
@@ -255,42 +272,6 @@ class AskingSettings(Settings):
     )
     accuracy_value: float = Field(
         0.0, ge=0.0, description="value of a percentage point of accuracy, in the same currency; 0 is not said"
-    )
-
-
-def _address_of_a_server(url: str) -> str:
-    """An https or http URL of nothing but a host and a port, or nothing at all."""
-    if not url:
-        return url
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.path.strip("/")
-        or parts.query
-        or "@" in url
-    ):
-        raise ValueError("it is not like https://feedback.example.org, without a path")
-    return url.rstrip("/")
-
-
-class ServeSettings(Settings):
-    """The studio and the board, as 'heed serve' runs them."""
-
-    public_url: Annotated[str, AfterValidator(_address_of_a_server)] = Field(
-        "", description="address that people open, like https://feedback.example.org; empty is this machine alone"
-    )
-    hosts: list[str] = Field(default_factory=list, description="further host names that requests may be sent to")
-    webhooks: bool = Field(False, description="allow webhooks to public addresses")
-    webhook_hosts: list[str] = Field(
-        default_factory=list, description="hosts, as name or name:port, of this network that webhooks may also reach"
-    )
-    media_megabytes: int = Field(32, ge=1, le=1024, description="largest image or video (megabytes)")
-    import_megabytes: int = Field(1024, ge=1, description="largest file of an import over HTTP (megabytes)")
-    sso_issuer: str = Field("", description="OpenID Connect issuer that people may sign in with; empty is none")
-    sso_client_id: str = Field("", description="client id at that issuer; the secret stands in HEED_SSO_SECRET")
-    sso_domains: list[str] = Field(
-        default_factory=list, description="e-mail domains whose people get a rater's account without an invitation"
     )
 
 
