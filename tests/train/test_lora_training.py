@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from heed.cli import app
-from heed.config import PolicySettings, PreferenceSettings, SFTSettings
+from heed.config import PolicySettings, PreferenceSettings, RewardSettings, SFTSettings, parse_settings
+from heed.errors import ConfigError
 from heed.loop import run_loop
 from heed.losses.policy import kl_k3
 from heed.models.adapters import adapt, trained_part, without_adapter
@@ -21,6 +22,7 @@ from heed.stages.data import FIRST, ComparisonRow
 from heed.stages.merging import merge_adapter
 from heed.stages.policy import train_policy
 from heed.stages.preference import train_preferences
+from heed.stages.reward import train_reward
 from heed.stages.supervised import train_sft
 from heed.train.checkpoint import Checkpoints
 from heed.train.online import OnlineTrainer, Prompt
@@ -185,3 +187,21 @@ def test_a_project_goes_around_on_adapters(tmp_path: Path, monkeypatch: pytest.M
     torch.testing.assert_close(
         text_logprobs(Policy.load(tmp_path / "whole"), texts, 64), text_logprobs(Policy.load(policy), texts, 64)
     )
+
+
+def test_a_reward_model_learns_by_adapters_that_are_added_to_its_weights(model: Path, tmp_path: Path) -> None:
+    rows = [ComparisonRow(letters(n, 3), "aab", "bcd", FIRST) for n in range(40)]
+    settings = RewardSettings(lora=LoraSettings(rank=2), epochs=3, prompts_per_step=8, learning_rate=1e-2)
+    done = train_reward(model, rows, tmp_path / "reward", settings)
+    assert done.metrics["accuracy"]["clustered"]["estimate"] == 1.0
+    before = load_file(model / "model.safetensors")
+    after = load_file(tmp_path / "reward" / "member-0" / "model.safetensors")
+    changes = {name: after[name] - before[f"model.{name}"] for name in after}
+    moved = {name for name, change in changes.items() if change.abs().max() > 0}
+    assert moved
+    assert all("proj" in name for name in moved), "norms and embeddings stay as they were"
+    ranks = [int((torch.linalg.svdvals(changes[name]) > 1e-4).sum()) for name in moved]
+    assert max(ranks) == 2
+    for values in ({"frozen": True}, {"backbone": "linear"}):
+        with pytest.raises(ConfigError, match="adapters are for backbone: network"):
+            parse_settings(RewardSettings, {"lora": {"rank": 2}, **values}, "--set")

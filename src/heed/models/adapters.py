@@ -78,6 +78,25 @@ def adapt_backbone(backbone: Any, settings: LoraSettings, seed: int) -> None:
 
 
 @contextmanager
+def adapted_while_fitted(backbone: Any, settings: LoraSettings, seed: int) -> Iterator[None]:
+    """The same for as long as the block lasts, where the settings want it; then the adapters are added to the weights.
+
+    Raises:
+        ModelError, ConfigError: see ``adapt``.
+    """
+    if not settings.rank:
+        yield
+        return
+    with _seeded(seed), _quietly():
+        config = _config(backbone, settings, [backbone.get_input_embeddings()])
+        tuner = peft().LoraModel(backbone, config, "default")
+    try:
+        yield
+    finally:
+        tuner.merge_and_unload()
+
+
+@contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """PEFT draws the first weights of adapters from torch's own generator."""
     with torch.random.fork_rng(devices=[]):
