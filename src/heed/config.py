@@ -222,6 +222,11 @@ class PolicySettings(TunedSettings):
                 raise ValueError(
                     "a step of trpo would move values on the same trunk as well; set value_model to separate"
                 )
+            if self.dtype != "float32":
+                raise ValueError(
+                    "trpo finds its step by small differences of log-probabilities, which bfloat16 would round away; leave dtype "
+                    "at float32"
+                )
             if self.pretraining_coefficient or self.entropy_coefficient:
                 raise ValueError(
                     "trpo takes one step along the gradient of the reward alone; leave pretraining_coefficient and "

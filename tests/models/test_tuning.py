@@ -127,6 +127,8 @@ def test_what_the_machine_cannot_do_is_told_before_anything_is_loaded(model: Pat
     check_machine(HALF, "cpu")
     with pytest.raises(ConfigError, match=r"cannot be trained, only adapters.*lora\.rank"):
         parse_settings(SFTSettings, {"quantization": "8bit"}, "--set")
+    with pytest.raises(ConfigError, match="bfloat16 would round away"):
+        parse_settings(PolicySettings, {"algorithm": "trpo", "dtype": "bfloat16"}, "--set")
 
 
 def test_quantised_weights_are_asked_of_bitsandbytes_and_never_of_an_adapter(model: Path, tmp_path: Path) -> None:
