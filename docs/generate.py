@@ -171,10 +171,24 @@ def settings_page() -> str:
     for name, field in ProjectSettings.model_fields.items():
         if (section := section_of(field)) is not None:
             parts += [f"## `{name}`", " ".join((section.__doc__ or "").split()), settings_table(section)]
+    for inner, names in inner_sections().items():
+        parts += [f"## {' and '.join(f'`{name}`' for name in names)}", " ".join((inner.__doc__ or "").split())]
+        parts.append(settings_table(inner))
     parts += ["## Entries of `policy.constraints`", " ".join((ConstraintSettings.__doc__ or "").split())]
     parts += [settings_table(ConstraintSettings), CONSTRAINT_EXAMPLE]
     parts += ["## Entries of `raters.simulated` and `raters.held_out`", settings_table(SimulatedRaterSettings)]
     return "\n\n".join(parts) + "\n"
+
+
+def inner_sections() -> dict[type[BaseModel], list[str]]:
+    """Sections within sections, each with all places where it stands."""
+    found: dict[type[BaseModel], list[str]] = {}
+    for name, field in ProjectSettings.model_fields.items():
+        section = section_of(field)
+        for inner, value in section.model_fields.items() if section is not None else ():
+            if (kind := section_of(value)) is not None:
+                found.setdefault(kind, []).append(f"{name}.{inner}")
+    return found
 
 
 # Algorithms

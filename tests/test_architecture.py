@@ -23,6 +23,8 @@ FLOORS = (
         "settings",
         "constraint_settings",
         "rater_settings",
+        "tuning_settings",
+        "serve_settings",
         "training_settings",
         "config",
         "lazily",

@@ -20,7 +20,14 @@ from heed.sandbox import world
 from heed.train.optimise import FitSettings
 from heed.train.supervised import pretrain
 
-GUIDES = ("docs/tutorial.md", "docs/formats.md", "docs/trust.md", "docs/optimise.md", "docs/environments.md")
+GUIDES = (
+    "docs/tutorial.md",
+    "docs/formats.md",
+    "docs/trust.md",
+    "docs/optimise.md",
+    "docs/models.md",
+    "docs/environments.md",
+)
 READMES = ("README.md", "README.zh.md")
 GENERATED = ("settings.md", "algorithms.md", "report.md", "api.md")
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -123,6 +130,12 @@ def test_trust(desk_of_a_reader: Path) -> None:
 def test_optimise(desk_of_a_reader: Path) -> None:
     shell = Shell(desk_of_a_reader, ANSWERS)
     for block in blocks("docs/optimise.md"):
+        shell.run(block)
+
+
+def test_models(desk_of_a_reader: Path) -> None:
+    shell = Shell(desk_of_a_reader, ANSWERS)
+    for block in blocks("docs/models.md"):
         shell.run(block)
 
 

@@ -64,9 +64,19 @@ FAST: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm-untied": ("HeedLstm", _LSTM | {"tie_word_embeddings": False, "num_hidden_layers": 1}),
 }
 
+_NEOX = {k: v for k, v in _LLAMA.items() if k != "num_key_value_heads"}
+FAST |= {
+    "gemma": ("Gemma", _LLAMA | {"num_key_value_heads": 1, "head_dim": 12, "tie_word_embeddings": True}),
+    "gpt_neox": ("GPTNeoX", _NEOX),
+    "gpt_neox-after": ("GPTNeoX", _NEOX | {"use_parallel_residual": False, "hidden_act": "relu"}),
+    "gpt_neox-whole-rotary": (
+        "GPTNeoX",
+        _NEOX | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0}},
+    ),
+}
+
 # These have no fast path and go through transformers' own forward pass.
 GENERIC: dict[str, tuple[str, dict[str, Any]]] = {
-    "gpt_neox": ("GPTNeoX", {k: v for k, v in _LLAMA.items() if k != "num_key_value_heads"}),
     "opt": (
         "OPT",
         {
@@ -80,12 +90,42 @@ GENERIC: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "bloom": ("Bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.25}),
+    "gemma2": (
+        "Gemma2",
+        _LLAMA
+        | {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 8}
+        | {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0, "tie_word_embeddings": True},
+    ),
+    "gemma3": (
+        "Gemma3",
+        _LLAMA
+        | {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 8}
+        | {"tie_word_embeddings": True, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    "cohere": ("Cohere", _LLAMA | {"logit_scale": 0.5, "tie_word_embeddings": True}),
+    "granite": ("Granite", _LLAMA | {"logits_scaling": 2.0}),
     "mistral-window": ("Mistral", _LLAMA | {"sliding_window": 4}),
     "gpt2-inverse-layer": ("GPT2", _GPT2 | {"scale_attn_by_inverse_layer_idx": True}),
     "gpt2-unscaled": ("GPT2", _GPT2 | {"scale_attn_weights": False}),
     "llama-dynamic-rope": (
         "Llama",
         _LLAMA | {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}},
+    ),
+}
+
+
+# An encoder for the prompt and a decoder for the completion.
+ENCODER_DECODER: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": (
+        "T5",
+        {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "initializer_factor": 2.0}
+        | {"decoder_start_token_id": 0},
+    ),
+    "bart": (
+        "Bart",
+        {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4}
+        | {"decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "init_std": 0.25}
+        | {"max_position_embeddings": 96, "decoder_start_token_id": 0, "forced_eos_token_id": None},
     ),
 }
 
@@ -123,12 +163,14 @@ def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def causal_model(name: str, vocabulary: int, seed: int = 0, **changes: Any) -> Any:
-    """A causal language model of one of the shapes above, with a head of ``vocabulary`` tokens."""
-    kind, settings = (FAST | GENERIC)[name]
+    """A language model of one of the shapes above, with a head of ``vocabulary`` tokens."""
+    kind, settings = (FAST | GENERIC | ENCODER_DECODER)[name]
     special = {"eos_token_id": None, "bos_token_id": None, "pad_token_id": None}
     home = lstm if kind == "HeedLstm" else transformers
-    config = getattr(home, f"{kind}Config")(vocab_size=vocabulary, **(special | settings | changes))
+    made_by = f"{kind}TextConfig" if kind == "Gemma3" else f"{kind}Config"
+    config = getattr(home, made_by)(vocab_size=vocabulary, **(special | settings | changes))
     suffix = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
+    suffix = "ForConditionalGeneration" if name in ENCODER_DECODER else suffix
     return _randomised(getattr(home, f"{kind}{suffix}"), config, seed)
 
 

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from heed.errors import HeedError, ProjectError
-from heed.terminal import asking, evaluate_reward, feedback, policy, preview, rank, reweigh, serve, stages, sweep, votes
+from heed.terminal import (
+    asking,
+    evaluate_reward,
+    feedback,
+    merge,
+    policy,
+    preview,
+    rank,
+    reweigh,
+    serve,
+    stages,
+    sweep,
+    votes,
+)
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
@@ -234,6 +247,7 @@ def report(
 
 
 app.command(rich_help_panel=_FILES)(rank.rank)
+app.command(rich_help_panel=_FILES)(merge.merge)
 
 app.command(rich_help_panel=_STUDIO)(serve.serve)
 app.command(rich_help_panel=_STUDIO)(serve.invite)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
@@ -18,6 +17,7 @@ from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings, scorer
 from heed.errors import ConfigError
 from heed.rater_settings import RatersSettings
 from heed.safe_yaml import read_yaml
+from heed.serve_settings import ServeSettings as ServeSettings
 from heed.settings import FUNCTION, Fraction, Temperature
 from heed.settings import LARGEST_SEED as LARGEST_SEED
 from heed.settings import Settings as Settings
@@ -25,6 +25,7 @@ from heed.texts import cut, shown
 from heed.training_settings import PreferenceSettings as PreferenceSettings
 from heed.training_settings import RewardSettings as RewardSettings
 from heed.training_settings import SFTSettings as SFTSettings
+from heed.tuning_settings import TunedSettings
 
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
@@ -66,7 +67,7 @@ def _reward(name: str) -> str:
     return name
 
 
-class PolicySettings(Settings):
+class PolicySettings(TunedSettings):
     """Optimising the policy: by PPO against the reward model, with the reference policy's KL as a guard, or by an algorithm
     that learns from judgments as they are and has its settings under ``preference``."""
 
@@ -221,6 +222,11 @@ class PolicySettings(Settings):
                 raise ValueError(
                     "a step of trpo would move values on the same trunk as well; set value_model to separate"
                 )
+            if self.dtype != "float32":
+                raise ValueError(
+                    "trpo finds its step by small differences of log-probabilities, which bfloat16 would round away; leave dtype "
+                    "at float32"
+                )
             if self.pretraining_coefficient or self.entropy_coefficient:
                 raise ValueError(
                     "trpo takes one step along the gradient of the reward alone; leave pretraining_coefficient and "
@@ -271,42 +277,6 @@ class AskingSettings(Settings):
     )
     accuracy_value: float = Field(
         0.0, ge=0.0, description="value of a percentage point of accuracy, in the same currency; 0 is not said"
-    )
-
-
-def _address_of_a_server(url: str) -> str:
-    """An https or http URL of nothing but a host and a port, or nothing at all."""
-    if not url:
-        return url
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.path.strip("/")
-        or parts.query
-        or "@" in url
-    ):
-        raise ValueError("it is not like https://feedback.example.org, without a path")
-    return url.rstrip("/")
-
-
-class ServeSettings(Settings):
-    """The studio and the board, as 'heed serve' runs them."""
-
-    public_url: Annotated[str, AfterValidator(_address_of_a_server)] = Field(
-        "", description="address that people open, like https://feedback.example.org; empty is this machine alone"
-    )
-    hosts: list[str] = Field(default_factory=list, description="further host names that requests may be sent to")
-    webhooks: bool = Field(False, description="allow webhooks to public addresses")
-    webhook_hosts: list[str] = Field(
-        default_factory=list, description="hosts, as name or name:port, of this network that webhooks may also reach"
-    )
-    media_megabytes: int = Field(32, ge=1, le=1024, description="largest image or video (megabytes)")
-    import_megabytes: int = Field(1024, ge=1, description="largest file of an import over HTTP (megabytes)")
-    sso_issuer: str = Field("", description="OpenID Connect issuer that people may sign in with; empty is none")
-    sso_client_id: str = Field("", description="client id at that issuer; the secret stands in HEED_SSO_SECRET")
-    sso_domains: list[str] = Field(
-        default_factory=list, description="e-mail domains whose people get a rater's account without an invitation"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from heed.settings import Fraction, Name, Settings
+from heed.tuning_settings import LoraSettings, TunedSettings
 
 _WHOLE = 1e-6
 """How far shares that make a whole may be from summing to 1."""
@@ -25,11 +26,11 @@ class TrainSettings(Settings):
     checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints (count)")
 
 
-class SFTSettings(TrainSettings):
+class SFTSettings(TunedSettings, TrainSettings):
     """Supervised tuning on demonstrations; the loss is on completions only."""
 
 
-class PreferenceSettings(TrainSettings):
+class PreferenceSettings(TunedSettings, TrainSettings):
     """Training a policy on judgments as they are, by an algorithm that neither samples nor needs a reward."""
 
     prompts_per_step: int = Field(
@@ -119,6 +120,10 @@ class RewardSettings(TrainSettings):
     frozen: bool = Field(
         False, description="leave the backbone as it is and train heads alone: it reads each text once for all epochs"
     )
+    lora: LoraSettings = Field(
+        default_factory=LoraSettings,
+        description="low-rank adapters of the network, which are added to its weights at the end",
+    )
     learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of AdamW")
     pooling: Literal["mean", "last"] = Field(
         "mean", description="what the head sees: mean of the completion's hidden states, or the last"
@@ -149,6 +154,13 @@ class RewardSettings(TrainSettings):
     def _members_to_leave_something_out(self) -> RewardSettings:
         if self.cross_fit and self.members < 2:
             raise ValueError("cross_fit with one member would leave out everything; set members to 2 or more first")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_of_a_network_that_learns(self) -> RewardSettings:
+        if self.lora.rank and (self.frozen or self.backbone != "network"):
+            how = "frozen" if self.frozen else f"backbone: {self.backbone}"
+            raise ValueError(f"adapters are for backbone: network that is trained; with {how} set lora.rank to 0 first")
         return self
 
     @model_validator(mode="after")

@@ -239,7 +239,7 @@ def samples_of(tokens: list[list[int]], finished: list[bool]) -> Samples:
 
 
 def test_any_causal_shape_trains_with_a_value_model_of_its_own() -> None:
-    trainer = trainer_of(False, name="gpt_neox", steps=2)
+    trainer = trainer_of(False, name="opt", steps=2)
     before = weights(trainer)
     history = trainer.run().history
     assert not torch.equal(weights(trainer), before)
@@ -248,7 +248,7 @@ def test_any_causal_shape_trains_with_a_value_model_of_its_own() -> None:
 
 def test_a_shape_without_fast_path_cannot_share_its_trunk() -> None:
     with pytest.raises(ModelError, match="cannot share its trunk with the values"):
-        trainer_of(True, name="gpt_neox")
+        trainer_of(True, name="opt")
 
 
 def test_the_reference_stays_as_it_is() -> None:

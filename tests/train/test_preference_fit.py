@@ -45,7 +45,7 @@ def encoder_reward() -> RewardModel:
     return RewardModel([network], Reader(None, True, 64, None), "mean")
 
 
-@pytest.mark.parametrize("backbone", ["llama-grouped", "gpt2", "gpt_neox", "encoder"])
+@pytest.mark.parametrize("backbone", ["llama-grouped", "gpt2", "opt", "encoder"])
 def test_recovers_a_known_reward_from_noisy_comparisons(backbone: str) -> None:
     """Held-out accuracy against the best that any model can reach on judgments this noisy."""
     model = (

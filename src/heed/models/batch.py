@@ -91,13 +91,20 @@ class TokenBatch:
     Attributes:
         ids: token ids [N], N = the sum of the lengths.
         lengths: number of tokens of each sequence (count), all at least 1.
+        prompt_lengths: how many of them at its beginning are a prompt (count), where they are told apart.
     """
 
     ids: Tensor
     lengths: tuple[int, ...]
+    prompt_lengths: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> TokenBatch:
+    def of(
+        cls,
+        sequences: Sequence[Sequence[int]],
+        device: torch.device | str = "cpu",
+        prompt_lengths: Sequence[int] | None = None,
+    ) -> TokenBatch:
         """Pack ``sequences``.
 
         Raises:
@@ -107,7 +114,8 @@ class TokenBatch:
         if not lengths or min(lengths) == 0:
             raise ValueError("a batch needs at least one sequence, and every sequence at least one token")
         flat = [token for sequence in sequences for token in sequence]
-        return cls(torch.tensor(flat, dtype=torch.long, device=device), lengths)
+        told = None if prompt_lengths is None else tuple(prompt_lengths)
+        return cls(torch.tensor(flat, dtype=torch.long, device=device), lengths, told)
 
     @cached_property
     def starts(self) -> tuple[int, ...]:

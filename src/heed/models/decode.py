@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from heed.config import SamplingSettings
 from heed.models.batch import TokenBatch
+from heed.models.encoder_decoder import start_id
 from heed.models.policy import Policy
 
 # Rows are dropped from the cache once this share of them has finished: copying the cache for each single row costs more.
@@ -78,7 +79,8 @@ def sample(
     generator = torch.Generator().manual_seed(seed % 2**63)
     for start in range(0, len(prompts), per_batch):
         chunk = prompts[start : start + per_batch]
-        rows = draw(policy, chunk, settings, generator, value_head)
+        with policy.body.computing():
+            rows = draw(policy, chunk, settings, generator, value_head)
         _collect(out, policy, chunk, rows, settings)
         if progress is not None:
             progress(len(chunk) * settings.samples_per_prompt)
@@ -215,32 +217,38 @@ def _decode_generic(
     generator: torch.Generator,
     value_head: nn.Module | None,
 ) -> _Rows:
-    """Any causal model through ``transformers.generate``, with the same draws as the fast path."""
+    """Any model through ``transformers.generate``, with the same draws as the fast path."""
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
     if value_head is not None:
         raise ValueError("values on the way need the fast path; compute them afterwards")
     repeated = [p for p in prompts for _ in range(settings.samples_per_prompt)]
-    ids, mask = TokenBatch.of(repeated, policy.device).padded("left", fill=min(policy.end_ids))
+    side = "right" if policy.encoder_decoder else "left"
+    ids, mask = TokenBatch.of(repeated, policy.device).padded(side, fill=min(policy.end_ids))
+    # What generate returns begins with the prompt, or with the token that starts a decoder of its own.
+    before = 1 if policy.encoder_decoder else ids.shape[1]
+    start = {"decoder_start_token_id": start_id(policy.model.config)} if policy.encoder_decoder else {}
     uniform = torch.rand(len(repeated), settings.max_new_tokens, generator=generator, dtype=torch.float64)
-    recorder = _QuantileSampler(settings, uniform.to(policy.device), ids.shape[1])
-    stopping = [_StopCriterion(policy, settings.stop, ids.shape[1])] if settings.stop else []
+    recorder = _QuantileSampler(settings, uniform.to(policy.device), before)
+    stopping = [_StopCriterion(policy, settings.stop, before)] if settings.stop else []
     # A model's own generation settings (a repetition penalty, say) would make its samples those of another distribution.
     own, policy.model.generation_config = policy.model.generation_config, GenerationConfig()
     try:
-        whole = policy.model.generate(
-            ids,
-            attention_mask=mask,
-            do_sample=False,
-            max_new_tokens=settings.max_new_tokens,
-            eos_token_id=sorted(policy.end_ids),
-            pad_token_id=min(policy.end_ids),
-            logits_processor=LogitsProcessorList([recorder]),
-            stopping_criteria=StoppingCriteriaList(stopping),
-        )
+        with policy.body.as_meant():
+            whole = policy.model.generate(
+                ids,
+                attention_mask=mask,
+                do_sample=False,
+                max_new_tokens=settings.max_new_tokens,
+                eos_token_id=sorted(policy.end_ids),
+                pad_token_id=min(policy.end_ids),
+                logits_processor=LogitsProcessorList([recorder]),
+                stopping_criteria=StoppingCriteriaList(stopping),
+                **start,
+            )
     finally:
         policy.model.generation_config = own
-    tokens = whole[:, ids.shape[1] :]
+    tokens = whole[:, before:]
     logprobs = torch.stack(recorder.logprobs, dim=1)
     lengths, finished = _ends(policy, tokens, settings)
     return _Rows(tokens, lengths, finished, logprobs, None)
@@ -290,13 +298,18 @@ def _ends(policy: Policy, tokens: Tensor, settings: SamplingSettings) -> tuple[T
 
 def stream(policy: Policy, prompt: Sequence[int], settings: SamplingSettings, seed: int) -> Iterator[str]:
     """Pieces of text of one completion as it is written, for talking to a policy."""
+    if policy.encoder_decoder:
+        # Its encoder would have to read the prompt again for each token: the text comes whole.
+        single = settings.model_copy(update={"samples_per_prompt": 1})
+        yield sample(policy, [prompt], single, seed).texts[0]
+        return
     written: list[int] = []
     shown = ""
     generator = torch.Generator().manual_seed(seed)
     one = settings.model_copy(update={"max_new_tokens": 1, "samples_per_prompt": 1, "stop": []})
     for _ in range(settings.max_new_tokens):
         policy.check_prompt([*prompt, *written], 1, "the conversation")
-        with torch.no_grad():
+        with torch.no_grad(), policy.body.computing():
             draw = _decode_fast if policy.body.trunk is not None else _decode_generic
             rows = draw(policy, [[*prompt, *written]], one, generator, None)
         written.append(int(rows.tokens[0, 0]))

@@ -51,8 +51,9 @@ class _Linear(torch.autograd.Function):
 
 
 def _serves(x: Tensor, weight: Tensor) -> bool:
-    # oneDNN refuses a product of no rows, which torch's own makes.
-    return _ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.shape[0] > 0
+    # oneDNN refuses a product of no rows, which torch's own makes; and autocast knows only torch's own.
+    plain = x.dtype == weight.dtype == torch.float32 and x.shape[0] > 0
+    return _ONEDNN and x.device.type == "cpu" and plain and not torch.is_autocast_enabled("cpu")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

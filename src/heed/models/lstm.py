@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
@@ -185,9 +186,13 @@ class RecurrentTrunk:
     def release(self) -> None:
         """Nothing to forget."""
 
-    def hidden(self, batch: TokenBatch, keep: Tensor | None = None) -> Tensor:
-        """Final hidden states [N, D] of a packed batch, or [M, D] at the flat positions ``keep`` [M]."""
-        states, _ = run(self.model, batch)
+    def hidden(self, batch: TokenBatch, keep: Tensor | None = None, recompute: bool = False) -> Tensor:
+        """Final hidden states [N, D] of a packed batch, or [M, D] at the flat positions ``keep`` [M]; with ``recompute`` all is
+        computed again in the backward pass."""
+        if recompute and torch.is_grad_enabled():
+            states = checkpoint(lambda: run(self.model, batch)[0], use_reentrant=False)
+        else:
+            states, _ = run(self.model, batch)
         return states if keep is None else take_rows(states, keep)
 
     def prefill(self, batch: TokenBatch, samples: int, new_tokens: int) -> tuple[RecurrentCache, Tensor]:

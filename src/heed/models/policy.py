@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,38 +15,81 @@ from torch.utils.checkpoint import checkpoint
 
 from heed.errors import DataError, ModelError
 from heed.feedback.kinds import PromptContent
+from heed.models.adapters import save_adapter
 from heed.models.batch import TokenBatch, rounded_rows, take_rows
+from heed.models.encoder_decoder import decoder_states, is_encoder_decoder, start_id
 from heed.models.linear import linear
-from heed.models.trunk import trunk_of
+from heed.models.loading import (
+    check_tokenizer,
+    context_length,
+    language_model,
+    load_model,
+    load_pretrained,
+    load_quantized,
+    root_of,
+)
+from heed.models.recomputing import layers_that_recompute
+from heed.models.shapes import trunk_of
 from heed.texts import cut, shown
 
 # Logits of more than this many numbers are computed in pieces and again in the backward pass, instead of being kept.
 _LOGITS_AT_ONCE = 32 * 1024 * 1024
 _DECODE_CONTEXT = 8
-_REASON_SHOWN, _MISSING_SHOWN, _TURNS_SHOWN = 400, 3, 6
+_REASON_SHOWN, _TURNS_SHOWN = 400, 6
 
 
 class Body:
-    """A transformer without its head: packed tokens in, hidden states out. ``fast`` says which forward pass runs."""
+    """A transformer without its head: packed tokens in, hidden states out. ``fast`` says which forward pass runs.
 
-    def __init__(self, module: nn.Module) -> None:
+    Args:
+        switched_off: PEFT's handle on an adapter inside the module that does not count here.
+
+    Attributes:
+        dtype: in which products are computed, where it is not that of the weights.
+        recompute: compute activations again in the backward pass instead of keeping them (gradient checkpointing).
+    """
+
+    dtype: torch.dtype | None = None
+    recompute: bool = False
+
+    def __init__(self, module: nn.Module, switched_off: Any = None) -> None:
         self.module = module.eval()
-        self.trunk = trunk_of(module)
+        self.switched_off = switched_off
+        self.trunk = trunk_of(module, adapted=switched_off is None)
         self.fast = self.trunk is not None
 
     def hidden(self, batch: TokenBatch, keep: Tensor | None = None) -> Tensor:
         """Final hidden states [N, D] of a batch of N tokens, or [M, D] at the flat positions ``keep`` [M]."""
         if self.trunk is not None:
-            return self.trunk.hidden(batch, keep)
+            with self.computing():
+                return self.trunk.hidden(batch, keep, self.recompute)
+        layers = layers_that_recompute(self.module) if self.recompute and torch.is_grad_enabled() else nullcontext()
+        if is_encoder_decoder(self.module.config):
+            with self.as_meant(), layers:
+                return decoder_states(self.module, batch, keep)
         ids, mask = batch.padded("right")
-        states = self.module(input_ids=ids, attention_mask=mask).last_hidden_state.flatten(0, 1)
+        with self.as_meant(), layers:
+            states = self.module(input_ids=ids, attention_mask=mask).last_hidden_state.flatten(0, 1)
         real = mask.flatten().nonzero()[:, 0]
         return take_rows(states, real if keep is None else real[keep])
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Products in the numbers that they are to be computed in."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(next(self.module.parameters()).device.type, dtype=self.dtype)
+
+    @contextmanager
+    def as_meant(self) -> Iterator[None]:
+        """For passes of the Hugging Face model itself: that, and the adapter that does not count here is off."""
+        off = nullcontext() if self.switched_off is None else self.switched_off.disable_adapter()
+        with self.computing(), off:
+            yield
 
 
 @dataclass
 class Policy:
-    """A causal language model, its tokenizer, and what ends its texts.
+    """A language model, its tokenizer, and what ends its texts.
 
     Attributes:
         model: the Hugging Face model that owns the weights.
@@ -54,6 +97,8 @@ class Policy:
         end_ids: token ids that end a completion.
         context: longest sequence the model takes (tokens).
         source: where it was loaded from.
+        encoder_decoder: whether an encoder reads the prompt, and the decoder only what it has written itself.
+        adapter: PEFT's handle on the adapter that is trained in place of the model's weights, where there is one.
     """
 
     model: Any
@@ -62,17 +107,25 @@ class Policy:
     end_ids: frozenset[int]
     context: int
     source: str
+    encoder_decoder: bool = False
+    adapter: Any = None
 
     @classmethod
-    def load(cls, source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Policy:
-        """Load a model folder or a hub id. Only safetensors are read.
+    def load(
+        cls, source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32, quantization: str = "none"
+    ) -> Policy:
+        """Load a model folder or a hub id; an adapter's folder as its base with the adapter merged. Only safetensors are read.
 
         Raises:
             ModelError: no such model, no tokenizer, a tokenizer that does not fit, no end-of-text token.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
-        model = load_pretrained(AutoModelForCausalLM, source, dtype).to(device)
+        loader = language_model(source)
+        if quantization == "none":
+            model = load_model(loader, source, dtype).to(device)
+        else:
+            model = load_quantized(loader, source, quantization, device)
         tokenizer = load_pretrained(AutoTokenizer, source)
         return cls.of(model, tokenizer, str(source))
 
@@ -92,8 +145,9 @@ class Policy:
                 "Set tokenizer.eos_token (for example with tokenizer.add_special_tokens) and save the folder again.",
             )
         for parameter in model.parameters():
-            parameter.requires_grad_(True)
-        policy = cls(model, tokenizer, Body(model.base_model), ends, context_length(model.config), source)
+            parameter.requires_grad_(parameter.is_floating_point())
+        both = is_encoder_decoder(model.config)
+        policy = cls(model, tokenizer, Body(model.base_model), ends, context_length(model.config), source, both)
         policy._check_head()
         return policy
 
@@ -107,9 +161,10 @@ class Policy:
         from transformers import AutoConfig, AutoTokenizer
 
         tokenizer = load_pretrained(AutoTokenizer, source)
-        config = load_pretrained(AutoConfig, source)
+        config = load_pretrained(AutoConfig, root_of(source))
         ends = frozenset({tokenizer.eos_token_id} - {None})
-        return cls(None, tokenizer, None, ends, context_length(config), str(source))  # type: ignore[arg-type]
+        both = is_encoder_decoder(config)
+        return cls(None, tokenizer, None, ends, context_length(config), str(source), both)  # type: ignore[arg-type]
 
     @property
     def device(self) -> torch.device:
@@ -119,23 +174,35 @@ class Policy:
         """Some architectures change the logits after the head; our log-probabilities would be wrong for those."""
         if self.body.fast:
             return
-        batch = TokenBatch.of([sorted(self.end_ids)[:1] * 3], self.device)
+        batch = TokenBatch.of([sorted(self.end_ids)[:1] * 3], self.device, [1])
+        ids = batch.ids[None]
+        inputs = {"input_ids": ids}
+        if self.encoder_decoder:
+            first = ids.new_tensor([[start_id(self.model.config)]])
+            inputs = {"input_ids": ids[:, :1], "decoder_input_ids": torch.cat([first, ids[:, 1:]], dim=1)}
         with torch.no_grad():
-            theirs = self.model(input_ids=batch.ids[None]).logits[0].float()
+            theirs = self.model(**inputs).logits[0].float()
             ours = self.logits(self.body.hidden(batch)).float()
-        # Small logits hardly show a soft cap, so its setting is read as well.
-        capped = getattr(self.model.config, "final_logit_softcapping", None) is not None
-        if capped or ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=1e-2, rtol=1e-2):
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=1e-2, rtol=1e-2):
             raise ModelError(
                 f"{self.source} ({self.model.config.model_type}) is not supported",
-                "its logits are not a linear map of its last hidden states.",
-                "Use an architecture without logit capping or scaling.",
+                "its logits are not what its head makes of its last hidden states, scaled or capped.",
+                "Use an architecture whose head is a linear layer.",
             )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits [M, V] of final hidden states [M, D]."""
-        head = self.model.get_output_embeddings()
-        return linear(hidden, head.weight, getattr(head, "bias", None))
+        head, config = self.model.get_output_embeddings(), self.model.config
+        with self.body.computing():
+            logits = linear(hidden, head.weight, getattr(head, "bias", None))
+        # Cohere multiplies, Granite divides, Gemma 2 caps, T5 divides where its head is its embedding.
+        scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        if getattr(config, "scale_decoder_outputs", False):
+            scale = config.d_model**-0.5
+        if scale != 1.0:
+            logits = logits * scale
+        cap = getattr(config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def encode_prompt(self, content: PromptContent) -> list[int]:
         """Token ids of a prompt: a text with the tokenizer's own special tokens, messages by its chat template.
@@ -179,17 +246,20 @@ class Policy:
         """Token ids of a completion as the model would have continued the prompt, with an end token if ``end``.
 
         Tokenised together with the prompt, because many tokenizers mark the start of a text; where that would change
-        the prompt's own tokens, the completion is tokenised by itself.
+        the prompt's own tokens, the completion is tokenised by itself; so it is where the prompt has an encoder of its own.
         """
-        prompt = self.encode_prompt(content)
-        joint = self.tokenizer(self.render(content) + text, add_special_tokens=isinstance(content, str))["input_ids"]
-        if list(joint[: len(prompt)]) == prompt:
-            ids = [int(i) for i in joint[len(prompt) :]]
-        else:
+        ids = None if self.encoder_decoder else self._continued(content, text)
+        if ids is None:
             ids = [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
         while ids and ids[-1] in self.end_ids:
             ids.pop()
         return [*ids, self.end_id] if end else ids
+
+    def _continued(self, content: PromptContent, text: str) -> list[int] | None:
+        """Token ids of ``text`` tokenised together with the prompt; None where the prompt's own tokens would be others."""
+        prompt = self.encode_prompt(content)
+        joint = self.tokenizer(self.render(content) + text, add_special_tokens=isinstance(content, str))["input_ids"]
+        return [int(i) for i in joint[len(prompt) :]] if list(joint[: len(prompt)]) == prompt else None
 
     @property
     def end_id(self) -> int:
@@ -199,6 +269,8 @@ class Policy:
 
     def decode(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> str:
         """Text of completion ``ids`` as it continues the prompt: leading spaces stay, special tokens go."""
+        if self.encoder_decoder:
+            prompt_ids = []
         context = list(prompt_ids[-_DECODE_CONTEXT:])
         before = self.tokenizer.decode(context, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         whole = self.tokenizer.decode([*context, *ids], skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -217,8 +289,11 @@ class Policy:
             )
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer as a Hugging Face folder (safetensors)."""
-        self.model.save_pretrained(folder)
+        """Write model and tokenizer as a Hugging Face folder (safetensors); where there is an adapter, that in the model's place."""
+        if self.adapter is None:
+            self.model.save_pretrained(folder)
+        else:
+            save_adapter(self, folder)
         self.tokenizer.save_pretrained(folder)
 
     def parameters(self) -> list[nn.Parameter]:
@@ -292,7 +367,8 @@ class Continuations:
     ) -> Continuations:
         """Lay out prompts and completions (token ids); every prompt and completion has at least one token."""
         # A completion's last token predicts nothing that is needed, so it is left out of the forward pass.
-        batch = TokenBatch.of([[*p, *c[:-1]] for p, c in zip(prompts, completions, strict=True)], device)
+        joined = [[*p, *c[:-1]] for p, c in zip(prompts, completions, strict=True)]
+        batch = TokenBatch.of(joined, device, [len(p) for p in prompts])
         predictors = [
             position
             for row, (p, c) in enumerate(zip(prompts, completions, strict=True))
@@ -312,89 +388,8 @@ class Continuations:
         return padded.view(len(self.batch.lengths), self.width)
 
 
-def _refuse_foreign_weights(folder: Path) -> None:
-    """transformers reads whatever files an index names, pickles and files of other folders among them.
-
-    Raises:
-        ModelError: the index names something that is no safetensors file of this folder, or cannot be read.
-    """
-    for index in folder.glob("*.index.json"):
-        try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            named = {"what it says, which is no index"}
-        for name in sorted(map(str, named)):
-            if not name.endswith(".safetensors") or Path(name).name != name:
-                raise ModelError(
-                    f"cannot load the model of {folder}",
-                    f"{index.name} names {shown(name)}, and only safetensors files of the folder are read.",
-                    "Save the model anew: model.save_pretrained(FOLDER).",
-                )
-
-
-def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None = None) -> Any:
-    """``loader.from_pretrained`` with errors a person can act on."""
-    is_tokenizer = dtype is None
-    extra = {} if is_tokenizer else {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
-    folder = Path(source)
-    if folder.is_dir() and is_tokenizer and not any(folder.glob("*token*")) and not any(folder.glob("*.model")):
-        raise ModelError(
-            f"{source} has no tokenizer",
-            "no tokenizer file lies beside the weights.",
-            "Save one there: AutoTokenizer.from_pretrained(ORIGIN).save_pretrained(FOLDER).",
-        )
-    if not folder.exists() and (str(source).startswith((".", "/", "~")) or str(source).count("/") > 1):
-        raise ModelError(f"no model at {source}", "the folder does not exist.", "Check the path.")
-    _refuse_foreign_weights(folder)
-    try:
-        # Said in so many words: else transformers asks at the terminal whether to run code that lies beside the weights.
-        loaded = loader.from_pretrained(str(source), trust_remote_code=False, **extra)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged file may fail anywhere in the code of its architecture
-        part = "tokenizer" if is_tokenizer else "model"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(
-            f"cannot load the {part} of {source}",
-            cut(reason, _REASON_SHOWN).rstrip(".") + ".",
-            "Give a folder that holds config.json, model.safetensors and tokenizer.json, or a hub id that can be reached.",
-        ) from error
-    if is_tokenizer:
-        return loaded
-    model, found = loaded
-    # transformers would draw what is missing at random; only a pooler's weights are never used here.
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise ModelError(
-            f"the model of {source} lacks {len(missing)} of its weights",
-            f"its files do not hold what config.json announces: {', '.join(missing[:_MISSING_SHOWN])}.",
-            "Give the whole model, of the kind that is needed here: a backbone without its head is no language model.",
-        )
-    return model
-
-
-def check_tokenizer(model: Any, tokenizer: Any, source: str) -> None:
-    """Raise ModelError where the tokenizer can make ids that the model has no embedding for."""
-    rows = model.get_input_embeddings().weight.shape[0]
-    top = max(tokenizer.get_vocab().values(), default=-1)
-    if top >= rows:
-        raise ModelError(
-            f"the tokenizer of {source} does not fit its model",
-            f"it makes token ids up to {top}, but the model has {rows} embeddings.",
-            "Use the tokenizer that the model was trained with, or model.resize_token_embeddings(len(tokenizer)).",
-        )
-
-
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     listed = getattr(model.generation_config, "eos_token_id", None)
     ids = {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
     known = model.get_input_embeddings().weight.shape[0]
     return frozenset(i for i in ids if isinstance(i, int) and 0 <= i < known)
-
-
-def context_length(config: Any) -> int:
-    """Longest sequence a model takes (tokens)."""
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
-        if isinstance(getattr(config, name, None), int):
-            return int(getattr(config, name))
-    return 1 << 30

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 
 from heed.errors import DataError, ModelError, TrainingError
 from heed.feedback.kinds import PromptContent
+from heed.models.adapters import base_of
 from heed.models.batch import TokenBatch, microbatches
 from heed.models.cards import CARD, NETWORK, damaged, read_card
 from heed.models.components import Components
-from heed.models.policy import Body, Policy, check_tokenizer, context_length, load_pretrained
+from heed.models.encoder_decoder import is_encoder_decoder
+from heed.models.loading import check_tokenizer, context_length, load_model, load_pretrained
+from heed.models.policy import Body, Policy
 from heed.models.surroundings import Surroundings
 from heed.models.words import WordScorer
 
@@ -374,6 +377,15 @@ def load_backbone(source: str | Path) -> Any:
     Raises:
         ModelError: it cannot be loaded.
     """
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForCausalLM
 
-    return load_pretrained(AutoModel, source, torch.float32)
+    # An adapter belongs to a model with its head.
+    whole = base_of(source) is not None
+    backbone = load_model(AutoModelForCausalLM if whole else AutoModel, source, torch.float32)
+    if is_encoder_decoder(backbone.config):
+        raise ModelError(
+            f"{source} as a reward model",
+            "it is an encoder-decoder, whose states belong to what it writes itself.",
+            "Take a decoder such as Llama, or an encoder such as BERT.",
+        )
+    return backbone.base_model if whole else backbone

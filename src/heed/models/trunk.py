@@ -1,4 +1,4 @@
-"""Forward passes over packed tokens: our own for Llama-like and GPT-2-like shapes and for the LSTM, Hugging Face's for all others.
+"""Our own forward pass over packed tokens; ``shapes.py`` has the shapes that it is made for.
 
 The weights stay in the Hugging Face model, which loads, saves and owns them; a trunk only reads them, so gradients and
 optimiser steps land where ``save_pretrained`` finds them. Dropout is always off: a policy's log-probabilities must not
@@ -14,25 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from transformers.activations import ACT2FN
-from transformers.pytorch_utils import Conv1D
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from heed.models.affine import Affine
 from heed.models.batch import TokenBatch, pad_rows, rounded_rows, take_rows
 from heed.models.cache import Cache
-from heed.models.linear import linear, linear_added, linear_gelu
-from heed.models.lstm import HeedLstmConfig, RecurrentTrunk, recurrent_trunk_of
-
-_LLAMA_LIKE = {"llama", "mistral", "qwen2", "qwen3"}
-# Rotary kinds whose frequencies depend on how long the batch is; those run through Hugging Face's own forward.
-_STATIC_ROTARY = {"default", "linear", "llama3"}
-
-
-class Affine(NamedTuple):
-    """Weight and bias of a projection [O, I] and [O], or of a norm [D] and [D]."""
-
-    weight: Tensor
-    bias: Tensor | None
 
 
 class LayerWeights(NamedTuple):
@@ -46,10 +33,24 @@ class LayerWeights(NamedTuple):
     down: Affine
     head_norms: tuple[Tensor, Tensor] | None = None
 
+    def cast(self) -> LayerWeights:
+        """The same with projections in the numbers of autocast, which else would turn them into those at every product."""
+        device = self.qkv.weight.device.type
+        if not torch.is_autocast_enabled(device):
+            return self
+        dtype = torch.get_autocast_dtype(device)
+        qkv, out, up, down = (one.to(dtype) for one in (self.qkv, self.out, self.up, self.down))
+        return self._replace(qkv=qkv, out=out, up=up, down=down)
+
 
 class Trunk(ABC):
-    """A stack of causal transformer layers, opened up so that training and decoding share the same arithmetic."""
+    """A stack of causal transformer layers, opened up so that training and decoding share the same arithmetic.
 
+    Attributes:
+        adapted: whether the adapters of its projections count.
+    """
+
+    adapted: bool = True
     layers: int
     heads: int
     kv_heads: int
@@ -85,18 +86,19 @@ class Trunk(ABC):
 
     def fuse(self) -> None:
         """Prepare for decoding with the weights as they are now: looking them up costs as much as a small product."""
-        self.fused = [self.read_weights(layer) for layer in range(self.layers)]
+        self.fused = [self.read_weights(layer).cast() for layer in range(self.layers)]
 
     def release(self) -> None:
         """Forget what ``fuse`` prepared, because training changes the weights."""
         self.fused = None
 
-    def hidden(self, batch: TokenBatch, keep: Tensor | None = None) -> Tensor:
+    def hidden(self, batch: TokenBatch, keep: Tensor | None = None, recompute: bool = False) -> Tensor:
         """Final hidden states of a packed batch.
 
         Args:
             batch: N tokens.
             keep: flat positions [M] whose states are wanted; the last layer leaves out the rest after its attention.
+            recompute: keep only what enters each layer for the backward pass, and compute the rest again there.
 
         Returns:
             [N, D], or [M, D] with ``keep``.
@@ -107,12 +109,20 @@ class Trunk(ABC):
         rotary = self.rotary(positions)
         kept = None if keep is None else rounded_rows(keep.numel(), hidden.device)
         every = self.fused or [self.read_weights(layer) for layer in range(self.layers)]
-        with self.using(every):
-            for layer in range(self.layers):
+
+        def through(layer: int, hidden: Tensor) -> Tensor:
+            # Here, and not around the loop: computed again, a layer finds the weights that it had the first time.
+            with self.using(every):
                 attended = self.attend(batch, *self.qkv(layer, hidden, rotary))
                 if keep is not None and layer == self.layers - 1:
                     hidden, attended = take_rows(hidden, keep, kept), take_rows(attended, keep, kept)
-                hidden = self.after_attention(layer, hidden, attended)
+                return self.after_attention(layer, hidden, attended)
+
+        for layer in range(self.layers):
+            if recompute and torch.is_grad_enabled():
+                hidden = checkpoint(through, layer, hidden, use_reentrant=False)
+            else:
+                hidden = through(layer, hidden)
         hidden = self.final(hidden)
         wanted = batch.ids.numel() if keep is None else keep.numel()
         return hidden if hidden.shape[0] == wanted else hidden[:wanted]
@@ -183,156 +193,3 @@ class Trunk(ABC):
             out = piece if out is None else out + piece
         assert out is not None
         return out
-
-
-class LlamaTrunk(Trunk):
-    """Llama, Mistral, Qwen2 and Qwen3: RMS norms, rotary positions, gated feed-forward, grouped queries."""
-
-    def __init__(self, model: nn.Module) -> None:
-        config: Any = model.config
-        self.body: Any = model
-        self.layers = config.num_hidden_layers
-        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        self.eps = config.rms_norm_eps
-        self.act = ACT2FN[config.hidden_act]
-
-    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        return F.embedding(ids, self.body.embed_tokens.weight)
-
-    def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        cos, sin = self.body.rotary_emb(self.body.embed_tokens.weight, positions[None])
-        return cos[0, :, None, :], sin[0, :, None, :]
-
-    def read_weights(self, layer: int) -> LayerWeights:
-        block = self.body.layers[layer]
-        attention, mlp = block.self_attn, block.mlp
-        head_norms = (attention.q_norm.weight, attention.k_norm.weight) if hasattr(attention, "q_norm") else None
-        return LayerWeights(
-            Affine(block.input_layernorm.weight, None),
-            _joined(attention.q_proj, attention.k_proj, attention.v_proj),
-            _joined(attention.o_proj),
-            Affine(block.post_attention_layernorm.weight, None),
-            _joined(mlp.gate_proj, mlp.up_proj),
-            _joined(mlp.down_proj),
-            head_norms,
-        )
-
-    def qkv(self, layer: int, hidden: Tensor, rotary: Any) -> tuple[Tensor, Tensor, Tensor]:
-        weights = self.weights(layer)
-        normed = F.rms_norm(hidden, hidden.shape[-1:], weights.first_norm.weight, self.eps)
-        joined = linear(normed, *weights.qkv).view(hidden.shape[0], -1, self.head_dim)
-        cos, sin = rotary
-        if weights.head_norms is not None:
-            q, k, v = joined.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
-            q = F.rms_norm(q, (self.head_dim,), weights.head_norms[0], self.eps)
-            k = F.rms_norm(k, (self.head_dim,), weights.head_norms[1], self.eps)
-            return _rotate(q, cos, sin), _rotate(k, cos, sin), v
-        turning, v = joined.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
-        q, k = _rotate(turning, cos, sin).split((self.heads, self.kv_heads), dim=1)
-        return q, k, v
-
-    def after_attention(self, layer: int, hidden: Tensor, attended: Tensor) -> Tensor:
-        weights = self.weights(layer)
-        hidden = linear_added(attended, *weights.out, hidden)
-        normed = F.rms_norm(hidden, hidden.shape[-1:], weights.second_norm.weight, self.eps)
-        gate, up = linear(normed, *weights.up).chunk(2, dim=-1)
-        return linear_added(self.act(gate) * up, *weights.down, hidden)
-
-    def final(self, hidden: Tensor) -> Tensor:
-        return F.rms_norm(hidden, hidden.shape[-1:], self.body.norm.weight, self.eps)
-
-
-class GPT2Trunk(Trunk):
-    """GPT-2: layer norms, learned positions, Conv1D projections."""
-
-    def __init__(self, model: nn.Module) -> None:
-        config: Any = model.config
-        self.body: Any = model
-        self.layers, self.heads, self.kv_heads = config.n_layer, config.n_head, config.n_head
-        self.head_dim = config.n_embd // config.n_head
-        self.eps = config.layer_norm_epsilon
-        # Hugging Face spells this activation out in eight elementwise passes; it is torch's tanh-approximated GELU.
-        self.gelu = config.activation_function == "gelu_new"
-        self.act = ACT2FN[config.activation_function]
-
-    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        return F.embedding(ids, self.body.wte.weight) + F.embedding(positions, self.body.wpe.weight)
-
-    def rotary(self, positions: Tensor) -> None:
-        return None
-
-    def read_weights(self, layer: int) -> LayerWeights:
-        block = self.body.h[layer]
-        return LayerWeights(
-            Affine(block.ln_1.weight, block.ln_1.bias),
-            _transposed(block.attn.c_attn),
-            _transposed(block.attn.c_proj),
-            Affine(block.ln_2.weight, block.ln_2.bias),
-            _transposed(block.mlp.c_fc),
-            _transposed(block.mlp.c_proj),
-        )
-
-    def qkv(self, layer: int, hidden: Tensor, rotary: Any) -> tuple[Tensor, Tensor, Tensor]:
-        weights = self.weights(layer)
-        joined = linear(self._norm(hidden, weights.first_norm), *weights.qkv)
-        q, k, v = joined.view(hidden.shape[0], 3, self.heads, self.head_dim).unbind(1)
-        return q, k, v
-
-    def after_attention(self, layer: int, hidden: Tensor, attended: Tensor) -> Tensor:
-        weights = self.weights(layer)
-        hidden = linear_added(attended, *weights.out, hidden)
-        normed = self._norm(hidden, weights.second_norm)
-        wide = linear_gelu(normed, *weights.up) if self.gelu else self.act(linear(normed, *weights.up))
-        return linear_added(wide, *weights.down, hidden)
-
-    def final(self, hidden: Tensor) -> Tensor:
-        return self._norm(hidden, Affine(self.body.ln_f.weight, self.body.ln_f.bias))
-
-    def _norm(self, hidden: Tensor, norm: Affine) -> Tensor:
-        return F.layer_norm(hidden, hidden.shape[-1:], norm.weight, norm.bias, self.eps)
-
-
-def trunk_of(body: nn.Module) -> Trunk | RecurrentTrunk | None:
-    """Our own forward pass for a Hugging Face base model (without head), or None where its shape is not one of ours."""
-    config: Any = body.config
-    kind = config.model_type
-    if kind == HeedLstmConfig.model_type:
-        return recurrent_trunk_of(body)
-    linear = (nn.Linear, Conv1D)
-    names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "c_attn", "c_fc", "c_proj")
-    projections = [m for name, m in body.named_modules() if name.rsplit(".", 1)[-1] in names]
-    # An adapter (LoRA) replaces the projections by modules of its own, whose weights we must not read past.
-    if not all(type(module) in linear for module in projections):
-        return None
-    if kind == "gpt2":
-        plain = (
-            config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx and not config.add_cross_attention
-        )
-        return GPT2Trunk(body) if plain else None
-    if kind in _LLAMA_LIKE:
-        rotary = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-        fits = window is None or window >= config.max_position_embeddings
-        return LlamaTrunk(body) if rotary in _STATIC_ROTARY and fits else None
-    return None
-
-
-def _joined(*projections: Any) -> Affine:
-    """Projections of the same input as one."""
-    if len(projections) == 1:
-        return Affine(projections[0].weight, projections[0].bias)
-    weight = torch.cat([p.weight for p in projections])
-    bias = None if projections[0].bias is None else torch.cat([p.bias for p in projections])
-    return Affine(weight, bias)
-
-
-def _transposed(projection: Any) -> Affine:
-    """Hugging Face's Conv1D keeps its weight as [I, O]."""
-    return Affine(projection.weight.t(), projection.bias)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding (Su et al. 2021, section 3.2.2), halves layout: x [N, H, d], cos and sin [N, 1, d]."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin

@@ -14,8 +14,9 @@ from heed.errors import ConfigError
 from heed.files import write_text
 from heed.sandbox.world import cache_folder
 
-_CARDS = ("config.json", "reward.json")
-"""What a model folder has, and what a folder of reward models has."""
+_ADAPTER = "adapter_config.json"
+_CARDS = ("config.json", "reward.json", _ADAPTER)
+"""What a model folder has, what a folder of reward models has, and what an adapter's has."""
 
 _WORTH_REMEMBERING = 64 * 2**20
 """Bytes of a model whose hash is remembered; a smaller one is hashed in a moment."""
@@ -33,6 +34,17 @@ def model_identity(source: str | Path) -> str:
     # What is no model is not read through, however much there is of it: loading it will tell what it lacks.
     if not any((folder / card).is_file() for card in _CARDS):
         return str(source)
+    own = _own_identity(folder)
+    if not (folder / _ADAPTER).is_file() or (folder / "config.json").is_file():
+        return own
+    from heed.models.adapters import base_of
+
+    # An adapter is as much of a model as what it was trained on.
+    return hashlib.sha256(f"{model_identity(base_of(folder) or '')} {own}".encode()).hexdigest()
+
+
+def _own_identity(folder: Path) -> str:
+    """The hash of the files in a folder."""
     files = _files(folder)
     states = {name: file.stat() for name, file in files.items()}
     if sum(state.st_size for state in states.values()) < _WORTH_REMEMBERING:

@@ -36,6 +36,15 @@ def _parameters(model: Any) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+def _trained(model: Any) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _size(model: Any) -> str:
+    count, trained = _parameters(model), _trained(model)
+    return f"{count:,} parameters" + (f", {trained:,} of them trained" if trained < count else "")
+
+
 def _time(flops: float, device: str) -> str:
     seconds = flops / (product_flops(device) * _SHARE_REACHED)
     return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
@@ -64,12 +73,17 @@ def training_plan(
     device = next(model.parameters()).device.type
     return {
         "data": f"{examples:,} examples of {tokens_each:.0f} tokens, {settings.epochs:g} epochs",
-        "model": f"{count:,} parameters" + (f", {networks} members" if networks > 1 else ""),
+        "model": _size(model) + (f", {networks} members" if networks > 1 else ""),
         "steps": f"{steps:,} of {settings.prompts_per_step} examples",
         "tokens": f"{total:,.0f}",
         "time": _time(_TRAIN * count * total, device),
         "memory": _memory(
-            count, 0, settings.tokens_per_microbatch, config.hidden_size, config.num_hidden_layers, config.vocab_size
+            _trained(model),
+            count - _trained(model),
+            settings.tokens_per_microbatch,
+            config.hidden_size,
+            config.num_hidden_layers,
+            config.vocab_size,
         ),
     }
 
@@ -81,7 +95,7 @@ def policy_plan(model: Any, prompt_tokens: float, settings: PolicySettings) -> d
     critic, epochs = RECIPES[settings.algorithm].critic, int(setting_of(settings, "epochs"))
     rows = settings.prompts_per_step * settings.samples_per_prompt
     tokens = rows * (prompt_tokens + settings.max_new_tokens)
-    count, config = _parameters(model), model.config
+    count, own, config = _parameters(model), _trained(model), model.config
     trained = 2 if critic and settings.value_model == "separate" else 1
     flops = tokens * count * (_FORWARD * 4 + _TRAIN * epochs * trained) * settings.steps
     device = next(model.parameters()).device.type
@@ -90,12 +104,13 @@ def policy_plan(model: Any, prompt_tokens: float, settings: PolicySettings) -> d
         "rollouts": f"{settings.steps:,} of {settings.prompts_per_step} prompts x {settings.samples_per_prompt} samples",
         "updates": f"{settings.algorithm}, {epochs} epochs x {settings.minibatches} minibatches a rollout",
         **({"constraints": constraints} if constraints else {}),
-        "model": f"{count:,} parameters, {settings.value_model if critic else 'no'} value model",
+        "model": f"{_size(model)}, {settings.value_model if critic else 'no'} value model",
         "tokens": f"up to {settings.steps * rows * settings.max_new_tokens:,} sampled",
         "time": f"up to {_time(flops, device).removeprefix('about ')}",
         "memory": _memory(
-            trained * count,
-            2 * count,
+            trained * own,
+            # With an adapter the reference is the policy's own weights.
+            2 * count if own == count else trained * (count - own) + count,
             settings.tokens_per_microbatch,
             config.hidden_size,
             config.num_hidden_layers,

@@ -64,7 +64,8 @@ def train_policy(
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
-    from heed.models.policy import Policy
+    from heed.models.adapters import without_adapter
+    from heed.models.tuning import load_reference, load_tuned
     from heed.train.learner import value_model_for
     from heed.train.online import OnlineTrainer, verdict
     from heed.train.rollout import TextScorer
@@ -90,7 +91,8 @@ def train_policy(
             watcher.say(f"already done: {folder}")
             return finished
         where = prepare_machine(device)
-        policy, reference = Policy.load(model, where), Policy.load(model, where)
+        policy = load_tuned(model, settings, where, seed)
+        reference = load_reference(model, settings, where) if policy.adapter is None else without_adapter(policy)
         rolled, audited = _encode(policy, prompts, settings, truth is not None)
         scorer = _scorer(rewarding, policy, reference, (rolled, audited), settings, seed)
         lengths = sum(len(p.ids) for p in rolled) / len(rolled)

@@ -66,7 +66,7 @@ def train_preferences(
         ConfigError: the algorithm is none of them. ModelError, DataError, ProjectError, TrainingError: see their messages.
         Stopped: on Ctrl-C, after a checkpoint.
     """
-    from heed.models.policy import Policy
+    from heed.models.tuning import load_tuned
     from heed.train.preferences import PreferenceTask, coefficients, learn_preferences
 
     chosen = _offline(algorithm)
@@ -88,7 +88,7 @@ def train_preferences(
         if finished is not None:
             watcher.say(f"already done: {folder}")
             return finished
-        policy = Policy.load(model, prepare_machine(device))
+        policy = load_tuned(model, settings, prepare_machine(device), seed)
         left_out: Counter[str] = Counter()
         kept = [row for row in rows if share_of(row.prompt, "test") >= settings.test_fraction]
         held = [row for row in rows if share_of(row.prompt, "test") < settings.test_fraction]

@@ -97,7 +97,8 @@ def faults_of(
             found.append(BEGIN_INSIDE)
         elif usual and prompt[0] != begin:
             found.append(NO_BEGIN)
-    if isinstance(content, str) and prompt[-1] in policy.end_ids:
+    # An encoder reads its prompt with an end, and apart from the completion.
+    if isinstance(content, str) and prompt[-1] in policy.end_ids and not policy.encoder_decoder:
         found.append(END_IN_PROMPT)
     if any(token in policy.end_ids for token in completion[:-1]):
         found.append(END_INSIDE)
@@ -107,7 +108,7 @@ def faults_of(
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in (*prompt, *completion):
         found.append(UNKNOWN)
     joint = tokenizer(policy.render(content) + text, add_special_tokens=isinstance(content, str))["input_ids"]
-    if list(joint[: len(prompt)]) != list(prompt):
+    if list(joint[: len(prompt)]) != list(prompt) and not policy.encoder_decoder:
         found.append(SEAM)
     if len(prompt) + len(completion) > policy.context:
         found.append(TOO_LONG)

@@ -36,7 +36,7 @@ def train_sft(
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
-    from heed.models.policy import Policy
+    from heed.models.tuning import load_tuned
     from heed.train.supervised import mean_loss, tune
 
     settings, watcher = settings or SFTSettings(), watcher or Watcher()
@@ -48,7 +48,7 @@ def train_sft(
         if finished is not None:
             watcher.say(f"already done: {folder}")
             return finished
-        policy = Policy.load(model, prepare_machine(device))
+        policy = load_tuned(model, settings, prepare_machine(device), seed)
         fitting = encoded_fitting(policy, demonstrations)
         tokens = sum(len(p) + len(c) for p, c in fitting) / len(fitting)
         watcher.plan("supervised tuning", training_plan(policy.model, len(fitting), tokens, settings))

@@ -29,6 +29,8 @@ _DISK_NEEDED = 1 * _GIB
 _HUB_SECONDS = 5
 _QUIET_SECONDS = 2  # what takes longer shows how far it is
 _OPTIONAL = {
+    "quantized": "frozen weights of 8 or 4 bits under adapters, on CUDA devices",
+    "lora": "training adapters instead of all weights",
     "hub": "data sets of the Hugging Face hub",
     "postgres": "projects on PostgreSQL",
     "vader": "the utility 'vader'",
@@ -290,7 +292,7 @@ def _base_model(folder: Path, model: str) -> Check:
         return Check("base model", "missing", "none has been chosen yet", "Set 'model' in heed.yaml before training.")
     place = next((path for path in (folder / model, Path(model)) if path.is_dir()), None)
     if place is not None:
-        if (place / "config.json").is_file():
+        if (place / "config.json").is_file() or (place / "adapter_config.json").is_file():
             return Check("base model", "ok", str(place))
         return Check("base model", "problem", f"{place} has no config.json", "Correct 'model' in heed.yaml.")
     if model.startswith((".", "/", "~")) or model.count("/") > 1:

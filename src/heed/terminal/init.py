@@ -103,7 +103,7 @@ def checked_model(model: str) -> str:
         raise ModelError("a model without a name", "a project starts from one.", "Give a model folder or a hub id.")
     folder = Path(os.path.expanduser(model))
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
             raise ModelError(
                 f"{model} is no model", "the folder has no config.json.", "Give a folder saved by save_pretrained."
             )

@@ -28,7 +28,11 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N; the
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do it anew, even if the very same was done before.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting of this stage, such as learning_rate=1e-4; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting of this stage, such as learning_rate=1e-4 or lora.rank=8; repeatable.",
+    ),
 ]
 Config = Annotated[
     Path | None,
@@ -64,7 +68,9 @@ class Choices:
             base = parse_settings(type(base), values, str(self.config))
         if not self.sets:
             return base
-        return parse_settings(type(base), values | dict(map(_assignment, self.sets)), "--set")
+        for key, value in map(_assignment, self.sets):
+            _put(values, key.split("."), value)
+        return parse_settings(type(base), values, "--set")
 
 
 def section_of(path: Path, section: str) -> dict[str, Any]:
@@ -80,6 +86,16 @@ def section_of(path: Path, section: str) -> dict[str, Any]:
         raise ConfigError(f"--config {path}", "it has no 'key: value' lines.", "See the comments in a heed.yaml.")
     inner = values.get(section)
     return inner if isinstance(inner, dict) else values
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set what stands at ``path``; a key within a section has the section's name and a dot before its own."""
+    *sections, last = path
+    for section in sections:
+        inner = values.get(section)
+        values[section] = dict(inner) if isinstance(inner, dict) else {}
+        values = values[section]
+    values[last] = value
 
 
 def _assignment(text: str) -> tuple[str, Any]:

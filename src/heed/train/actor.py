@@ -77,8 +77,8 @@ def _take(parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> No
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     """Load the policy that the first message names, then do a job a message until there are no more."""
     from heed.config import SamplingSettings
+    from heed.models.adapters import load_adapted, trained_part
     from heed.models.decode import sample
-    from heed.models.policy import Policy
     from heed.models.reward import scalar_head
     from heed.train.checkpoint import named_parameters
 
@@ -87,10 +87,11 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
         return
     told = first[0]
     torch.set_num_threads(told["threads"])
-    policy = Policy.load(told["folder"], told["device"], getattr(torch, told["dtype"]))
+    policy = load_adapted(told["folder"], told["device"], getattr(torch, told["dtype"]))
+    policy.body.dtype = told["computed"] and getattr(torch, told["computed"])
     policy.end_ids = frozenset(told["end_ids"])
     head = scalar_head(policy.model.config.hidden_size, 0).to(policy.device) if told["head"] else None
-    parameters = named_parameters({"policy": policy.model} | ({} if head is None else {"head": head}))
+    parameters = named_parameters({"policy": trained_part(policy.model)} | ({} if head is None else {"head": head}))
     while (job := receive(source)) is not None:
         asked, weights = job
         _take(parameters, weights)

@@ -67,11 +67,13 @@ class Actors:
         self._closing.callback(torch.set_num_threads, threads)
         folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory(prefix="heed-actors-")))
         self.policy.save(folder)
+        computed = self.policy.body.dtype
         first = {
             "folder": str(folder),
             "device": str(self.policy.device),
             "dtype": str(self.policy.model.dtype).removeprefix("torch."),
             "end_ids": sorted(self.policy.end_ids),
+            "computed": None if computed is None else str(computed).removeprefix("torch."),
             "head": self.head,
             "threads": each,
         }

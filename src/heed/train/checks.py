@@ -11,12 +11,18 @@ from heed.errors import TrainingError
 from heed.losses.policy import kl_k3
 
 if TYPE_CHECKING:
+    from heed.models.policy import Policy
     from heed.train.online import OnlineTrainer
     from heed.train.rollout import Rollout
 
 _PROMPTS = 4
 # Two orders of summation of the same float32 products differ by about 1e-5 nats; a wrong mask or position by over 0.1.
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.05}
+
+
+def tolerance_of(policy: Policy) -> float:
+    """How far two log-probabilities of the same token may lie apart by rounding (nats)."""
+    return _TOLERANCE.get(policy.body.dtype or policy.model.dtype, 1e-3)
 
 
 def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
@@ -31,7 +37,7 @@ def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
     """
     settings = trainer.settings
     rollout = _rollout(trainer)
-    tolerance = _TOLERANCE.get(trainer.policy.model.dtype, 1e-3)
+    tolerance = tolerance_of(trainer.policy)
     again = _training_logprobs(trainer, rollout.prompt_ids, rollout.samples.tokens)
     drift = float((again - rollout.logprobs).abs().max())
     if not drift < tolerance:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from heed.config import RewardSettings
 from heed.losses.reward import likelihood_loss
+from heed.models.adapters import adapted_while_fitted, trained_part
 from heed.models.batch import microbatches
 from heed.models.components import REWARD, Components, check_weights
 from heed.models.reward import Encoded, RewardModel, ScalarModel
@@ -227,6 +228,10 @@ class JudgmentTask:
         said = self.likelihood.raters.logprobs(by_way, laid.rater[numbers])
         return likelihood_loss(said, count, laid.weights[numbers])
 
+    def learn_adapters_alone(self) -> None:
+        """Leave out what an adapter has frozen, where the member has one."""
+        self.networks["member"] = trained_part(self.trained)
+
     def validate(self) -> float | None:
         if not self.held_out.rows:
             return None
@@ -312,8 +317,10 @@ def fit_judgments(
             fitted.patience = settings.patience
         task.refit_every = max(1, round(per_epoch / REFITS_PER_EPOCH)) if raters else 0
         saved = checkpoints[number] if checkpoints else None
-        done = fit(task, fitted, seed * 1_000 + number, saved, watcher, rates=task.rates, stepped=task.stepped)
-        fits.append(done)
+        own = seed * 1_000 + number
+        with adapted_while_fitted(member.backbone, settings.lora, own):
+            task.learn_adapters_alone()
+            fits.append(fit(task, fitted, own, saved, watcher, rates=task.rates, stepped=task.stepped))
         _keep(model, member, plan, settings)
         if (table := task.rater_table()) is not None:
             tables.append(table)

@@ -14,9 +14,11 @@ from heed.errors import ModelError
 from heed.losses.advantages import masked_sum
 from heed.losses.policy import AdaptiveKL, FixedKL, KLControl, kl_k3
 from heed.losses.value import clipped_value_loss
+from heed.models.adapters import adapt_backbone, trained_part
 from heed.models.batch import microbatches
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.models.reward import ScalarModel, scalar_head
+from heed.models.tuning import set_up
 from heed.train.checkpoint import adamw, named_parameters
 from heed.train.optimise import backward, rows_of_step, update
 from heed.train.recipes import RECIPES, setting_of
@@ -70,15 +72,15 @@ class Learner:
         if shared is not None:
             # A head of zeros starts from "no expectation" and sends no noise into the trunk.
             nn.init.zeros_(shared.weight)
-        networks: dict[str, nn.Module] = {"policy": policy.model}
-        networks |= {} if value_model is None else {"value": value_model}
+        networks: dict[str, nn.Module] = {"policy": trained_part(policy.model)}
+        networks |= {} if value_model is None else {"value": trained_part(value_model)}
         networks |= {} if shared is None else {"head": shared}
         self.parameters = named_parameters(networks)
         own = [p for name, p in self.parameters.items() if name.startswith(("policy.", "head."))]
         self.groups = {"policy": own}
         rates = [{"params": own, "peak": settings.learning_rate}]
         if value_model is not None:
-            self.groups["value"] = list(value_model.parameters())
+            self.groups["value"] = [p for name, p in self.parameters.items() if name.startswith("value.")]
             rates.append({"params": self.groups["value"], "peak": settings.value_learning_rate})
         self.optimizer = adamw(rates)
         self.control: KLControl = (
@@ -237,7 +239,10 @@ def value_model_for(policy: Policy, scorer: Scorer, settings: PolicySettings, se
         return None
     network = scorer.network if isinstance(scorer, ModelScorer) else None
     backbone = policy.model.base_model if network is None else network.members[0].backbone
-    value_model = ScalarModel(copy.deepcopy(backbone), seed)
+    own = copy.deepcopy(backbone)
+    adapt_backbone(own, settings.lora, seed)
+    value_model = ScalarModel(own, seed)
+    set_up(value_model.body, settings)
     # A head of zeros starts from "no expectation"; a random one adds noise of its own to the first advantages.
     nn.init.zeros_(value_model.head.weight)
     return value_model

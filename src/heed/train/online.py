@@ -87,8 +87,10 @@ class OnlineTrainer(Learner):
     ) -> None:
         super().__init__(policy, settings, seed, value_model)
         self.pretraining = pretraining
-        for parameter in reference.parameters():
-            parameter.requires_grad_(False)
+        # With an adapter the reference is the policy's own weights, and those are frozen already.
+        if reference.model is not policy.model:
+            for parameter in reference.parameters():
+                parameter.requires_grad_(False)
         self.reference, self.scorer, self.prompts, self.audit = reference, scorer, prompts, audit
         self.constraints = Constraints(settings)
         self.actors: Actors | None = None

@@ -15,9 +15,11 @@ from heed.errors import DataError, TrainingError
 from heed.losses import preference as losses
 from heed.losses.preference import Coefficients, Side
 from heed.losses.rankings import UNRANKED
+from heed.models.adapters import trained_part
 from heed.models.batch import microbatches
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.train.checkpoint import Checkpoints
+from heed.train.checks import tolerance_of
 from heed.train.optimise import Fit, FitSettings, fit
 from heed.train.progress import Watcher
 
@@ -33,8 +35,6 @@ PAIR_LOSSES: dict[str, PairLoss] = {
 }
 
 _CHECKED = 4
-# As in the self-check of online runs: orders of summation differ by 1e-5 nats a token, wrong masks or positions by over 0.1.
-_TOLERANCE = 1e-3
 
 
 class Text(NamedTuple):
@@ -108,7 +108,7 @@ class PreferenceTask:
     _baseline: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.networks = {"policy": self.policy.model}
+        self.networks = {"policy": trained_part(self.policy.model)}
         self.lengths = [sum(self._size(number) for number in example.texts) for example in self.examples]
         self.reference = text_logprobs(self.policy, self.texts, self.tokens_per_microbatch)
         self._baseline = self.reference.new_zeros(())
@@ -171,7 +171,7 @@ class PreferenceTask:
         alone = torch.cat([text_logprobs(self.policy, [self.texts[row]], self.tokens_per_microbatch) for row in some])
         drift = float((alone - self.reference[torch.tensor(some)]).abs().max())
         longest = max(len(self.texts[row].completion) for row in some)
-        if not drift < _TOLERANCE * longest:
+        if not drift < tolerance_of(self.policy) * longest:
             raise TrainingError(
                 "self-check failed: a text is not as probable alone as among others",
                 f"log-probabilities differ by up to {drift:.2g} nats.",

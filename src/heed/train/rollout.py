@@ -70,7 +70,8 @@ class ModelScorer:
     def __init__(self, model: Reward, policy: Policy, pessimism: float = 0.0) -> None:
         self.model, self.policy, self.pessimism = model, policy, pessimism
         self.outside: float | None = None
-        self.network = model if isinstance(model, RewardModel) and not model.reader.encoder else None
+        decoder = isinstance(model, RewardModel) and not model.reader.encoder and not policy.encoder_decoder
+        self.network = model if isinstance(model, RewardModel) and decoder else None
         if self.network is not None and self.network.reader.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
             self.network = None
 

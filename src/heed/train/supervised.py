@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from heed.config import SFTSettings
 from heed.errors import DataError
+from heed.models.adapters import trained_part
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.train.checkpoint import Checkpoints
 from heed.train.optimise import Fit, FitSettings, fit
@@ -32,7 +33,7 @@ class CompletionTask:
     lengths: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.networks = {"policy": self.policy.model}
+        self.networks = {"policy": trained_part(self.policy.model)}
         self.lengths = [len(p) + len(c) for p, c in self.examples]
 
     def count(self, rows: Sequence[int]) -> int:
