@@ -9,7 +9,7 @@ from pathlib import Path
 
 from heed.algorithms import algorithm_named
 from heed.errors import DataError, ProjectError
-from heed.feedback.kinds import PromptContent, completion_id
+from heed.feedback.kinds import completion_id
 from heed.feedback.store import CompletionRecord
 from heed.labelling import Labelling
 from heed.questions import (
@@ -25,7 +25,7 @@ from heed.questions import (
 )
 from heed.raters.simulated import simulated_raters
 from heed.runs import Cost, RunRecord
-from heed.stages.data import read_demonstrations, report_broken
+from heed.stages.data import DemonstrationRow, read_demonstrations, report_broken
 from heed.stages.judgments import WITHOUT_SAMPLES
 from heed.stages.results import content_hash
 
@@ -48,12 +48,12 @@ class Rounds(Labelling):
 
     def train_sft(self, round_: int = 0) -> RunRecord | None:
         """Tune the base model on the demonstrations of ``heed.yaml`` and those in the store; None where there are none."""
-        from heed.stages.supervised import train_sft
+        from heed.stages.supervised import keyed_demonstrations, train_sft
 
         rows, given, left_out = self._demonstrations()
         if not rows:
             return None
-        config = {**self.settings.sft.model_dump(), "demonstrations": content_hash(rows)}
+        config = {**self.settings.sft.model_dump(), "demonstrations": content_hash(keyed_demonstrations(rows))}
         with self._run("sft", config, round_, [], given) as run:
             if run.state == "running":
                 done = train_sft(
@@ -68,17 +68,18 @@ class Rounds(Labelling):
                 self._keep(run, done, left_out=left_out)
         return self._record(run)
 
-    def _demonstrations(self) -> tuple[list[tuple[PromptContent, str]], list[str], dict[str, int]]:
-        """(prompt, completion) of the file of demonstrations and of the store, the ids of those, and what was left out."""
+    def _demonstrations(self) -> tuple[list[DemonstrationRow], list[str], dict[str, int]]:
+        """The demonstrations of the file of demonstrations and of the store, the ids of those, and what was left out."""
         rows, given, unused = demonstrations_in(self.project.store)
         left_out = self._tell_left_out(unused)
+        kept = [DemonstrationRow(*row) for row in rows]
         if self.settings.demonstrations:
             path = self.project.folder / self.settings.demonstrations
             found, broken = read_demonstrations(path)
             for line in report_broken(path, broken):
                 self.watcher.alarm(f"left out: {line}")
-            rows = [*found, *rows]
-        return rows, given, left_out
+            kept = [*found, *kept]
+        return kept, given, left_out
 
     def sample(self, round_: int = 0) -> RunRecord:
         """Sample completions of training prompts with the newest policy; each run takes the next prompts."""
@@ -256,6 +257,7 @@ class Rounds(Labelling):
         if algorithm_named(self.settings.policy.algorithm).family == "offline":
             return self._train_on_judgments(round_)
         from heed.stages.policy import constraints_identity, train_policy
+        from heed.stages.supervised import keyed_demonstrations
 
         reward = self._latest("reward", "heed train reward")
         start, maker = self.reference_policy()
@@ -265,7 +267,7 @@ class Rounds(Labelling):
         config |= sources
         texts = self._demonstrations()[0] if self.settings.policy.pretraining_coefficient else []
         if texts:
-            config["pretraining"] = content_hash(texts)
+            config["pretraining"] = content_hash(keyed_demonstrations(texts))
         with self._run("policy", config, round_, [maker, reward.id]) as run:
             if run.state == "running":
                 done = train_policy(

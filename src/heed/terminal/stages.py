@@ -234,8 +234,9 @@ def score(
     from heed.terminal.models import reward_folder
 
     target = result_of(out, data)
-    rows, broken = read_demonstrations(data)
+    shown, broken = read_demonstrations(data)
     report_broken(data, broken)
+    rows = [(row.prompt, row.answer) for row in shown]
     found = stage(reward_folder(reward), rows, device or "auto")
     told: dict[str, list[Any] | None] = {"score": found.scores, "deviation": found.deviations, "outside": found.outside}
     lines = (
