@@ -30,7 +30,7 @@ FLOORS = (
     ),
     ("losses",),
     ("feedback",),
-    ("raters",),
+    ("raters", "dialogues"),
     ("people",),
     ("models",),
     ("train",),

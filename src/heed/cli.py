@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from heed.errors import HeedError, ProjectError
-from heed.terminal import asking, evaluate_reward, feedback, policy, preview, rank, reweigh, serve, stages, votes
+from heed.terminal import (
+    asking,
+    dialogues,
+    evaluate_reward,
+    feedback,
+    policy,
+    preview,
+    rank,
+    reweigh,
+    serve,
+    stages,
+    votes,
+)
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
@@ -240,6 +252,7 @@ app.add_typer(serve.audit, name="audit", rich_help_panel=_STUDIO)
 
 app.command(rich_help_panel=_FILES)(votes.aggregate)
 app.command(rich_help_panel=_FILES)(votes.agreement)
+app.command(rich_help_panel=_FILES)(dialogues.dialogues)
 
 
 app.command(rich_help_panel=_LOOK)(asking.labels)
