@@ -26,7 +26,29 @@ class TrainSettings(Settings):
 
 
 class SFTSettings(TrainSettings):
-    """Supervised tuning on demonstrations; the loss is on completions only."""
+    """Supervised tuning; the loss is on completions only, or on all that the assistant says in a conversation."""
+
+    sources: list[Literal["demonstrations", "edits", "judged"]] = Field(
+        ["demonstrations"],
+        min_length=1,
+        description="what is learned from: demonstrations, texts as raters edited them, texts that were judged by themselves",
+    )
+    quality: Literal["off", "keep", "weigh"] = Field(
+        "off",
+        description="whether a classifier, learned from ratings, thumbs and critiques, says which texts to keep or how much "
+        "each counts",
+    )
+    quality_from: Fraction = Field(
+        0.5, description="chance of being called good from which on a text is kept (probability)"
+    )
+
+    @model_validator(mode="after")
+    def _judged_texts_are_chosen(self) -> SFTSettings:
+        if "judged" in self.sources and self.quality == "off":
+            raise ValueError(
+                "sources: judged would teach bad texts as well as good ones; set quality to keep or weigh first"
+            )
+        return self
 
 
 class PreferenceSettings(TrainSettings):
