@@ -16,6 +16,7 @@ from heed.terminal import (
     evaluate_reward,
     feedback,
     policy,
+    pretrain,
     preview,
     rank,
     reweigh,
@@ -253,6 +254,7 @@ app.add_typer(serve.audit, name="audit", rich_help_panel=_STUDIO)
 app.command(rich_help_panel=_FILES)(votes.aggregate)
 app.command(rich_help_panel=_FILES)(votes.agreement)
 app.command(rich_help_panel=_FILES)(dialogues.dialogues)
+app.command(rich_help_panel=_FILES)(pretrain.pretrain)
 
 
 app.command(rich_help_panel=_LOOK)(asking.labels)

@@ -51,6 +51,35 @@ class SFTSettings(TrainSettings):
         return self
 
 
+class ContrastiveSettings(TrainSettings):
+    """Pretraining of a reward model's backbone on texts, by bringing together what belongs together."""
+
+    prompts_per_step: int = Field(
+        64, ge=4, description="texts an optimiser step, which are told from each other (count)"
+    )
+    epochs: float = Field(5.0, gt=0.0, description="passes over the texts (count, may be a fraction)")
+    learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of AdamW")
+    quality: bool = Field(
+        True,
+        description="whether texts of like quality for the same kind of prompt, by judgments, attract each other; else the two "
+        "views of a text alone do",
+    )
+    kinds: int = Field(8, ge=1, description="kinds of prompts, by their words (count)")
+    pooling: Literal["mean", "last"] = Field(
+        "mean", description="as the reward model's: mean of the completion, or the last"
+    )
+    dropped: float = Field(0.15, gt=0.0, lt=1.0, description="share of a text's tokens that a view lacks")
+    dimensions: int = Field(64, ge=2, description="of the space in which texts are compared (count)")
+    temperature: float = Field(0.1, gt=0.0, description="divides cosines; small is strict")
+    momentum: Fraction = Field(0.99, description="share of itself that the slow encoder keeps at each step (moco)")
+    queue: int = Field(512, ge=1, description="texts of earlier steps that are told from a step's (moco, count)")
+    prototypes: int = Field(32, ge=2, description="clusters (swav, count)")
+    epsilon: float = Field(0.05, gt=0.0, description="how soft codes are; small is sharp (swav)")
+    test_fraction: Fraction = Field(
+        0.15, description="share of the prompts whose judgments are not looked at, as a reward model holds them out"
+    )
+
+
 class PreferenceSettings(TrainSettings):
     """Training a policy on judgments as they are, by an algorithm that neither samples nor needs a reward."""
 

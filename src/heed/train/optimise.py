@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from heed.config import PreferenceSettings, RewardSettings, SFTSettings
+from heed.config import ContrastiveSettings, PreferenceSettings, RewardSettings, SFTSettings
 from heed.errors import TrainingError
 from heed.models.batch import microbatches
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
@@ -54,7 +54,9 @@ class FitSettings:
     patience: int = 0
 
     @classmethod
-    def of(cls, settings: SFTSettings | RewardSettings | PreferenceSettings, examples: int) -> FitSettings:
+    def of(
+        cls, settings: SFTSettings | RewardSettings | PreferenceSettings | ContrastiveSettings, examples: int
+    ) -> FitSettings:
         """The settings of ``heed.yaml`` for this many examples."""
         shared = ("tokens_per_microbatch", "learning_rate", "warmup_fraction", "weight_decay", "max_grad_norm")
         return cls(
