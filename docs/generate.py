@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from heed.algorithms import ALGORITHMS
 from heed.client import Client, Exported, ItemsAdded, Showing
-from heed.config import ProjectSettings
+from heed.config import ContrastiveSettings, ProjectSettings
 from heed.constraint_settings import ConstraintSettings
 from heed.evaluate.report import ReportData
 from heed.evaluate.reward_diagnosis import RewardDiagnosis
@@ -171,6 +171,12 @@ def settings_page() -> str:
     for name, field in ProjectSettings.model_fields.items():
         if (section := section_of(field)) is not None:
             parts += [f"## `{name}`", " ".join((section.__doc__ or "").split()), settings_table(section)]
+    parts += [
+        "## `contrastive`, of `heed pretrain`",
+        f"{' '.join((ContrastiveSettings.__doc__ or '').split())} "
+        "It is no section of `heed.yaml`: give `--set key=value`, or `--config FILE`.",
+    ]
+    parts += [settings_table(ContrastiveSettings)]
     parts += ["## Entries of `policy.constraints`", " ".join((ConstraintSettings.__doc__ or "").split())]
     parts += [settings_table(ConstraintSettings), CONSTRAINT_EXAMPLE]
     parts += ["## Entries of `raters.simulated` and `raters.held_out`", settings_table(SimulatedRaterSettings)]

@@ -20,7 +20,7 @@ from heed.sandbox import world
 from heed.train.optimise import FitSettings
 from heed.train.supervised import pretrain
 
-GUIDES = ("docs/tutorial.md", "docs/formats.md", "docs/trust.md", "docs/optimise.md")
+GUIDES = ("docs/tutorial.md", "docs/formats.md", "docs/trust.md", "docs/data.md", "docs/optimise.md")
 READMES = ("README.md", "README.zh.md")
 GENERATED = ("settings.md", "algorithms.md", "report.md", "api.md")
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -117,6 +117,12 @@ def test_formats(cache: Path, desk_of_a_reader: Path) -> None:
 def test_trust(desk_of_a_reader: Path) -> None:
     shell = Shell(desk_of_a_reader, ANSWERS)
     for block in blocks("docs/trust.md"):
+        shell.run(block)
+
+
+def test_data(desk_of_a_reader: Path) -> None:
+    shell = Shell(desk_of_a_reader, ANSWERS)
+    for block in blocks("docs/data.md"):
         shell.run(block)
 
 
