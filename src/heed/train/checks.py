@@ -30,7 +30,7 @@ def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
         TrainingError: one of them does not hold.
     """
     settings = trainer.settings
-    rollout = trainer.roll_out(trainer.prompts[:_PROMPTS], seed=trainer.seed)
+    rollout = _rollout(trainer)
     tolerance = _TOLERANCE.get(trainer.policy.model.dtype, 1e-3)
     again = _training_logprobs(trainer, rollout.prompt_ids, rollout.samples.tokens)
     drift = float((again - rollout.logprobs).abs().max())
@@ -50,6 +50,18 @@ def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
     _check_resume(trainer, rollout)
     shown = f"ratio within {drift:.0e} of 1" + (f", KL {kl:.0e}" if at_start else "")
     return f"self-check passed: {shown}, resumed equals uninterrupted"
+
+
+def _rollout(trainer: OnlineTrainer) -> Rollout:
+    """A small one. Where people are the reward it is scored by chance: their time is for what is learned from."""
+    scorer = trainer.scorer
+    if getattr(scorer, "asks", False):
+        generator = torch.Generator().manual_seed(trainer.seed)
+        trainer.scorer = lambda prompts, ids, samples: torch.randn(len(samples.tokens), generator=generator)
+    try:
+        return trainer.roll_out(trainer.prompts[:_PROMPTS], seed=trainer.seed)
+    finally:
+        trainer.scorer = scorer
 
 
 def _training_logprobs(trainer: OnlineTrainer, prompt_ids: list[list[int]], tokens: list[list[int]]) -> torch.Tensor:

@@ -7,12 +7,13 @@ algorithms apart stands in ``recipes``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from heed.config import PolicySettings, SamplingSettings
 from heed.errors import TrainingError
@@ -25,13 +26,14 @@ from heed.models.conversations import Masked
 from heed.models.decode import Samples, sample
 from heed.models.policy import Continuations, Policy
 from heed.models.reward import ScalarModel
+from heed.train.actors import Actors, Job
 from heed.train.alarms import reasons
 from heed.train.checkpoint import Checkpoints, restore_training_state, training_state
 from heed.train.constraints import Constraints, constraints_told
 from heed.train.learner import Learner
 from heed.train.optimise import rows_of_step
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
-from heed.train.recipes import Scored
+from heed.train.recipes import Scored, setting_of
 from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of
 from heed.train.supervised import TokenPair
 
@@ -90,6 +92,7 @@ class OnlineTrainer(Learner):
             parameter.requires_grad_(False)
         self.reference, self.scorer, self.prompts, self.audit = reference, scorer, prompts, audit
         self.constraints = Constraints(settings)
+        self.actors: Actors | None = None
         self.result = OnlineResult()
         self.excerpt = ""
 
@@ -108,7 +111,9 @@ class OnlineTrainer(Learner):
             watcher.say(f"going on after step {saved.step} of {settings.steps}")
         start = saved.step if saved else 0
         watcher.say(self_check(self, at_start=start == 0))
-        with stop_on_interrupt() as flag:
+        with self._acting(watcher), stop_on_interrupt() as flag:
+            if saved is not None and self.actors is not None:
+                self.actors.load_state(saved.tensors, saved.numbers.get("under_way", {}))
             for step in range(start, settings.steps):
                 figures = self.step(step)
                 self._judge(figures, watcher)
@@ -129,15 +134,34 @@ class OnlineTrainer(Learner):
                     raise Stopped
         return self.result
 
+    @contextmanager
+    def _acting(self, watcher: Watcher) -> Iterator[None]:
+        """Have actors run, where the policy is to learn while it samples."""
+        staleness = int(setting_of(self.settings, "staleness"))
+        if not staleness:
+            yield
+            return
+        watcher.say(f"{staleness} of {staleness + 1} processes sample, with the policy of {staleness} updates before")
+        with Actors(self.policy, staleness, self.value_head is not None) as self.actors:
+            try:
+                yield
+            finally:
+                self.actors = None
+
     def step(self, step: int) -> dict[str, float]:
         """One rollout and its updates; the figures of the step, which also join the history."""
         settings = self.settings
         rising = min(1.0, (step + 1) / (settings.warmup_steps + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rising
-        chosen = rows_of_step(step, len(self.prompts), settings.prompts_per_step, self.seed)
-        rollout = self.roll_out([self.prompts[row] for row in chosen], self.seed * 100_003 + step)
+        if self.actors is None:
+            rollout, age = self.roll_out(self._asked_at(step), self._seed_of(step)), 0
+        else:
+            samples, age = self._from_actors(step, self.actors)
+            rollout = self.estimated(self._asked_at(step), samples, age > 0)
         figures = {"step": float(step + 1), **self._rollout_figures(rollout)}
+        if self.actors is not None:
+            figures["staleness"] = float(age)
         # Looked at before the update, the truth belongs to the very policy whose reward and KL stand beside it.
         if self.audit is not None and (step % settings.audit_every == 0 or step == settings.steps - 1):
             figures |= self.audit(self.policy)
@@ -148,48 +172,93 @@ class OnlineTrainer(Learner):
         self.result.history.append(figures)
         return figures
 
-    @torch.no_grad()
-    def roll_out(self, prompts: Sequence[Prompt], seed: int) -> Rollout:
-        """Sample completions of ``prompts`` and estimate their tokens' advantages."""
+    def _asked_at(self, step: int) -> list[Prompt]:
+        chosen = rows_of_step(step, len(self.prompts), self.settings.prompts_per_step, self.seed)
+        return [self.prompts[row] for row in chosen]
+
+    def _seed_of(self, step: int) -> int:
+        return self.seed * 100_003 + step
+
+    def _from_actors(self, step: int, actors: Actors) -> tuple[Samples, int]:
+        """What was sampled for a step, and the updates that the policy has made since; later steps are asked for."""
+
+        def ask(later: int) -> None:
+            if later < self.settings.steps:
+                job = Job(later, [p.ids for p in self._asked_at(later)], self._sampling, self._seed_of(later))
+                actors.ask(job, step, {name: p for name, p in self.parameters.items() if not name.startswith("value.")})
+
+        if actors.empty:
+            for later in range(step, step + actors.staleness):
+                ask(later)
+        if not actors.staleness:
+            ask(step)
+        samples, version = actors.take(step)
+        if actors.staleness:
+            ask(step + actors.staleness)
+        return samples, step - version
+
+    @property
+    def _sampling(self) -> SamplingSettings:
+        """Pure samples of the policy."""
         settings = self.settings
-        each = settings.samples_per_prompt
-        pure = SamplingSettings(
-            samples_per_prompt=each,
+        return SamplingSettings(
+            samples_per_prompt=settings.samples_per_prompt,
             max_new_tokens=settings.max_new_tokens,
             temperature=settings.temperature,
             rows_per_batch=max(1, settings.tokens_per_microbatch // settings.max_new_tokens),
         )
-        samples = sample(self.policy, [p.ids for p in prompts], pure, seed, value_head=self.value_head)
+
+    @torch.no_grad()
+    def roll_out(self, prompts: Sequence[Prompt], seed: int) -> Rollout:
+        """Sample completions of ``prompts`` and estimate their tokens' advantages."""
+        samples = sample(self.policy, [p.ids for p in prompts], self._sampling, seed, value_head=self.value_head)
+        return self.estimated(prompts, samples)
+
+    @torch.no_grad()
+    def estimated(self, prompts: Sequence[Prompt], samples: Samples, stale: bool = False) -> Rollout:
+        """Completions of ``prompts`` with their tokens' advantages; ``stale`` are samples of an earlier policy."""
+        settings = self.settings
+        each = settings.samples_per_prompt
         contents = [p.content for p in prompts for _ in range(each)]
         ids = [p.ids for p in prompts for _ in range(each)]
         device = self.policy.device
         logprobs = grid_of(samples.logprobs, device)
         lengths = torch.tensor([len(tokens) for tokens in samples.tokens], device=device)
         mask = (torch.arange(logprobs.shape[1], device=device)[None] < lengths[:, None]).float()
-        reference = completion_logprobs(
-            self.reference, ids, samples.tokens, settings.temperature, settings.tokens_per_microbatch
-        )
+        reference = self._logprobs(self.reference, ids, samples)
         scores = self.scorer(contents, ids, samples).to(device).float()
         _refuse_no_numbers(scores, contents, samples, len(self.result.history) + 1)
         scores = scores.clamp(-settings.reward_clip, settings.reward_clip)
         stated = self.constraints(contents, samples)
-        if samples.values is not None:
+        if samples.values is not None and not stale:
             values = grid_of(samples.values, device)
         else:
-            values = torch.zeros_like(logprobs) if self.value_model is None else self._values(ids, samples.tokens)
+            values = self._values(ids, samples.tokens)
         both, kl = scores + stated.total(scores), kl_k1(logprobs, reference)
-        scored = Scored(both, kl, values, mask, each, self.control.coefficient, settings)
+        log_ratio = self._logprobs(self.policy, ids, samples) - logprobs if stale and self.recipe.corrected else None
+        scored = Scored(both, kl, values, mask, each, self.control.coefficient, settings, log_ratio)
         advantages, returns = self.recipe.estimate(scored)
         return Rollout(contents, ids, samples, mask, logprobs, reference, scores, stated, values, advantages, returns)
 
+    def _logprobs(self, policy: Policy, ids: Sequence[Sequence[int]], samples: Samples) -> Tensor:
+        settings = self.settings
+        return completion_logprobs(policy, ids, samples.tokens, settings.temperature, settings.tokens_per_microbatch)
+
     def _values(self, prompt_ids: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]) -> Tensor:
-        assert self.value_model is not None
+        """Of each token [B, T], by the value model or the head as it is now; 0 where there is neither."""
         out = torch.zeros(len(tokens), max(map(len, tokens)), device=self.policy.device)
+        head: nn.Module
+        if self.value_model is not None:
+            body, head = self.value_model.body, self.value_model.head
+        elif self.value_head is not None:
+            body, head = self.policy.body, self.value_head
+        else:
+            return out
         lengths = [len(p) + len(c) for p, c in zip(prompt_ids, tokens, strict=True)]
         for rows in microbatches(lengths, self.settings.tokens_per_microbatch):
             laid = Continuations.of([prompt_ids[r] for r in rows], [tokens[r] for r in rows], self.policy.device)
-            hidden = self.value_model.body.hidden(laid.batch, laid.predictors)
-            out[torch.tensor(rows), : laid.width] = laid.grid(self.value_model.head(hidden)[:, 0].float())
+            hidden = body.hidden(laid.batch, laid.predictors)
+            out[torch.tensor(rows), : laid.width] = laid.grid(head(hidden)[:, 0].float())
         return out
 
     def _rollout_figures(self, rollout: Rollout) -> dict[str, float]:
@@ -233,7 +302,11 @@ class OnlineTrainer(Learner):
         """Everything that decides how the run goes on: weights, moments, KL coefficient, history."""
         numbers: dict[str, Any] = {"control": self.control.state_dict(), "history": self.result.history}
         numbers |= {"alarms": self.result.alarms, "tokens": self.result.tokens}
-        return training_state(self.parameters, self.optimizer), numbers
+        tensors = training_state(self.parameters, self.optimizer)
+        if self.actors is not None:
+            under_way, numbers["under_way"] = self.actors.state()
+            tensors |= under_way
+        return tensors, numbers
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Put back what ``state`` took."""
