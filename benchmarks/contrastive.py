@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from common import Report, Row, report
-from heed.config import ContrastiveSettings, RewardSettings
+from heed.config import RewardSettings
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.sandbox import grammar
 from heed.sandbox.utility import support_desk
@@ -35,6 +35,7 @@ from heed.stages.results import prepare_machine
 from heed.stages.reward import train_reward
 from heed.stages.scoring import score_all
 from heed.statistics import mean_interval
+from heed.training_settings import ContrastiveSettings
 
 METHODS = ("views", "simclr", "moco", "swav")
 _SEEDS, _LABELS, _TEXTS, _TESTED = (0, 1, 2), (200, 1000), 4000, 1000

@@ -18,11 +18,12 @@ from pydantic.fields import FieldInfo
 
 from heed.algorithms import ALGORITHMS
 from heed.client import Client, Exported, ItemsAdded, Showing
-from heed.config import ContrastiveSettings, ProjectSettings
+from heed.config import ProjectSettings
 from heed.constraint_settings import ConstraintSettings
 from heed.evaluate.report import ReportData
 from heed.evaluate.reward_diagnosis import RewardDiagnosis
 from heed.rater_settings import SimulatedRaterSettings
+from heed.training_settings import ContrastiveSettings
 from heed.web.exchange.reference import document
 from heed.web.permissions import Permission, administers, anyone, leads, rates, signed_in
 from heed.web.routes import all_routes

@@ -22,7 +22,6 @@ from heed.settings import FUNCTION, Fraction, Temperature
 from heed.settings import LARGEST_SEED as LARGEST_SEED
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
-from heed.training_settings import ContrastiveSettings as ContrastiveSettings
 from heed.training_settings import PreferenceSettings as PreferenceSettings
 from heed.training_settings import RewardSettings as RewardSettings
 from heed.training_settings import SFTSettings as SFTSettings

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from heed.cli import app
-from heed.config import ContrastiveSettings
 from heed.errors import ConfigError, DataError, ProjectError
 from heed.feedback.kinds import prompt_id
 from heed.models.reward import RewardModel
@@ -18,6 +17,7 @@ from heed.stages.contrastive import BETTER, POORER, Written, kinds_of, pretrain,
 from heed.stages.data import share_of
 from heed.stages.judgments import Judgment
 from heed.stages.results import trained_on
+from heed.training_settings import ContrastiveSettings
 from tiny_models import tiny_policy
 from tiny_project import letters, write_lines
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from heed.config import ContrastiveSettings
 from heed.losses.contrastive import nt_xent, uniformity
 from heed.models.reward import Encoded, ScalarModel
 from heed.train.checkpoint import Checkpoints
 from heed.train.contrastive import UNKNOWN, ContrastiveTask, Method, Text, pretrain_contrastive, view_of
 from heed.train.optimise import FitSettings
 from heed.train.progress import Stopped, Watcher
+from heed.training_settings import ContrastiveSettings
 from tiny_models import causal_model
 
 METHODS: tuple[Method, ...] = ("simclr", "moco", "swav")

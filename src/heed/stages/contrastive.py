@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from heed.config import ContrastiveSettings
 from heed.errors import ConfigError, DataError
 from heed.feedback.formats import BrokenRow
 from heed.feedback.kinds import Demonstration, Edit, PromptContent, prompt_id
@@ -27,6 +26,7 @@ from heed.stages.results import (
 from heed.stages.reward_rows import keyed
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
+from heed.training_settings import ContrastiveSettings
 
 if TYPE_CHECKING:
     from heed.models.reward import Reader

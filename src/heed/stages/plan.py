@@ -6,7 +6,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from heed.config import ContrastiveSettings, PolicySettings, PreferenceSettings, RewardSettings, SFTSettings
+from heed.config import PolicySettings, PreferenceSettings, RewardSettings, SFTSettings
+from heed.training_settings import ContrastiveSettings
 
 # A forward pass multiplies and adds once a parameter and token; the backward pass does so twice.
 _FORWARD, _TRAIN = 2, 6

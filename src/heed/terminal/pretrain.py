@@ -35,10 +35,10 @@ def pretrain(
     Texts of like quality for the same kind of prompt belong together; of texts that nobody judged, two views of each. Give the
     result to heed train reward --model.
     """
-    from heed.config import ContrastiveSettings
     from heed.stages.contrastive import pretrain as stage
     from heed.stages.contrastive import read_written
     from heed.terminal.watcher import watching
+    from heed.training_settings import ContrastiveSettings
 
     settings = Choices("contrastive", config, sets or ()).settings(ContrastiveSettings())
     written, broken = read_written(data)

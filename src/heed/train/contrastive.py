@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heed.config import ContrastiveSettings
 from heed.losses.contrastive import (
     alignment,
     info_nce,
@@ -36,6 +35,7 @@ from heed.models.reward import Encoded, ScalarModel
 from heed.train.checkpoint import Checkpoints
 from heed.train.optimise import Fit, FitSettings, fit
 from heed.train.progress import Watcher
+from heed.training_settings import ContrastiveSettings
 
 Method = Literal["simclr", "moco", "swav"]
 UNKNOWN = -1

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from heed.config import ContrastiveSettings, PreferenceSettings, RewardSettings, SFTSettings
+from heed.config import PreferenceSettings, RewardSettings, SFTSettings
 from heed.errors import TrainingError
 from heed.models.batch import microbatches
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
+from heed.training_settings import ContrastiveSettings
 
 _MEMORY = re.compile("out of memory|not enough memory|allocate|bad_alloc|ALLOC_FAILED|failed to map segment")
 
