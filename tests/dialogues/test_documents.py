@@ -145,7 +145,7 @@ def test_a_large_file_takes_the_memory_of_a_dialogue(tmp_path: Path) -> None:
     with (tmp_path / "large.txt").open("w") as file:
         file.write("x" * 2_000_000 + "\n" * 2)
         for number in range(40_000):
-            file.write(NAMES.replace("keys", f"keys number {number}"))
+            file.write(NAMES.replace(": ", f": {number}, "))
     census, progress = Census(), 0
 
     def advance(size: int) -> None:

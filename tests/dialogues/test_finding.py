@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from further_documents import NO_TALK as NO_TALK_AT_ALL
+from further_documents import TALK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spoken_documents import NAMES, NEGATIVES, POSITIVES, QUESTIONS
@@ -58,6 +60,13 @@ def test_precision_and_recall_on_all_documents_in_one_file() -> None:
     assert right / sum(expected.values()) >= 0.9
 
 
+def test_on_further_documents_nothing_is_found_where_nobody_talks_and_most_pairs_elsewhere() -> None:
+    found = {name: len(pairs_in(text)) for name, (text, _) in TALK.items()}
+    assert all(found[name] <= expected for name, (_, expected) in TALK.items()), found
+    assert sum(found.values()) / sum(expected for _, expected in TALK.values()) >= 0.95, found
+    assert {name for name, text in NO_TALK_AT_ALL.items() if pairs_in(text)} == set()
+
+
 def test_who_asks_is_the_user_whoever_begins() -> None:
     text = "Guide: Welcome to the tower.\nPim: How high is it?\nGuide: Ninety metres.\nPim: Who built it?\n"
     text += "Guide: Nobody knows.\nPim: When was it built?\nGuide: We only know that it was old in 1300.\n"
@@ -91,7 +100,7 @@ def test_why_stretches_are_left_out_is_counted() -> None:
 
 
 def test_a_long_dialogue_is_given_in_pieces_and_forgotten() -> None:
-    lines = (line for _ in range(500) for line in NAMES.splitlines())
+    lines = (line.replace(": ", f": {number}, ") for number in range(500) for line in NAMES.splitlines())
     finder, turns = Finder(), 0
     for line_number, line in enumerate(lines, 1):
         for dialogue in finder.line(line, line_number):
@@ -124,6 +133,11 @@ def test_a_long_dialogue_is_given_in_pieces_and_forgotten() -> None:
         ("Note: so", None),
         ("Ms. Price: so", "ms. price"),
         ("Price: so", None),
+        ("Q   so", "q"),
+        ("2. Q: so", "q"),
+        ("12/03/2024, 18:01 - Ira: so", "ira"),
+        ("<mira> so", "mira"),
+        ("<b> so </b>", None),
         ("w" * 100_000, None),
         ("Ann - " * 50_000, "ann"),
         ("a sentence", None),

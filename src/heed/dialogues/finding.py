@@ -27,8 +27,10 @@ _MOST_TURNS = 200
 _LONGEST_TURN = 20_000  # characters
 _PARAGRAPHS_OF_AN_ANSWER = 6
 _ACTIONS_BETWEEN = 3
-_TALKS, _SPEAKS_TO = 0.6, 0.2
+_TALKS, _SPEAKS_TO = 0.5, 0.2
 _FEWEST_WORDS = 2.0
+_DIFFERENT = 0.7
+"""Share of the turns that are not said word for word before: people repeat themselves less than forms and refrains do."""
 
 TOO_FEW = "fewer turns in a row between two speakers than asked for"
 ONE_SPEAKER = "one speaker, or labels that do not come back"
@@ -246,6 +248,8 @@ def _reads_like_talk(turns: list[Turn]) -> bool:
         return False
     words = sum(len(_WORD.findall(turn.text)) for turn in turns)
     if words < _FEWEST_WORDS * len(turns):
+        return False
+    if len({turn.text.casefold() for turn in turns}) < _DIFFERENT * len(turns):
         return False
     speaking = sum(bool(_SPEAKING.search(turn.text)) for turn in turns)
     talking = sum(bool(_ENDS_SENTENCE.search(turn.text) or _SPEAKING.search(turn.text)) for turn in turns)

@@ -1,4 +1,5 @@
-"""Who speaks, as a line of text says it: ``Name: text``, ``Q. text``, ``Dr Smith - text``, ``NAME. text``, or a name alone.
+"""Who speaks, as a line of text says it: ``Name: text``, ``Q. text``, ``Dr Smith - text``, ``NAME. text``, ``<name> text``, or a
+name alone.
 
 What stands before a separator is a speaker's label only if it looks like a name or a role: times, keys of settings, parts of
 code and of addresses, and the names of fields and headings do not.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-Style = Literal["colon", "letter", "dash", "stop", "screenplay"]
+Style = Literal["colon", "letter", "dash", "stop", "angle", "screenplay"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -18,11 +19,13 @@ def _words(text: str) -> frozenset[str]:
 
 ASKERS = _words(
     """q question interviewer interview host user human customer client student caller reporter moderator presenter
-    journalist reader patient visitor asker me guest questioner learner child 问"""
+    journalist reader patient visitor asker me guest questioner learner child 问 frage kunde pregunta entrevistador entrevistadora
+    usuario cliente domanda pergunta intervieweur"""
 )
 ANSWERERS = _words(
     """a answer interviewee assistant ai bot chatbot agent support operator teacher tutor expert doctor model advisor
-    adviser respondent answerer librarian gpt 答"""
+    adviser respondent answerer librarian gpt 答 antwort respuesta réponse
+    risposta resposta"""
 )
 TELLING_ASKERS = ASKERS - {"guest", "me", "child"}
 """Of those that say by themselves who asks; the others may sit on either side."""
@@ -48,7 +51,8 @@ _FIELDS = _words(
     diagnosis morning afternoon evening night breakfast lunch dinner starter dessert week day month year"""
 )
 
-_TIME = r"(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?\s?(?:[AaPp]\.?[Mm]\.?)?[\])]?\s*[-–,]?\s*)"
+_DATE = r"(?:\[?\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s+)"
+_TIME = rf"(?:{_DATE}?[\[(]?\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:[.,]\d+)?\s?(?:[AaPp]\.?[Mm]\.?)?[\])]?\s*[-–,]?\s*)"
 _MARKUP = r"(?:[*_]{1,3}|<b>|<strong>)"
 _WORD = r"(?:[^\W\d_][\w.'’]*(?:-[^\W\d_][\w.'’]*)*)"
 _NAME = rf"(?P<name>{_WORD}(?: +(?:{_WORD}|\d{{1,3}})){{0,3}})"
@@ -57,10 +61,12 @@ _COLON = re.compile(
     rf"^\s*(?:[>#-]+\s+)?{_TIME}?{_MARKUP}?{_NAME}{_ASIDE}{_MARKUP}?\s?[:：]{_MARKUP}?(?:\s+|(?<=：)|$)(?P<text>.*)$"
 )
 _LETTER = re.compile(
-    rf"^\s*{_TIME}?{_MARKUP}?(?P<name>Q|A|Question|Answer)\s?(?:\d{{1,3}})?{_MARKUP}?[.:)]{_MARKUP}?(?:\s+|$)(?P<text>.*)$"
+    rf"^\s*(?:\d{{1,3}}[.)]\s+)?{_TIME}?{_MARKUP}?(?P<name>Q|A|Question|Answer)\s?(?:\d{{1,3}})?{_MARKUP}?"
+    rf"(?:[.:)]{_MARKUP}?(?:\s+|$)|\t\s*|\s{{2,}})(?P<text>.*)$"
 )
 _DASH = re.compile(rf"^\s*{_MARKUP}?{_NAME}{_MARKUP}?\s+(?:-{{1,2}}|[–—])\s+(?P<text>\S.*)$")
 _STOP = re.compile(r"^\s*(?P<name>[^\W\d_a-z][^\W\d_a-z'’]+(?: [^\W\d_a-z][^\W\d_a-z'’]*){0,2})\.\s+(?P<text>\S.*)$")
+_ANGLE = re.compile(rf"^\s*{_TIME}?<(?P<name>[^\W\d][\w|\[\]-]{{1,30}})>\s+(?P<text>(?!.*</).*\S.*)$")
 _ALONE = re.compile(rf"^\s*(?P<name>[^\W\d_a-z][^\Wa-z_'’.]*(?: [^\W\d_a-z][^\Wa-z_'’.]*){{0,3}}){_ASIDE}\s*$")
 _NUMBERED_ROLE = re.compile(
     r"^(?:speaker|person|voice|participant|student|interviewer|interviewee|respondent|user|guest|host|man|woman|boy|girl|"
@@ -89,7 +95,7 @@ def label_of(line: str) -> Label | None:
     if not line.strip():
         return None
     line, rest = line[:_LOOKED_AT], line[_LOOKED_AT:]
-    for style, pattern in (("letter", _LETTER), ("colon", _COLON), ("stop", _STOP), ("dash", _DASH)):
+    for style, pattern in (("letter", _LETTER), ("colon", _COLON), ("stop", _STOP), ("dash", _DASH), ("angle", _ANGLE)):
         found = pattern.match(line)
         if found and (speaker := _speaker(found["name"], style)) and not _LINK.match(found["text"]):
             return Label(style, speaker, (found["text"] + rest).strip())  # type: ignore[arg-type]
@@ -103,6 +109,8 @@ def _speaker(name: str, style: str) -> str:
     """A label as a speaker's name in lower case, or "" where it looks like nobody's."""
     name = " ".join(name.split()).strip("*_ ")
     lower = name.casefold()
+    if style == "angle":
+        return lower
     if style == "letter":
         return {"question": "q", "answer": "a"}.get(lower, lower)
     role = re.sub(r"\s*\d+$", "", lower)
