@@ -72,7 +72,7 @@ _NUMBERED_ROLE = re.compile(
     r"^(?:speaker|person|voice|participant|student|interviewer|interviewee|respondent|user|guest|host|man|woman|boy|girl|"
     r"subject|panelist|audience|member|officer|player|agent|customer|caller) \d{1,3}$"
 )
-_LINK = re.compile(r"^//|^\d+[\s,;]|^[\w.-]+\.(?:com|org|net|html?)\b")
+_LINK = re.compile(r"^//|^[\w.-]+\.(?:com|org|net|html?)\b")
 _LONGEST_NAME, _LONGEST_UNSPACED, _LOOKED_AT = 40, 8, 300
 _TITLES = _words("mr mrs ms miss dr prof sir lady lord judge captain")
 _PARTICLES = _words("""de la van von der den al of the and du del di da bin ibn le el y""")
