@@ -22,6 +22,7 @@ from heed.terminal import (
     reweigh,
     serve,
     stages,
+    sweep,
     votes,
 )
 from heed.terminal.console import console, print_error
@@ -227,6 +228,7 @@ def ask(
 
 app.command(rich_help_panel=_LOOP)(asking.select)
 app.add_typer(stages.train, name="train", rich_help_panel=_LOOP)
+app.command(rich_help_panel=_LOOP)(sweep.sweep)
 app.command(rich_help_panel=_LOOP)(stages.score)
 app.command(rich_help_panel=_LOOP)(reweigh.reweigh)
 app.add_typer(evaluate_reward.grouped(stages.evaluate), name="evaluate", rich_help_panel=_LOOP)

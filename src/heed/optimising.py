@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from heed.algorithms import algorithm_named
+from heed.errors import ConfigError
 from heed.labelling import Labelling
 from heed.live_ratings import LiveRatings
 from heed.preflight import check_raters
 from heed.questions import EXCLUDED, HELD_OUT, OVERRULED, demonstrations_in, judgments_in
+from heed.raters.utilities import utility_by_name
 from heed.runs import Run, RunRecord
 from heed.stages.data import DemonstrationRow, read_demonstrations, report_broken
 from heed.stages.results import content_hash
 from heed.train.text_rewards import TextReward, reward_named
+
+if TYPE_CHECKING:
+    from heed.stages.sweep import SweepStart
 
 
 @dataclass
@@ -123,6 +129,41 @@ class Optimising(Labelling):
                 )
                 self._keep(run, done, kept_back=left_out)
         return self._record(run)
+
+    def sweep_start(self, truth: str | None = None, judge: Path | None = None) -> SweepStart:
+        """What a sweep starts from: the reference policy, the newest reward model where there is one, all feedback that may be
+        learned from, and the truth where one is known or named.
+
+        Raises:
+            ConfigError: the truth cannot be imported.
+        """
+        from heed.stages.sweep import SweepStart
+
+        settings = self.settings
+        learned, _ = judgments_in(self.project.store, "joint")
+        newest = self.project.latest("reward")
+        reward: str | None = settings.policy.reward
+        if reward == "model":
+            reward = None if newest is None else str(self.project.artifact("model", newest.id))
+        elif reward == "raters":
+            raise ConfigError(
+                "a sweep with the raters as reward",
+                "each of its runs would ask them about texts of its own.",
+                "Set policy.reward to model for the sweep: --set reward=model",
+            )
+        self._device()
+        return SweepStart(
+            self.reference_policy()[0],
+            reward,
+            [prompt.content for prompt in self._chosen_prompts(0, len(self._prompts("train")))],
+            [prompt.content for prompt in self._prompts("test")],
+            learned.rows,
+            {} if newest is None else reliability_in(newest),
+            self.truth() if truth is None else utility_by_name(truth),
+            judge,
+            settings.policy,
+            settings.preference,
+        )
 
     def _demonstrations(self) -> tuple[list[DemonstrationRow], list[str], dict[str, int]]:
         """The demonstrations of the file of demonstrations and of the store, the ids of those, and what was left out."""
