@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/installed-$(STATE)
 INSTALLED_DEV := $(VENV)/installed-dev-$(STATE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs screenshots bench-loop bench-speed bench-server bench-trust bench-optimise clean
+.PHONY: help demo test test-all lint docs screenshots bench-loop bench-speed bench-server bench-trust bench-optimise bench-contrastive clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ bench-trust: $(INSTALLED_DEV) ## measure whom it trusts and what it learns from 
 
 bench-optimise: $(INSTALLED_DEV) ## measure what each algorithm reaches on the built-in world, as JSON lines
 	$(BIN)/python benchmarks/optimise.py
+
+bench-contrastive: $(INSTALLED_DEV) ## measure whether pretraining its backbone helps a reward model, as JSON lines
+	$(BIN)/python benchmarks/contrastive.py
 
 clean: ## remove the environment; projects and reports stay
 	rm -rf $(VENV)

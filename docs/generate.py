@@ -23,6 +23,7 @@ from heed.constraint_settings import ConstraintSettings
 from heed.evaluate.report import ReportData
 from heed.evaluate.reward_diagnosis import RewardDiagnosis
 from heed.rater_settings import SimulatedRaterSettings
+from heed.training_settings import ContrastiveSettings
 from heed.web.exchange.reference import document
 from heed.web.permissions import Permission, administers, anyone, leads, rates, signed_in
 from heed.web.routes import all_routes
@@ -174,6 +175,12 @@ def settings_page() -> str:
     for inner, names in inner_sections().items():
         parts += [f"## {' and '.join(f'`{name}`' for name in names)}", " ".join((inner.__doc__ or "").split())]
         parts.append(settings_table(inner))
+    parts += [
+        "## `contrastive`, of `heed pretrain`",
+        f"{' '.join((ContrastiveSettings.__doc__ or '').split())} "
+        "It is no section of `heed.yaml`: give `--set key=value`, or `--config FILE`.",
+    ]
+    parts += [settings_table(ContrastiveSettings)]
     parts += ["## Entries of `policy.constraints`", " ".join((ConstraintSettings.__doc__ or "").split())]
     parts += [settings_table(ConstraintSettings), CONSTRAINT_EXAMPLE]
     parts += ["## Entries of `raters.simulated` and `raters.held_out`", settings_table(SimulatedRaterSettings)]

@@ -32,7 +32,7 @@ FLOORS = (
     ),
     ("losses",),
     ("feedback",),
-    ("raters",),
+    ("raters", "dialogues"),
     ("people",),
     ("models",),
     ("train",),

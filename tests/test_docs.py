@@ -24,6 +24,7 @@ GUIDES = (
     "docs/tutorial.md",
     "docs/formats.md",
     "docs/trust.md",
+    "docs/data.md",
     "docs/optimise.md",
     "docs/models.md",
     "docs/environments.md",
@@ -124,6 +125,12 @@ def test_formats(cache: Path, desk_of_a_reader: Path) -> None:
 def test_trust(desk_of_a_reader: Path) -> None:
     shell = Shell(desk_of_a_reader, ANSWERS)
     for block in blocks("docs/trust.md"):
+        shell.run(block)
+
+
+def test_data(desk_of_a_reader: Path) -> None:
+    shell = Shell(desk_of_a_reader, ANSWERS)
+    for block in blocks("docs/data.md"):
         shell.run(block)
 
 

@@ -12,10 +12,12 @@ import typer
 from heed.errors import HeedError, ProjectError
 from heed.terminal import (
     asking,
+    dialogues,
     evaluate_reward,
     feedback,
     merge,
     policy,
+    pretrain,
     preview,
     rank,
     reweigh,
@@ -255,6 +257,8 @@ app.add_typer(serve.audit, name="audit", rich_help_panel=_STUDIO)
 
 app.command(rich_help_panel=_FILES)(votes.aggregate)
 app.command(rich_help_panel=_FILES)(votes.agreement)
+app.command(rich_help_panel=_FILES)(dialogues.dialogues)
+app.command(rich_help_panel=_FILES)(pretrain.pretrain)
 
 
 app.command(rich_help_panel=_LOOK)(asking.labels)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from heed.algorithms import algorithm_named
 from heed.errors import ConfigError
-from heed.feedback.kinds import PromptContent
 from heed.labelling import Labelling
 from heed.live_ratings import LiveRatings
 from heed.preflight import check_raters
 from heed.questions import EXCLUDED, HELD_OUT, OVERRULED, demonstrations_in, judgments_in
 from heed.raters.utilities import utility_by_name
 from heed.runs import Run, RunRecord
-from heed.stages.data import read_demonstrations, report_broken
+from heed.stages.data import DemonstrationRow, read_demonstrations, report_broken
 from heed.stages.results import content_hash
 from heed.train.text_rewards import TextReward, reward_named
 
@@ -43,6 +42,7 @@ class Optimising(Labelling):
         if algorithm_named(self.settings.policy.algorithm).family == "offline":
             return self._train_on_judgments(round_)
         from heed.stages.policy import constraints_identity, train_policy
+        from heed.stages.supervised import keyed_demonstrations
 
         settings = self.settings.policy
         parents, rewarded = self._rewarded()
@@ -53,7 +53,7 @@ class Optimising(Labelling):
         config |= sources
         texts = self._demonstrations()[0] if settings.pretraining_coefficient else []
         if texts:
-            config["pretraining"] = content_hash(texts)
+            config["pretraining"] = content_hash(keyed_demonstrations(texts))
         with self._run("policy", config, round_, [maker, *parents]) as run:
             if run.state == "running":
                 reward, asked = self._reward_of(run, parents)
@@ -99,7 +99,7 @@ class Optimising(Labelling):
             return str(self.project.artifact("model", parents[0])), None
         if named != "raters":
             return named, None
-        weights = _reliability(self.project.run(parents[0])) if parents else {}
+        weights = reliability_in(self.project.run(parents[0])) if parents else {}
         asked = LiveRatings(self.project, run, self.watcher, self.settings.policy.ratings_per_text, weights)
         return asked.reward, asked
 
@@ -112,7 +112,7 @@ class Optimising(Labelling):
         left_out = self._tell_left_out(dict(learned.unused))
         start, maker = self.reference_policy()
         reward = self.project.latest("reward")
-        reliability = {} if reward is None else _reliability(reward)
+        reliability = {} if reward is None else reliability_in(reward)
         config = {**settings.model_dump(), "algorithm": algorithm}
         with self._run("policy", config, round_, [maker, *([] if reward is None else [reward.id])], ids) as run:
             if run.state == "running":
@@ -158,24 +158,25 @@ class Optimising(Labelling):
             [prompt.content for prompt in self._chosen_prompts(0, len(self._prompts("train")))],
             [prompt.content for prompt in self._prompts("test")],
             learned.rows,
-            {} if newest is None else _reliability(newest),
+            {} if newest is None else reliability_in(newest),
             self.truth() if truth is None else utility_by_name(truth),
             judge,
             settings.policy,
             settings.preference,
         )
 
-    def _demonstrations(self) -> tuple[list[tuple[PromptContent, str]], list[str], dict[str, int]]:
-        """(prompt, completion) of the file of demonstrations and of the store, the ids of those, and what was left out."""
+    def _demonstrations(self) -> tuple[list[DemonstrationRow], list[str], dict[str, int]]:
+        """The demonstrations of the file of demonstrations and of the store, the ids of those, and what was left out."""
         rows, given, unused = demonstrations_in(self.project.store)
         left_out = self._tell_left_out(unused)
+        kept = [DemonstrationRow(*row) for row in rows]
         if self.settings.demonstrations:
             path = self.project.folder / self.settings.demonstrations
             found, broken = read_demonstrations(path)
             for line in report_broken(path, broken):
                 self.watcher.alarm(f"left out: {line}")
-            rows = [*found, *rows]
-        return rows, given, left_out
+            kept = [*found, *kept]
+        return kept, given, left_out
 
     def _tell_left_out(self, unused: dict[str, int]) -> dict[str, int]:
         """Tell how many judgments are kept and not learned from; takes them out of ``unused`` and returns them."""
@@ -188,7 +189,7 @@ class Optimising(Labelling):
         return left_out
 
 
-def _reliability(reward: RunRecord) -> dict[str, float]:
+def reliability_in(reward: RunRecord) -> dict[str, float]:
     """How much each rater's answers tell, as a reward model learned it; empty where it took all for careful."""
     found = reward.metrics.get("raters") or {}
     return {name: value["reliability"] if isinstance(value, dict) else value for name, value in found.items()}

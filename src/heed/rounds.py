@@ -10,17 +10,18 @@ from pathlib import Path
 from heed.errors import DataError, ProjectError
 from heed.feedback.kinds import completion_id
 from heed.feedback.store import CompletionRecord
-from heed.optimising import Optimising
+from heed.optimising import Optimising, reliability_in
 from heed.questions import (
     Item,
     choices_of_people,
     judgments_in,
     simulate,
+    unique,
     unjudged,
 )
 from heed.raters.simulated import simulated_raters
 from heed.runs import Cost, RunRecord
-from heed.stages.judgments import WITHOUT_SAMPLES
+from heed.stages.judgments import WITHOUT_SAMPLES, Judgment
 from heed.stages.results import content_hash
 
 
@@ -41,23 +42,36 @@ class Rounds(Optimising):
     # The stages
 
     def train_sft(self, round_: int = 0) -> RunRecord | None:
-        """Tune the base model on the demonstrations of ``heed.yaml`` and those in the store; None where there are none."""
-        from heed.stages.supervised import train_sft
+        """Tune the base model on the demonstrations of ``heed.yaml`` and those in the store, and on what else ``sft.sources``
+        names there; None where there is nothing."""
+        from heed.stages.shown import chosen
+        from heed.stages.supervised import keyed_demonstrations, train_sft, uses_judgments
 
+        settings = self.settings.sft
         rows, given, left_out = self._demonstrations()
-        if not rows:
+        config = {**settings.model_dump(), "demonstrations": content_hash(keyed_demonstrations(rows))}
+        judgments: list[Judgment] = []
+        reward = None
+        if uses_judgments(settings):
+            learned, ids = judgments_in(self.project.store, "joint")
+            judgments, given = learned.rows, unique([*given, *ids])
+            reward = self.project.latest("reward") if settings.quality != "off" else None
+            config["judgments"] = content_hash(judgments)
+        if not (rows or judgments) or not chosen(rows, judgments, settings.model_copy(update={"quality": "off"})).rows:
             return None
-        config = {**self.settings.sft.model_dump(), "demonstrations": content_hash(rows)}
-        with self._run("sft", config, round_, [], given) as run:
+        reliability = {} if reward is None else reliability_in(reward)
+        with self._run("sft", config, round_, [] if reward is None else [reward.id], given) as run:
             if run.state == "running":
                 done = train_sft(
                     self._base_model(),
                     rows,
                     run.folder / "model",
-                    self.settings.sft,
+                    settings,
                     self.settings.seed,
                     self._device(),
                     self.watcher,
+                    judgments,
+                    reliability,
                 )
                 self._keep(run, done, left_out=left_out)
         return self._record(run)

@@ -27,7 +27,58 @@ class TrainSettings(Settings):
 
 
 class SFTSettings(TunedSettings, TrainSettings):
-    """Supervised tuning on demonstrations; the loss is on completions only."""
+    """Supervised tuning; the loss is on completions only, or on all that the assistant says in a conversation."""
+
+    sources: list[Literal["demonstrations", "edits", "judged"]] = Field(
+        ["demonstrations"],
+        min_length=1,
+        description="what is learned from: demonstrations, texts as raters edited them, texts that were judged by themselves",
+    )
+    quality: Literal["off", "keep", "weigh"] = Field(
+        "off",
+        description="whether a classifier, learned from ratings, thumbs and critiques, says which texts to keep or how much "
+        "each counts",
+    )
+    quality_from: Fraction = Field(
+        0.5, description="chance of being called good from which on a text is kept (probability)"
+    )
+
+    @model_validator(mode="after")
+    def _judged_texts_are_chosen(self) -> SFTSettings:
+        if "judged" in self.sources and self.quality == "off":
+            raise ValueError(
+                "sources: judged would teach bad texts as well as good ones; set quality to keep or weigh first"
+            )
+        return self
+
+
+class ContrastiveSettings(TrainSettings):
+    """Pretraining of a reward model's backbone on texts, by bringing together what belongs together."""
+
+    prompts_per_step: int = Field(
+        64, ge=4, description="texts an optimiser step, which are told from each other (count)"
+    )
+    epochs: float = Field(5.0, gt=0.0, description="passes over the texts (count, may be a fraction)")
+    learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of AdamW")
+    quality: bool = Field(
+        True,
+        description="whether texts of like quality for the same kind of prompt, by judgments, attract each other; else the two "
+        "views of a text alone do",
+    )
+    kinds: int = Field(8, ge=1, description="kinds of prompts, by their words (count)")
+    pooling: Literal["mean", "last"] = Field(
+        "mean", description="as the reward model's: mean of the completion, or the last"
+    )
+    dropped: float = Field(0.15, gt=0.0, lt=1.0, description="share of a text's tokens that a view lacks")
+    dimensions: int = Field(64, ge=2, description="of the space in which texts are compared (count)")
+    temperature: float = Field(0.1, gt=0.0, description="divides cosines; small is strict")
+    momentum: Fraction = Field(0.99, description="share of itself that the slow encoder keeps at each step (moco)")
+    queue: int = Field(512, ge=1, description="texts of earlier steps that are told from a step's (moco, count)")
+    prototypes: int = Field(32, ge=2, description="clusters (swav, count)")
+    epsilon: float = Field(0.05, gt=0.0, description="how soft codes are; small is sharp (swav)")
+    test_fraction: Fraction = Field(
+        0.15, description="share of the prompts whose judgments are not looked at, as a reward model holds them out"
+    )
 
 
 class PreferenceSettings(TunedSettings, TrainSettings):

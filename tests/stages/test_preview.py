@@ -13,7 +13,7 @@ from heed.errors import DataError
 from heed.feedback.kinds import Message, PromptContent
 from heed.models.policy import Policy
 from heed.stages import preview as stage
-from heed.stages.preview import preview
+from heed.stages.preview import Looked, preview
 from tiny_models import END, byte_policy, byte_tokenizer, causal_model, letter_tokenizer
 
 CHAT = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
@@ -27,16 +27,16 @@ def policy_with(template: str | None = None, begin: bool = True, merges: tuple[t
 
 
 def faults(policy: Policy, prompt: PromptContent, text: str) -> set[str]:
-    return set(preview(policy, [("line 1", prompt, text)]).faults)
+    return set(preview(policy, [Looked("line 1", prompt, text)]).faults)
 
 
 def test_what_is_sound_has_no_fault_and_shows_what_training_takes() -> None:
     policy = policy_with()
-    found = preview(policy, [("line 1", "ab", "cd"), ("line 2", "e", "f")], shown=1)
+    found = preview(policy, [Looked("line 1", "ab", "cd"), Looked("line 2", "e", "f")], shown=1)
     assert not found.faults
     (seen,) = found.shown
-    assert seen.prompt == ["<begin>", "a", "b"]
-    assert seen.completion == ["c", "d", END]
+    assert seen.tokens == ["<begin>", "a", "b", "c", "d", END]
+    assert seen.learned == [False] * 3 + [True] * 3
     assert (found.rows, found.tokens, found.trained) == (2, 6 + 4, 3 + 2)
     with pytest.raises(DataError, match="nothing to look at"):
         preview(policy, [])
@@ -79,7 +79,8 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert app([*command, "--json", "--rows", "1"], standalone_mode=False) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["texts"] == 3
-    assert told["shown"][0]["completion"] == ["c", "d", END]
+    assert told["shown"][0]["tokens"] == ["<begin>", "a", "b", "c", "d", END]
+    assert told["shown"][0]["learned"] == [False] * 3 + [True] * 3
     (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0]) + "\n")
     assert not app(command, standalone_mode=False)
     assert "stand where they should" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from heed.errors import DataError, ModelError
-from heed.feedback.kinds import PromptContent
+from heed.feedback.kinds import Message, PromptContent
 from heed.models.adapters import save_adapter
 from heed.models.batch import TokenBatch, rounded_rows, take_rows
 from heed.models.encoder_decoder import decoder_states, is_encoder_decoder, start_id
@@ -158,11 +158,15 @@ class Policy:
         Raises:
             ModelError: no such model, or no tokenizer.
         """
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
         tokenizer = load_pretrained(AutoTokenizer, source)
         config = load_pretrained(AutoConfig, root_of(source))
-        ends = frozenset({tokenizer.eos_token_id} - {None})
+        try:
+            listed = GenerationConfig.from_pretrained(str(root_of(source))).eos_token_id
+        except (OSError, ValueError):  # most folders have none, and then the tokenizer's own end is all there is
+            listed = None
+        ends = frozenset({tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])} - {None})
         both = is_encoder_decoder(config)
         return cls(None, tokenizer, None, ends, context_length(config), str(source), both)  # type: ignore[arg-type]
 
@@ -224,8 +228,14 @@ class Policy:
 
     def render(self, content: PromptContent) -> str:
         """A prompt as the one text that the tokenizer reads."""
-        if isinstance(content, str):
-            return content
+        return content if isinstance(content, str) else self.written(content, add_generation_prompt=True)
+
+    def written(self, content: Sequence[Message], add_generation_prompt: bool) -> str:
+        """A conversation as its chat template writes it, with what asks for an answer behind it or without.
+
+        Raises:
+            ModelError: there is no template. DataError: it refuses the conversation.
+        """
         if not self.tokenizer.chat_template:
             raise ModelError(
                 f"{self.source} has no chat template",
@@ -234,7 +244,11 @@ class Policy:
             )
         messages = [{"role": m.role, "content": m.content} for m in content]
         try:
-            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=add_generation_prompt
+                )
+            )
         except Exception as error:  # a template is a program, and may fail as one
             raise DataError(
                 f"a conversation of {', '.join(m.role for m in content[:_TURNS_SHOWN])}",

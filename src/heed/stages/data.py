@@ -43,6 +43,23 @@ class ComparisonRow(NamedTuple):
     left: int | None = None
 
 
+class DemonstrationRow(NamedTuple):
+    """An answer to a prompt that is to be learned.
+
+    Attributes:
+        whole: the prompt's earlier answers of the assistant are learned too.
+        weight: how much it counts beside others.
+    """
+
+    prompt: PromptContent
+    answer: str
+    whole: bool = False
+    weight: float = 1.0
+
+
+Demonstrations = Sequence[DemonstrationRow | tuple[PromptContent, str]]
+
+
 def read_prompts(path: str | Path) -> tuple[list[PromptLine], list[BrokenRow]]:
     """Prompts of a file of JSON lines ``{"prompt": text or messages, "split": "train" or "test"}``; each once.
 
@@ -102,14 +119,18 @@ def share_of(prompt: PromptContent, purpose: str) -> float:
 
 def read_demonstrations(
     path: str | Path, format: FileFormat | str = "auto"
-) -> tuple[list[tuple[PromptContent, str]], list[BrokenRow]]:
-    """(prompt, completion) of every demonstration in a file of any feedback format.
+) -> tuple[list[DemonstrationRow], list[BrokenRow]]:
+    """Every demonstration in a file of any feedback format.
 
     Raises:
         DataError: the file is missing, or holds no demonstration.
     """
     rows, broken = read_feedback(path, format)
-    found = [(row.prompt, row.feedback.text) for row in rows if isinstance(row.feedback, Demonstration)]
+    found = [
+        DemonstrationRow(row.prompt, row.feedback.text, row.whole)
+        for row in rows
+        if isinstance(row.feedback, Demonstration)
+    ]
     if not found:
         raise DataError(
             f"{path} has no demonstration",

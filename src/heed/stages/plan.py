@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from heed.config import PolicySettings, PreferenceSettings, RewardSettings, SFTSettings
+from heed.training_settings import ContrastiveSettings
 
 # A forward pass multiplies and adds once a parameter and token; the backward pass does so twice.
 _FORWARD, _TRAIN = 2, 6
@@ -61,7 +62,7 @@ def training_plan(
     model: Any,
     examples: int,
     tokens_each: float,
-    settings: SFTSettings | RewardSettings | PreferenceSettings,
+    settings: SFTSettings | RewardSettings | PreferenceSettings | ContrastiveSettings,
     networks: int = 1,
 ) -> dict[str, str]:
     """Lines of the plan of a run on fixed examples of ``tokens_each`` tokens on average."""

@@ -10,6 +10,7 @@ from heed.algorithms import ALGORITHMS
 from heed.config import PolicySettings, SamplingSettings
 from heed.errors import ConfigError, DataError
 from heed.feedback.kinds import PromptContent
+from heed.stages.data import Demonstrations
 from heed.stages.identity import model_identity
 from heed.stages.plan import policy_plan
 from heed.stages.results import (
@@ -21,7 +22,7 @@ from heed.stages.results import (
     prepare_machine,
     tell_trained_on,
 )
-from heed.stages.supervised import encoded_fitting
+from heed.stages.supervised import encoded_fitting, keyed_demonstrations
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 from heed.train.text_rewards import TextReward, refuse_pessimism, reward_named
@@ -47,7 +48,7 @@ def train_policy(
     truth: Callable[[PromptContent, str], float] | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
-    pretraining: Sequence[tuple[PromptContent, str]] = (),
+    pretraining: Demonstrations = (),
 ) -> StageResult:
     """Optimise a policy by an online algorithm against a reward and write it to ``out``; the same call goes on where it was
     stopped.
@@ -59,7 +60,7 @@ def train_policy(
             samples of the reference, so that a penalty means the same for both.
         prompts: what is rolled out; where ``truth`` is given some of them are set aside for audits.
         truth: the true utility, where one is known; never trained on, only looked at every ``audit_every`` steps.
-        pretraining: (prompt, completion) whose likelihood is part of each update, by ``pretraining_coefficient``.
+        pretraining: demonstrations whose likelihood is part of each update, by ``pretraining_coefficient``.
 
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
@@ -80,7 +81,7 @@ def train_policy(
     if isinstance(rewarding, TextReward) and rewarding.source:
         identity["reward_source"] = rewarding.source
     if settings.pretraining_coefficient:
-        identity["pretraining"] = content_hash([[plain(p), text] for p, text in pretraining])
+        identity["pretraining"] = content_hash(keyed_demonstrations(pretraining))
     sources, unknown = constraints_identity(settings)
     for what in unknown:
         watcher.say(what)
@@ -119,7 +120,7 @@ def train_policy(
         return output.finish(metrics, verdict(result), result.tokens)
 
 
-def _refuse_what_does_not_fit(settings: PolicySettings, pretraining: Sequence[tuple[PromptContent, str]]) -> None:
+def _refuse_what_does_not_fit(settings: PolicySettings, pretraining: Demonstrations) -> None:
     """Raise ConfigError where the algorithm does not sample, or other texts are to be learned from and there are none."""
     if ALGORITHMS[settings.algorithm].family != "online":
         raise ConfigError(

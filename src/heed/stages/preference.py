@@ -17,6 +17,7 @@ from heed.stages.judgments import UNRANKED, Judgment, compared
 from heed.stages.plan import training_plan
 from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine, tell_trained_on
 from heed.stages.reward_rows import as_judgments, keyed
+from heed.stages.shown import weights_of
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -193,14 +194,10 @@ def _singles(rows: Sequence[Judgment], left_out: Counter[str]) -> list[Said]:
 
 def _weights(said: Sequence[Said], reliability: Mapping[str, float] | None, left_out: Counter[str]) -> list[float]:
     """What each counts, on average 1; those of raters whose answers tell nothing, or the opposite, count nothing."""
-    if reliability is None:
-        return [1.0] * len(said)
-    usual = sum(max(0.0, value) for value in reliability.values()) / len(reliability)
-    raw = [max(0.0, reliability.get(one.rater, usual)) for one in said]
-    left_out[UNTRUSTED] += sum(value == 0 for value in raw)
-    counted = [value for value in raw if value > 0]
-    mean = sum(counted) / len(counted) if counted else 1.0
-    return [value / mean for value in raw]
+    found = weights_of([one.rater for one in said], reliability)
+    if reliability is not None:
+        left_out[UNTRUSTED] += sum(value == 0 for value in found)
+    return found
 
 
 class _Texts:

@@ -30,6 +30,7 @@ from heed.terminal.text import counted, safe
 
 if TYPE_CHECKING:
     from heed.feedback.kinds import PromptContent
+    from heed.stages.data import DemonstrationRow
 
 
 _PRETRAINING = 1.0
@@ -167,7 +168,7 @@ def _on_judgments(
     print_result(result)
 
 
-def _demonstrations(path: Path) -> list[tuple[PromptContent, str]]:
+def _demonstrations(path: Path) -> list[DemonstrationRow]:
     from heed.stages.data import read_demonstrations
 
     found, broken = read_demonstrations(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +14,7 @@ from heed.terminal.console import console, report_broken
 from heed.terminal.text import counted, safe
 
 if TYPE_CHECKING:
-    from heed.feedback.kinds import PromptContent
-    from heed.stages.preview import Preview
+    from heed.stages.preview import Looked, Preview
 
 _TOKENS_SHOWN = 400
 
@@ -30,7 +31,8 @@ def preview(
 ) -> None:
     """Show the tokens that a model is trained on, and doubled, missing or misplaced begin and end tokens.
 
-    Colours: the prompt is dim, what is learned is green; | parts tokens. Exit code 1 where something is wrong.
+    Colours: what is read is dim, what is learned is green; | parts tokens. Of a conversation ("messages") all that the assistant
+    says is learned. Exit code 1 where something is wrong.
     """
     from heed.models.policy import Policy
     from heed.stages.preview import preview as look
@@ -44,10 +46,11 @@ def preview(
         raise typer.Exit(1)
 
 
-def _rows(path: Path) -> list[tuple[str, PromptContent, str]]:
-    """(line, prompt, completion) of every text that a row of the file is about."""
+def _rows(path: Path) -> list[Looked]:
+    """Every text that a row of the file is about, as it is trained on."""
     from heed.feedback.kinds import Demonstration, Edit
     from heed.stages.data import read_feedback
+    from heed.stages.preview import Looked
 
     found, broken = read_feedback(path)
     report_broken(path, broken)
@@ -55,7 +58,8 @@ def _rows(path: Path) -> list[tuple[str, PromptContent, str]]:
     for row in found:
         own = [row.feedback.text] if isinstance(row.feedback, Demonstration) else []
         own += [row.feedback.edited] if isinstance(row.feedback, Edit) else []
-        made += [(f"line {row.line}", row.prompt, text) for text in dict.fromkeys([*own, *row.completions])]
+        texts = dict.fromkeys([*own, *row.completions])
+        made += [Looked(f"line {row.line}", row.prompt, text, row.whole) for text in texts]
     return made
 
 
@@ -66,9 +70,10 @@ def _print(found: Preview) -> None:
     for seen in found.shown:
         screen.print(safe(seen.line), style="bold")
         shown = Text()
-        for tokens, style in ((seen.prompt, "dim"), (seen.completion, "green")):
+        for own, group in groupby(zip(seen.learned, seen.tokens, strict=True), key=itemgetter(0)):
+            tokens = [token for _, token in group]
             for token in tokens[:_TOKENS_SHOWN]:
-                shown.append(safe(token.replace("\n", "\\n")), style=style)
+                shown.append(safe(token.replace("\n", "\\n")), style="green" if own else "dim")
                 shown.append("|", style="dim")
             if (more := len(tokens) - _TOKENS_SHOWN) > 0:
                 shown.append(f" {more:,} more tokens ", style="dim italic")

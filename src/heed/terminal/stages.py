@@ -60,7 +60,16 @@ def print_result(result: StageResult) -> None:
 @train.command("sft")
 def train_sft(
     model: Model = None,
-    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Demonstrations.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Demonstrations or conversations; and edits and judgments, see --set sources."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Ratings, thumbs and critiques that say what is good, for --set quality."),
+    ] = None,
     out: Out = None,
     sets: Set = None,
     config: Config = None,
@@ -69,13 +78,14 @@ def train_sft(
     fresh: Fresh = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tune the model on demonstrations.
+    """Tune the model on demonstrations; and on edits and texts that were judged, the good ones, where settings say so.
 
-    In a project: on its demonstrations. On files: give --model, --data and --out.
+    In a project: on what it holds of these. On files: give --model, --data and --out.
     """
     choices = Choices("sft", config, sets or (), seed, device)
     if model is None or data is None or out is None:
         refuse_some("heed train sft", {"--model": model, "--data": data, "--out": out})
+        only_with("heed train sft", "--model, --data and --out", {"--labels": labels})
         with rounds(choices, quiet, fresh) as (stages, _):
             run = stages.train_sft()
             if run is None:
@@ -87,16 +97,22 @@ def train_sft(
         print_run(run)
         return
     from heed.config import SFTSettings
-    from heed.stages.data import read_demonstrations
+    from heed.stages.shown import read_shown
     from heed.terminal.watcher import watching
 
     settings = choices.settings(SFTSettings())
-    demonstrations, broken = read_demonstrations(data)
+    if labels is not None and settings.quality == "off":
+        raise ConfigError(
+            f"--labels {labels}",
+            "nothing asks for them: quality is off.",
+            "Add --set quality=keep or --set quality=weigh.",
+        )
+    demonstrations, judgments, broken = read_shown(data, settings, labels)
     report_broken(data, broken)
     from heed.stages.supervised import train_sft as stage
 
     with watching(quiet) as watcher:
-        result = stage(model, demonstrations, out, settings, seed or 0, device or "auto", watcher)
+        result = stage(model, demonstrations, out, settings, seed or 0, device or "auto", watcher, judgments)
     print_result(result)
 
 
@@ -234,8 +250,9 @@ def score(
     from heed.terminal.models import reward_folder
 
     target = result_of(out, data)
-    rows, broken = read_demonstrations(data)
+    shown, broken = read_demonstrations(data)
     report_broken(data, broken)
+    rows = [(row.prompt, row.answer) for row in shown]
     found = stage(reward_folder(reward), rows, device or "auto")
     told: dict[str, list[Any] | None] = {"score": found.scores, "deviation": found.deviations, "outside": found.outside}
     lines = (

@@ -16,6 +16,7 @@ from heed.losses.policy import AdaptiveKL, FixedKL, KLControl, kl_k3
 from heed.losses.value import clipped_value_loss
 from heed.models.adapters import adapt_backbone, trained_part
 from heed.models.batch import microbatches
+from heed.models.conversations import Masked
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.models.reward import ScalarModel, scalar_head
 from heed.models.tuning import set_up
@@ -44,7 +45,7 @@ class Learner:
             without values.
 
     Attributes:
-        pretraining: (prompt ids, completion ids) of texts whose likelihood is part of each update, where
+        pretraining: texts whose likelihood is part of each update, where
             ``pretraining_coefficient`` is above 0.
 
     Raises:
@@ -88,7 +89,7 @@ class Learner:
             if settings.kl_control == "fixed"
             else AdaptiveKL(settings.kl_coefficient, settings.kl_target, settings.kl_horizon)
         )
-        self.pretraining: Sequence[TokenPair] = ()
+        self.pretraining: Sequence[Masked | TokenPair] = ()
         self._layouts: dict[tuple[int, ...], Continuations] = {}
 
     def learn(self, rollout: Rollout, step: int) -> dict[str, float]:

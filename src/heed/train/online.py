@@ -22,6 +22,7 @@ from heed.losses.advantages import masked_mean
 from heed.losses.policy import kl_k1, kl_k2, kl_k3
 from heed.losses.value import explained_variance
 from heed.models.batch import microbatches
+from heed.models.conversations import Masked
 from heed.models.decode import Samples, sample
 from heed.models.policy import Continuations, Policy
 from heed.models.reward import ScalarModel
@@ -83,7 +84,7 @@ class OnlineTrainer(Learner):
         seed: int,
         value_model: ScalarModel | None = None,
         audit: Callable[[Policy], dict[str, float]] | None = None,
-        pretraining: Sequence[TokenPair] = (),
+        pretraining: Sequence[Masked | TokenPair] = (),
     ) -> None:
         super().__init__(policy, settings, seed, value_model)
         self.pretraining = pretraining

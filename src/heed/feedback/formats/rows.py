@@ -40,6 +40,7 @@ class Row:
         feedback: the judgment.
         line: line of the file that it starts on, from 1; 0 where it was not read from a file.
         ignored: columns of the row that the format does not know.
+        whole: the row is a conversation of which all that the assistant says is shown, not its last answer alone.
     """
 
     prompt: PromptContent
@@ -47,6 +48,7 @@ class Row:
     feedback: AnyFeedback
     line: int = 0
     ignored: tuple[str, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Parsed:
         values: ``kind`` and the answer's fields; also ``rater``, ``created`` and the rest where the format has them.
         ignored: columns that the format does not know.
         identity: the judgment's id as the row gives it, to be checked against its content; None where it gives none.
+        whole: see :class:`Row`.
     """
 
     prompt: PromptContent
@@ -105,6 +108,7 @@ class Parsed:
     values: dict[str, Any]
     ignored: tuple[str, ...] = ()
     identity: str | None = None
+    whole: bool = False
 
 
 def read_text(value: Any, name: str, may_be_empty: bool = False) -> str:
@@ -197,7 +201,7 @@ def build_row(parsed: Parsed, line: int, rater: str, source: str) -> Row:
             f"id {shown(cut(parsed.identity))} does not fit: by its content this judgment is {feedback.id}; "
             "leave the id out if the row was changed on purpose"
         )
-    return Row(parsed.prompt, parsed.completions, feedback, line, parsed.ignored)
+    return Row(parsed.prompt, parsed.completions, feedback, line, parsed.ignored, parsed.whole)
 
 
 def _check_against_text(feedback: AnyFeedback, completions: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@
 | ... implicit prompt | chosen, rejected                  | the same; the prompt is their shared beginning |
 | unpaired preference | prompt, completion, label         | thumb                               |
 | prompt-completion   | prompt, completion                | demonstration                       |
-| language modeling   | messages                          | demonstration of the last message, if an assistant's |
+| language modeling   | messages                          | demonstration of what the assistant says; as a judgment, of the last message |
 | ... in plain text   | text                              | refused with the reason             |
 | prompt-only, stepwise supervision | | refused with the reason             |
 
@@ -86,12 +86,14 @@ def parse(values: dict[str, Any]) -> Parsed:
 
 
 def _read_dialogue(values: dict[str, Any]) -> Parsed:
-    """A whole conversation shows how the assistant is to answer: its last message, after those before it."""
+    """A whole conversation shows how the assistant is to answer: its last message after those before it, and where models are
+    trained on it, its messages before that as well."""
     messages = read_messages(values["messages"], "messages")
     if len(messages) < 2 or messages[-1].role != "assistant":
         raise RowError("messages must end with an assistant's, after what it answers")
     text = read_text(messages[-1].content, "the last message")
-    return Parsed(messages[:-1], (), {"kind": "demonstration", "text": text}, tuple(sorted(set(values) - {"messages"})))
+    ignored = tuple(sorted(set(values) - {"messages"}))
+    return Parsed(messages[:-1], (), {"kind": "demonstration", "text": text}, ignored, whole=True)
 
 
 def _read_pair(values: dict[str, Any]) -> tuple[PromptContent, str, str]:

@@ -1,0 +1,1 @@
+"""Conversations found in raw text: interviews, questions with answers, transcripts, plays. No torch."""
