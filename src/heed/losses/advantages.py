@@ -64,7 +64,7 @@ def whiten(x: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
     return whitened if shift_mean else (whitened + mean).masked_fill(padded, 0.0)
 
 
-def _next_real(values: Tensor, real: Tensor) -> Tensor:
+def next_real(values: Tensor, real: Tensor) -> Tensor:
     """[B, T]: at each position the value of the next real position to its right, 0 where there is none."""
     B, T = values.shape
     positions = torch.arange(T, device=values.device).expand(B, T).masked_fill(~real, T)
@@ -96,7 +96,7 @@ def generalized_advantages(
     """
     real = mask.bool()
     rewards, values = rewards.detach(), values.detach().masked_fill(~real, 0.0)
-    deltas = (rewards + gamma * _next_real(values, real) - values).masked_fill(~real, 0.0)
+    deltas = (rewards + gamma * next_real(values, real) - values).masked_fill(~real, 0.0)
     decays = torch.full_like(deltas, gamma * lam).masked_fill(~real, 1.0)  # padding carries the estimate on unchanged
     # Time goes first so that each step of the recurrence reads contiguous memory.
     deltas, decays = deltas.T.contiguous(), decays.T.contiguous()
