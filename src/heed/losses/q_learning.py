@@ -139,9 +139,7 @@ def expectile_loss(
     return masked_mean(_weighed(share * over.square(), weights), real, count)
 
 
-def conservative_loss(
-    q_logprobs: Tensor, mask: Tensor, count: float | Tensor, weights: Tensor | None = None
-) -> Tensor:
+def conservative_loss(q_logprobs: Tensor, mask: Tensor, count: float | Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of the tokens taken under softmax(Q): it keeps down the values of tokens that nobody took.
 
     Kumar et al. 2020, "Conservative Q-Learning for Offline Reinforcement Learning", eq. 4 (log-sum-exp of Q less the Q taken), as

@@ -29,7 +29,7 @@ from heed.train.progress import Watcher
 if TYPE_CHECKING:
     from heed.models.policy import Policy
     from heed.models.reward import ScalarModel
-    from heed.train.online import OnlineResult, Prompt
+    from heed.train.online_loop import OnlineResult, Prompt
     from heed.train.rollout import ModelScorer, Scorer, TextScorer
 
 _AUDIT_PROMPTS = 64
@@ -65,7 +65,8 @@ def train_policy(
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
     from heed.models.policy import Policy
-    from heed.train.online import OnlineTrainer, verdict
+    from heed.train.online import OnlineTrainer
+    from heed.train.online_loop import verdict
     from heed.train.rollout import TextScorer
 
     settings, watcher = settings or PolicySettings(), watcher or Watcher()
@@ -183,7 +184,7 @@ def _name_of(function: Callable[..., float]) -> str:
 def _encode(
     policy: Policy, prompts: Sequence[PromptContent], settings: PolicySettings, audited: bool
 ) -> tuple[list[Prompt], list[Prompt]]:
-    from heed.train.online import Prompt
+    from heed.train.online_loop import Prompt
 
     if not prompts:
         raise DataError("no prompt to roll out", "the list is empty.", "Give some with --prompts.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from heed.losses.policy import kl_k3
 
 if TYPE_CHECKING:
     from heed.train.online import OnlineTrainer
-    from heed.train.rollout import Rollout
+    from heed.train.online_loop import OnlineLoop
 
 _PROMPTS = 4
 # Two orders of summation of the same float32 products differ by about 1e-5 nats; a wrong mask or position by over 0.1.
@@ -47,7 +48,7 @@ def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
             f"it is {kl:.3g} nats a completion.",
             "The reference must be the model that the policy starts from.",
         )
-    _check_resume(trainer, rollout)
+    check_resume(trainer, trainer.optimizer, trainer.parameters, lambda: trainer.learn(rollout, 0))
     shown = f"ratio within {drift:.0e} of 1" + (f", KL {kl:.0e}" if at_start else "")
     return f"self-check passed: {shown}, resumed equals uninterrupted"
 
@@ -59,19 +60,28 @@ def _training_logprobs(trainer: OnlineTrainer, prompt_ids: list[list[int]], toke
     return completion_logprobs(trainer.policy, prompt_ids, tokens, settings.temperature, settings.tokens_per_microbatch)
 
 
-def _check_resume(trainer: OnlineTrainer, rollout: Rollout) -> None:
-    """One update from the state as it is, and one from the state saved and loaded; the weights must not differ."""
+def check_resume(
+    trainer: OnlineLoop,
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+    learn: Callable[[], object],
+) -> None:
+    """One update from the state as it is, and one from the state saved and loaded; the weights must not differ.
+
+    Raises:
+        TrainingError: they do.
+    """
     tensors, numbers = trainer.state()
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     kept = save({name: value.cpu() for name, value in tensors.items()})
     outcomes = []
-    for group in trainer.optimizer.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = group["peak"]
     for state in (None, load(kept)):
         if state is not None:
             trainer.load_state(state, numbers)
-        trainer.learn(rollout, 0)
-        outcomes.append([p.detach().clone() for p in trainer.parameters.values()])
+        learn()
+        outcomes.append([p.detach().clone() for p in parameters.values()])
     trainer.load_state(load(kept), numbers)
     exact = trainer.policy.device.type == "cpu"
     same = torch.equal if exact else lambda a, b: torch.allclose(a, b, atol=1e-4, rtol=1e-3)
