@@ -24,6 +24,7 @@ FLOORS = (
         "constraint_settings",
         "rater_settings",
         "training_settings",
+        "value_settings",
         "config",
         "lazily",
         "statistics",

@@ -25,6 +25,8 @@ from heed.texts import cut, shown
 from heed.training_settings import PreferenceSettings as PreferenceSettings
 from heed.training_settings import RewardSettings as RewardSettings
 from heed.training_settings import SFTSettings as SFTSettings
+from heed.value_settings import DQNSettings as DQNSettings
+from heed.value_settings import ILQLSettings as ILQLSettings
 
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
@@ -33,6 +35,7 @@ NO_MODEL = "none-chosen-yet"
 AlgorithmName = Literal[
     "ppo", "trpo", "a2c", "reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n",
     "dpo", "cdpo", "ipo", "simpo", "slic", "orpo", "kto", "listwise_dpo",
+    "dqn", "ilql",
 ]  # fmt: skip
 GROUPED = ("rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n")
 """Algorithms that compare the samples of a prompt with each other."""
@@ -77,7 +80,9 @@ class PolicySettings(Settings):
     )
     minibatches: int = Field(1, ge=1, description="optimiser steps an epoch (count)")
     learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of the policy")
-    value_learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of a separate value model")
+    value_learning_rate: float = Field(
+        1e-3, ge=0.0, description="peak learning rate of a separate value model, and of the head of values of dqn"
+    )
     warmup_steps: int = Field(2, ge=0, description="steps in which the learning rates rise (count)")
     value_model: Literal["separate", "shared"] = Field(
         "separate", description="own network for the values, or a head on the policy's trunk"
@@ -310,6 +315,8 @@ class ProjectSettings(Settings):
     preference: PreferenceSettings = Field(
         default_factory=PreferenceSettings, description="policy optimisation by judgments as they are, without a reward"
     )
+    dqn: DQNSettings = Field(default_factory=DQNSettings, description="deep Q-learning, beside the settings of policy")
+    ilql: ILQLSettings = Field(default_factory=ILQLSettings, description="implicit language Q-learning on judgments")
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings, description="comparison with the reference")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="studio and board")
 

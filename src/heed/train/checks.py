@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,8 @@ from heed.errors import TrainingError
 from heed.losses.policy import kl_k3
 
 if TYPE_CHECKING:
+    from heed.models.decode import Samples
+    from heed.models.policy import Policy
     from heed.train.online import OnlineTrainer
     from heed.train.online_loop import OnlineLoop
 
@@ -32,15 +34,10 @@ def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
     """
     settings = trainer.settings
     rollout = trainer.roll_out(trainer.prompts[:_PROMPTS], seed=trainer.seed)
-    tolerance = _TOLERANCE.get(trainer.policy.model.dtype, 1e-3)
-    again = _training_logprobs(trainer, rollout.prompt_ids, rollout.samples.tokens)
-    drift = float((again - rollout.logprobs).abs().max())
-    if not drift < tolerance:
-        raise TrainingError(
-            "self-check failed: the importance ratio is not 1 before the first update",
-            f"log-probabilities of sampling and of training differ by up to {drift:.2g} nats (tolerance {tolerance:g}).",
-            "This is a fault of heed or of the model's shape, not of your data: please report the model's config.json.",
-        )
+    tolerance = tolerance_of(trainer.policy)
+    drift = check_sampling(
+        trainer.policy, rollout.prompt_ids, rollout.samples, settings.temperature, settings.tokens_per_microbatch
+    )
     kl = float((kl_k3(rollout.logprobs, rollout.reference_logprobs) * rollout.mask).sum() / len(rollout.lengths))
     if at_start and not kl < tolerance * settings.max_new_tokens:
         raise TrainingError(
@@ -53,11 +50,35 @@ def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
     return f"self-check passed: {shown}, resumed equals uninterrupted"
 
 
-def _training_logprobs(trainer: OnlineTrainer, prompt_ids: list[list[int]], tokens: list[list[int]]) -> torch.Tensor:
-    from heed.train.rollout import completion_logprobs
+def tolerance_of(policy: Policy) -> float:
+    """By how much a log-probability may differ where nothing is wrong (nats)."""
+    return _TOLERANCE.get(policy.model.dtype, 1e-3)
 
-    settings = trainer.settings
-    return completion_logprobs(trainer.policy, prompt_ids, tokens, settings.temperature, settings.tokens_per_microbatch)
+
+def check_sampling(
+    policy: Policy,
+    prompt_ids: Sequence[Sequence[int]],
+    samples: Samples,
+    temperature: float,
+    tokens_per_microbatch: int,
+) -> float:
+    """By how much the log-probabilities of sampling and of training differ (nats).
+
+    Raises:
+        TrainingError: by more than rounding, so that the importance ratio would not be 1.
+    """
+    from heed.train.rollout import completion_logprobs, grid_of
+
+    again = completion_logprobs(policy, prompt_ids, samples.tokens, temperature, tokens_per_microbatch)
+    drift = float((again - grid_of(samples.logprobs, policy.device)).abs().max())
+    if not drift < tolerance_of(policy):
+        raise TrainingError(
+            "self-check failed: the importance ratio is not 1 before the first update",
+            f"log-probabilities of sampling and of training differ by up to {drift:.2g} nats (tolerance "
+            f"{tolerance_of(policy):g}).",
+            "This is a fault of heed or of the model's shape, not of your data: please report the model's config.json.",
+        )
+    return drift
 
 
 def check_resume(

@@ -23,7 +23,7 @@ from heed.models.policy import Continuations, Policy
 from heed.models.reward import ScalarModel
 from heed.train.checkpoint import restore_training_state, training_state
 from heed.train.learner import Learner
-from heed.train.online_loop import OnlineLoop, OnlineResult, Prompt
+from heed.train.online_loop import OnlineLoop, Prompt
 from heed.train.optimise import rows_of_step
 from heed.train.recipes import Scored
 from heed.train.rollout import Rollout, Scorer, completion_logprobs, grid_of
@@ -148,12 +148,11 @@ class OnlineTrainer(OnlineLoop, Learner):
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that decides how the run goes on: weights, moments, KL coefficient, history."""
-        numbers: dict[str, Any] = {"control": self.control.state_dict(), "history": self.result.history}
-        numbers |= {"alarms": self.result.alarms, "tokens": self.result.tokens}
+        numbers = {"control": self.control.state_dict(), **self.result_numbers()}
         return training_state(self.parameters, self.optimizer), numbers
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Put back what ``state`` took."""
         restore_training_state(self.parameters, self.optimizer, tensors)
         self.control.load_state_dict(numbers["control"])
-        self.result = OnlineResult(list(numbers["history"]), list(numbers["alarms"]), numbers["tokens"])
+        self.restore_result(numbers)

@@ -130,6 +130,9 @@ class OnlineLoop(ABC):
                     raise Stopped
         return self.result
 
+    def finish(self) -> None:
+        """Turn the policy into that which is written, where it is not the one that was trained."""
+
     def scored(
         self, contents: list[PromptContent], prompt_ids: list[list[int]], samples: Samples
     ) -> tuple[Tensor, Stated]:
@@ -167,6 +170,14 @@ class OnlineLoop(ABC):
         self.result.tokens += samples.token_count
         self.result.history.append(figures)
         return figures
+
+    def result_numbers(self) -> dict[str, Any]:
+        """What has come of the run so far, as a checkpoint keeps it."""
+        return {"history": self.result.history, "alarms": self.result.alarms, "tokens": self.result.tokens}
+
+    def restore_result(self, numbers: dict[str, Any]) -> None:
+        """Put back what ``result_numbers`` took."""
+        self.result = OnlineResult(list(numbers["history"]), list(numbers["alarms"]), numbers["tokens"])
 
     def _judge(self, figures: dict[str, float], watcher: Watcher) -> None:
         """Raise the alarms that this step gives reason for; each kind once."""
