@@ -6,7 +6,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from heed.config import DQNSettings, ILQLSettings, PolicySettings, PreferenceSettings, RewardSettings, SFTSettings
+from heed.config import DQNSettings, PolicySettings
+from heed.training_settings import TrainSettings
 
 # A forward pass multiplies and adds once a parameter and token; the backward pass does so twice.
 _FORWARD, _TRAIN = 2, 6
@@ -52,7 +53,7 @@ def training_plan(
     model: Any,
     examples: int,
     tokens_each: float,
-    settings: SFTSettings | RewardSettings | PreferenceSettings | ILQLSettings,
+    settings: TrainSettings,
     networks: int = 1,
 ) -> dict[str, str]:
     """Lines of the plan of a run on fixed examples of ``tokens_each`` tokens on average."""

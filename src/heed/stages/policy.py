@@ -120,9 +120,9 @@ def train_policy(
         metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
         metrics["reward_scale"] = [scorer.mean, scorer.std] if isinstance(scorer, TextScorer) else [0.0, 1.0]
         metrics["frontier"] = audit.frontier(reference, result) if audit else []
-        trainer.finish()
+        written = trainer.written()
         with output.writing():
-            policy.save(output.folder)
+            written.save(output.folder)
             tell_trained_on(folder, (prompt.content for prompt in rolled))
         return output.finish(metrics, verdict(result), result.tokens)
 

@@ -130,8 +130,9 @@ class OnlineLoop(ABC):
                     raise Stopped
         return self.result
 
-    def finish(self) -> None:
-        """Turn the policy into that which is written, where it is not the one that was trained."""
+    def written(self) -> Policy:
+        """The policy that the run is for, at its end: that which was trained, or what is made of it in place."""
+        return self.policy
 
     def scored(
         self, contents: list[PromptContent], prompt_ids: list[list[int]], samples: Samples

@@ -310,9 +310,10 @@ class QTrainer(OnlineLoop):
         self.buffer.load_state(tensors)
         self.restore_result(numbers)
 
-    def finish(self) -> None:
-        """Turn the policy into that which is written: softmax(Q / temperature_end)."""
+    def written(self) -> Policy:
+        """The Boltzmann policy softmax(Q / temperature_end), made of the network in place."""
         fold_head(self.policy, self.sharpness)
+        return self.policy
 
 
 def episodes(prompt_ids: Sequence[Sequence[int]], samples: Samples, rewards: Tensor) -> list[Episode]:
