@@ -29,7 +29,7 @@ FLOORS = (
         "lazily",
         "statistics",
     ),
-    ("losses",),
+    ("losses", "teaching"),
     ("feedback",),
     ("raters",),
     ("people",),

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from heed.errors import HeedError, ProjectError
-from heed.terminal import asking, evaluate_reward, feedback, policy, preview, rank, reweigh, serve, stages, votes
+from heed.terminal import asking, evaluate_reward, feedback, policy, preview, rank, reweigh, serve, stages, teach, votes
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
@@ -244,6 +244,7 @@ app.command(rich_help_panel=_FILES)(votes.agreement)
 
 app.command(rich_help_panel=_LOOK)(asking.labels)
 app.command(rich_help_panel=_LOOK)(policy.explain)
+app.command(rich_help_panel=_LOOK)(teach.teach)
 app.command(rich_help_panel=_LOOK)(preview.preview)
 
 

@@ -81,7 +81,7 @@ class ILQLSettings(TrainSettings):
         description="value of a text so far: 0.5 the mean of what was written next, towards 1 the best",
     )
     conservative: float = Field(
-        0.01, ge=0.0, description="weight of keeping down the values of tokens that nobody wrote (squared reward a nat)"
+        0.1, ge=0.0, description="weight of keeping down the values of tokens that nobody wrote (squared reward a nat)"
     )
     imitation: float = Field(
         1.0, ge=0.0, description="weight of the likelihood of the judged texts, good and bad (squared reward a nat)"

@@ -36,28 +36,27 @@ class Rewarded(NamedTuple):
 
 
 class ValueHeads(nn.Module):
-    """A head of the value of a state and one of how much more each token is worth, Q(s, a) = V(s) + A(s, a); each has a slower twin
-    that targets are taken from. All start at 0.
+    """The value of a state, and Q(s, a) = level(s) + advantage(s, a) with a slower twin that the value is fitted to. All start at 0.
 
-    That Q has the value in it is the dueling network of Wang et al. 2016, section 3: of a token that nobody wrote it says what the
-    state is worth, and the policy leans neither to it nor away. Without a bias ``advantage`` is part of a language model's head.
-    There is one Q and not the lower of two: linear heads of one trunk, of zeros and from the same texts, would never differ.
+    That Q has a level of its own is the dueling network of Wang et al. 2016, section 3: of a token that nobody wrote it says what the
+    others are worth on average, and the policy leans neither to it nor away. The level is not the value: a value that moved Q with it
+    would chase itself. Without a bias ``advantage`` is part of a language model's head. There is one Q and not the lower of two:
+    linear heads of one trunk, from zeros and on the same texts, would never differ.
     """
 
     def __init__(self, width: int, vocabulary: int) -> None:
         super().__init__()
-        self.value, self.slow_value = nn.Linear(width, 1), nn.Linear(width, 1)
-        self.advantage = nn.Linear(width, vocabulary, bias=False)
-        self.slow_advantage = nn.Linear(width, vocabulary, bias=False)
+        self.value, self.level, self.slow_level = (nn.Linear(width, 1) for _ in range(3))
+        self.advantage, self.slow_advantage = (nn.Linear(width, vocabulary, bias=False) for _ in range(2))
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
-        for slow in (self.slow_value, self.slow_advantage):
+        for slow in (self.slow_level, self.slow_advantage):
             slow.requires_grad_(False)
 
     @torch.no_grad()
     def follow(self, rate: float) -> None:
         """Move the slow heads to the others by ``rate`` of the way."""
-        for slow, fast in ((self.slow_value, self.value), (self.slow_advantage, self.advantage)):
+        for slow, fast in ((self.slow_level, self.level), (self.slow_advantage, self.advantage)):
             for theirs, mine in zip(slow.parameters(), fast.parameters(), strict=True):
                 theirs.lerp_(mine, rate)
 
@@ -111,13 +110,12 @@ class ILQLTask:
         last = mask.sum(1).long() - 1
         at_end = torch.zeros_like(mask).scatter(1, last.unsqueeze(1), rewards.unsqueeze(1))
         heads = self.heads
-        values, slow = (laid.grid(_value(head, hidden)) for head in (heads.value, heads.slow_value))
-        gained, believed = (
-            laid.grid(_taken(head, hidden, laid.targets)) for head in (heads.advantage, heads.slow_advantage)
-        )
+        values = laid.grid(_of_states(heads.value, hidden))
+        q = laid.grid(_of_states(heads.level, hidden) + _taken(heads.advantage, hidden, laid.targets))
+        slow = laid.grid(_of_states(heads.slow_level, hidden) + _taken(heads.slow_advantage, hidden, laid.targets))
         targets = n_step_targets(at_end, values, mask, settings.gamma, 1)
-        loss = td_loss(values.detach() + gained, targets, mask, count, weights=weights)
-        loss = loss + expectile_loss(values, slow + believed, mask, count, settings.expectile, weights)
+        loss = td_loss(q, targets, mask, count, weights=weights)
+        loss = loss + expectile_loss(values, slow, mask, count, settings.expectile, weights)
         if settings.conservative:
             logprobs = laid.grid(token_scores(self.policy, hidden, laid.targets, head=heads.advantage).logprobs)
             loss = loss + settings.conservative * conservative_loss(logprobs, mask, count, weights)
@@ -134,8 +132,8 @@ class ILQLTask:
         return None
 
 
-def _value(head: nn.Linear, hidden: Tensor) -> Tensor:
-    """Of states [M]."""
+def _of_states(head: nn.Linear, hidden: Tensor) -> Tensor:
+    """A number of each state [M]."""
     return linear(hidden, head.weight, head.bias)[:, 0].float()
 
 
