@@ -40,7 +40,7 @@ FLOORS = (
     ("artifacts", "lock", "folder", "runs", "lineage", "project", "contributions"),
     (
         *("stages", "questions", "preflight", "studio_items", "round_sources", "rounds", "loop", "reporting", "demo"),
-        *("chosen", "round_runs", "asking", "labelling"),
+        *("chosen", "round_runs", "asking", "labelling", "live_ratings", "optimising"),
     ),
     ("web", "client"),
     ("terminal", "cli", "__main__"),

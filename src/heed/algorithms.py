@@ -148,6 +148,18 @@ ALGORITHMS: dict[str, Algorithm] = {
             own={"epochs": 1},
         ),
         Algorithm(
+            "a3c",
+            "asynchronous advantage actor-critic",
+            "online",
+            'Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning"; Espeholt et al. 2018, "IMPALA: Scalable '
+            'Distributed Deep-RL with Importance Weighted Actor-Learner Architectures" (V-trace)',
+            "Sampling takes much of the time and there are processors to spare: actors write with the policy of an update ago "
+            "while it learns, and V-trace sets right what that changes. policy.staleness lets PPO and GRPO do the same.",
+            _A_REWARD,
+            "As a2c, and another process with a copy of the policy for each update of staleness.",
+            own={"epochs": 1, "staleness": 1},
+        ),
+        Algorithm(
             "reinforce",
             "REINFORCE with a baseline",
             "online",
@@ -165,6 +177,17 @@ ALGORITHMS: dict[str, Algorithm] = {
             "The sturdiest of those that sample: it only ever imitates the best text of each prompt. Slow to get far.",
             _A_REWARD + "; at least 2 samples a prompt, better 4 to 16",
             _NO_VALUES + " Only the best sample of each prompt is learned from.",
+            own={"epochs": 1},
+        ),
+        Algorithm(
+            "online_dpo",
+            "DPO on the policy's own samples",
+            "online",
+            'Guo et al. 2024, "Direct Language Model Alignment from Online AI Feedback"',
+            "As DPO, where a reward can be asked: it judges pairs that the policy writes now, not texts that were judged once. "
+            "Of more than two samples the best and the worst are the pair; policy.kl_coefficient is its beta.",
+            _A_REWARD + "; at least 2 samples a prompt",
+            _NO_VALUES,
             own={"epochs": 1},
         ),
         Algorithm(

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from heed.errors import HeedError, ProjectError
-from heed.terminal import asking, evaluate_reward, feedback, policy, preview, rank, reweigh, serve, stages, teach, votes
+from heed.terminal import (
+    asking,
+    evaluate_reward,
+    feedback,
+    policy,
+    preview,
+    rank,
+    reweigh,
+    serve,
+    stages,
+    sweep,
+    teach,
+    votes,
+)
 from heed.terminal.console import console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
@@ -214,6 +227,7 @@ def ask(
 
 app.command(rich_help_panel=_LOOP)(asking.select)
 app.add_typer(stages.train, name="train", rich_help_panel=_LOOP)
+app.command(rich_help_panel=_LOOP)(sweep.sweep)
 app.command(rich_help_panel=_LOOP)(stages.score)
 app.command(rich_help_panel=_LOOP)(reweigh.reweigh)
 app.add_typer(evaluate_reward.grouped(stages.evaluate), name="evaluate", rich_help_panel=_LOOP)

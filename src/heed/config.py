@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
-from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings
+from heed.constraint_settings import OWN_CONSTRAINTS, ConstraintSettings, scorer_url
 from heed.errors import ConfigError
 from heed.rater_settings import RatersSettings
 from heed.safe_yaml import read_yaml
+from heed.settings import FUNCTION, Fraction, Temperature
 from heed.settings import LARGEST_SEED as LARGEST_SEED
-from heed.settings import Fraction, Temperature
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
 from heed.training_settings import PreferenceSettings as PreferenceSettings
@@ -33,14 +33,16 @@ NO_MODEL = "none-chosen-yet"
 
 
 AlgorithmName = Literal[
-    "ppo", "trpo", "a2c", "reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n",
+    "ppo", "trpo", "a2c", "a3c", "reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n", "online_dpo",
     "dpo", "cdpo", "ipo", "simpo", "slic", "orpo", "kto", "listwise_dpo",
     "dqn", "ilql",
 ]  # fmt: skip
-GROUPED = ("rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n")
+GROUPED = ("rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n", "online_dpo")
 """Algorithms that compare the samples of a prompt with each other."""
-ONE_UPDATE = ("a2c", "reinforce", "rloo", "best_of_n")
-"""Algorithms whose gradient is right only for the policy that sampled."""
+ONE_UPDATE = ("a2c", "a3c", "reinforce", "rloo", "best_of_n", "online_dpo")
+"""Algorithms whose gradient is right for a single update on what was sampled."""
+OWN_SAMPLES = ("trpo", "a2c", "reinforce", "rloo", "best_of_n", "online_dpo")
+"""Algorithms that learn right from what the present policy has sampled alone: no ratio tells them of an earlier one."""
 
 
 class SamplingSettings(Settings):
@@ -58,12 +60,29 @@ class SamplingSettings(Settings):
     rows_per_batch: int = Field(128, ge=1, description="completions decoded at once (count); lower it to save memory")
 
 
+def _reward(name: str) -> str:
+    if name not in ("model", "raters") and not FUNCTION.fullmatch(name):
+        try:
+            scorer_url(name)
+        except ValueError as error:
+            raise ValueError(f"it is not model, raters, package.module:function or a scorer's URL: {error}") from None
+    return name
+
+
 class PolicySettings(Settings):
     """Optimising the policy: by PPO against the reward model, with the reference policy's KL as a guard, or by an algorithm
     that learns from judgments as they are and has its settings under ``preference``."""
 
     algorithm: AlgorithmName = Field(
         "ppo", description="how the policy is optimised; heed explain says when to use which"
+    )
+    reward: Annotated[str, AfterValidator(_reward)] = Field(
+        "model",
+        description="what scores what it writes: model (the newest reward model), raters (its raters, asked while it waits), "
+        "package.module:function, or the URL of a scorer",
+    )
+    ratings_per_text: int = Field(
+        1, ge=1, le=20, description="reward raters: ratings that each text is to have (count)"
     )
     steps: int = Field(40, ge=1, description="rollouts, each followed by its epochs of updates (count)")
     prompts_per_step: int = Field(32, ge=1, description="prompts a rollout (count)")
@@ -79,6 +98,11 @@ class PolicySettings(Settings):
         None, description="passes over one rollout (count); empty takes the algorithm's own"
     )
     minibatches: int = Field(1, ge=1, description="optimiser steps an epoch (count)")
+    staleness: Annotated[int, Field(ge=0, le=16)] | None = Field(
+        None,
+        description="updates that the sampling policy is behind (count): so many processes sample while it learns; 0 takes "
+        "turns, empty takes the algorithm's own",
+    )
     learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of the policy")
     value_learning_rate: float = Field(
         1e-3, ge=0.0, description="peak learning rate of a separate value model, and of the head of values of dqn"
@@ -207,6 +231,13 @@ class PolicySettings(Settings):
                     "trpo takes one step along the gradient of the reward alone; leave pretraining_coefficient and "
                     "entropy_coefficient at 0, or take ppo"
                 )
+        if self.algorithm == "online_dpo" and self.kl_coefficient == 0:
+            raise ValueError("kl_coefficient is the beta of online_dpo, and with 0 it learns nothing; set it above 0")
+        if self.staleness and self.algorithm in OWN_SAMPLES:
+            raise ValueError(
+                f"{self.algorithm} learns right only from samples of the policy as it is, and with staleness {self.staleness} "
+                "they are of an earlier one; take a3c, ppo or grpo, or leave staleness at 0"
+            )
         if self.algorithm in ONE_UPDATE and ((self.epochs or 1) > 1 or self.minibatches > 1):
             raise ValueError(
                 f"{self.algorithm} has no importance ratio, and its gradient is right only for the policy that sampled: leave "

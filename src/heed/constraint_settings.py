@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from heed.settings import Name, Settings
+from heed.settings import FUNCTION, Name, Settings
 
 MISSING_END, LENGTH_TARGET = OWN_CONSTRAINTS = ("missing_end", "length_target")
 """What figures call the constraints that have settings of their own."""
@@ -25,8 +25,6 @@ _OPTIONS = {
 }
 """Which settings belong to which kind of constraint."""
 
-_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-
 
 def _pattern(text: str | None) -> str | None:
     if text is not None:
@@ -38,12 +36,12 @@ def _pattern(text: str | None) -> str | None:
 
 
 def _function(name: str | None) -> str | None:
-    if name is not None and not _FUNCTION.fullmatch(name):
+    if name is not None and not FUNCTION.fullmatch(name):
         raise ValueError("it is not of the form package.module:function")
     return name
 
 
-def _scorer(url: str | None) -> str | None:
+def scorer_url(url: str | None) -> str | None:
     """An http or https URL without anything secret in it: heed.yaml is shared."""
     if url is None:
         return url
@@ -93,7 +91,7 @@ class ConstraintSettings(Settings):
         description="function: package.module:function of (prompt, completion), how far it is broken, 0 to 1,000,000; a run is "
         "known by the file that holds it, not by what that imports",
     )
-    url: Annotated[str | None, AfterValidator(_scorer)] = Field(
+    url: Annotated[str | None, AfterValidator(scorer_url)] = Field(
         None, description='http: gets {"query": [texts]}, answers {"rewards": [numbers]}'
     )
     reads: Literal["completion", "conversation"] | None = Field(

@@ -52,10 +52,11 @@ class RoundRuns(Sources):
         with run:
             yield run
 
-    def _keep(self, run: Run, done: StageResult, **more: Any) -> None:
-        """Finish a training run with the model it made; ``more`` goes into its record."""
+    def _keep(self, run: Run, done: StageResult, feedback: Sequence[str] = (), **more: Any) -> None:
+        """Finish a training run with the model it made; ``feedback`` are judgments that it has asked for itself, ``more`` goes
+        into its record."""
         metrics = {**done.metrics, **more, "verdict": done.verdict}
-        run.finish(metrics, Cost(0, done.tokens, done.seconds), {"model": done.folder})
+        run.finish(metrics, Cost(len(feedback), done.tokens, done.seconds), {"model": done.folder}, feedback)
         self.watcher.say(done.verdict)
 
     def _record(self, run: Run) -> RunRecord:

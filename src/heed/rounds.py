@@ -7,26 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from heed.algorithms import algorithm_named
-from heed.config import ILQLSettings
 from heed.errors import DataError, ProjectError
-from heed.feedback.kinds import PromptContent, completion_id
+from heed.feedback.kinds import completion_id
 from heed.feedback.store import CompletionRecord
-from heed.labelling import Labelling
+from heed.optimising import Optimising
 from heed.questions import (
-    EXCLUDED,
-    HELD_OUT,
-    OVERRULED,
     Item,
     choices_of_people,
-    demonstrations_in,
     judgments_in,
     simulate,
     unjudged,
 )
 from heed.raters.simulated import simulated_raters
 from heed.runs import Cost, RunRecord
-from heed.stages.data import read_demonstrations, report_broken
 from heed.stages.judgments import WITHOUT_SAMPLES
 from heed.stages.results import content_hash
 
@@ -36,7 +29,7 @@ class WaitingForPeopleError(ProjectError):
 
 
 @dataclass
-class Rounds(Labelling):
+class Rounds(Optimising):
     """The stages of one project.
 
     Args:
@@ -68,18 +61,6 @@ class Rounds(Labelling):
                 )
                 self._keep(run, done, left_out=left_out)
         return self._record(run)
-
-    def _demonstrations(self) -> tuple[list[tuple[PromptContent, str]], list[str], dict[str, int]]:
-        """(prompt, completion) of the file of demonstrations and of the store, the ids of those, and what was left out."""
-        rows, given, unused = demonstrations_in(self.project.store)
-        left_out = self._tell_left_out(unused)
-        if self.settings.demonstrations:
-            path = self.project.folder / self.settings.demonstrations
-            found, broken = read_demonstrations(path)
-            for line in report_broken(path, broken):
-                self.watcher.alarm(f"left out: {line}")
-            rows = [*found, *rows]
-        return rows, given, left_out
 
     def sample(self, round_: int = 0) -> RunRecord:
         """Sample completions of training prompts with the newest policy; each run takes the next prompts."""
@@ -232,89 +213,6 @@ class Rounds(Labelling):
             ending = "they have nothing to be better than" if name == WITHOUT_SAMPLES else why
             self.watcher.say(f"{count} {what} are kept but not learned from: {ending}")
 
-    def _tell_left_out(self, unused: dict[str, int]) -> dict[str, int]:
-        """Tell how many judgments are kept and not learned from; takes them out of ``unused`` and returns them."""
-        left_out = {why: unused.pop(why) for why in (HELD_OUT, EXCLUDED, OVERRULED) if why in unused}
-        if count := left_out.get(HELD_OUT):
-            self.watcher.alarm(f"{count} judgments are about test prompts: they are kept, and not learned from")
-        for why in (EXCLUDED, OVERRULED):
-            if count := left_out.get(why):
-                self.watcher.say(f"judgments {why}, which are kept and not learned from: {count:,}")
-        return left_out
-
-    def train_policy(self, round_: int = 0) -> RunRecord:
-        """Optimise the reference policy against the newest reward model, or by an algorithm that learns from judgments on all
-        of them.
-
-        Every round starts from the reference again, with a reward that has seen the last round's policy judged: errors
-        of an early reward are not carried on.
-
-        Raises:
-            ProjectError: there is no reward model. DataError: no judgment that the algorithm learns from.
-        """
-        if (before := self._done("policy", round_)) is not None:
-            return before
-        if algorithm_named(self.settings.policy.algorithm).on_judgments:
-            return self._train_on_judgments(round_)
-        from heed.stages.policy import constraints_identity, train_policy
-
-        reward = self._latest("reward", "heed train reward")
-        start, maker = self.reference_policy()
-        prompts = [prompt.content for prompt in self._chosen_prompts(0, len(self._prompts("train")))]
-        config = {**self.settings.policy.model_dump(), "rolled_out": content_hash(prompts)}
-        sources, unknown = constraints_identity(self.settings.policy)
-        config |= sources
-        dqn = self.settings.dqn if self.settings.policy.algorithm == "dqn" else None
-        if dqn is not None:
-            config["dqn"] = dqn.model_dump()
-        texts = self._demonstrations()[0] if self.settings.policy.pretraining_coefficient else []
-        if texts:
-            config["pretraining"] = content_hash(texts)
-        with self._run("policy", config, round_, [maker, reward.id]) as run:
-            if run.state == "running":
-                done = train_policy(
-                    start,
-                    self._model_of(reward)[0],
-                    prompts,
-                    run.folder / "model",
-                    self.settings.policy,
-                    self.settings.seed,
-                    self.truth(),
-                    self._device(),
-                    self.watcher,
-                    texts,
-                    dqn,
-                )
-                self._keep(run, done)
-            else:
-                for what in unknown:
-                    self.watcher.say(what)
-        return self._record(run)
-
-    def _train_on_judgments(self, round_: int) -> RunRecord:
-        """Train the reference policy on the judgments themselves, each weighed as the newest reward model weighs its rater."""
-        from heed.stages.ilql import train_ilql
-        from heed.stages.preference import train_preferences
-
-        algorithm = self.settings.policy.algorithm
-        settings = self.settings.ilql if algorithm == "ilql" else self.settings.preference
-        learned, ids = judgments_in(self.project.store, "joint")
-        left_out = self._tell_left_out(dict(learned.unused))
-        start, maker = self.reference_policy()
-        reward = self.project.latest("reward")
-        reliability = {} if reward is None else _reliability(reward)
-        config = {**settings.model_dump(), "algorithm": algorithm}
-        with self._run("policy", config, round_, [maker, *([] if reward is None else [reward.id])], ids) as run:
-            if run.state == "running":
-                out, seed = run.folder / "model", self.settings.seed
-                more = (seed, reliability, self._device(), self.watcher)
-                if isinstance(settings, ILQLSettings):
-                    done = train_ilql(start, learned.rows, out, settings, *more)
-                else:
-                    done = train_preferences(start, learned.rows, out, algorithm, settings, *more)
-                self._keep(run, done, kept_back=left_out)
-        return self._record(run)
-
     def evaluate(self, round_: int = 0) -> RunRecord:
         """Compare the newest policy with its reference on the test prompts.
 
@@ -373,9 +271,3 @@ class Rounds(Labelling):
 
         evaluation = self._latest("evaluate", "heed evaluate")
         return write(report_data(self.project, evaluation), Path(folder) if folder else self.project.folder)
-
-
-def _reliability(reward: RunRecord) -> dict[str, float]:
-    """How much each rater's answers tell, as a reward model learned it; empty where it took all for careful."""
-    found = reward.metrics.get("raters") or {}
-    return {name: value["reliability"] if isinstance(value, dict) else value for name, value in found.items()}

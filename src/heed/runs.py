@@ -184,20 +184,27 @@ class Run:
         """Put down what was used since the last call; called at each checkpoint, a killed run keeps its account."""
         self._update(cost)
 
-    def finish(self, metrics: Mapping[str, Any], cost: Cost, artifacts: Mapping[str, Path] | None = None) -> None:
+    def finish(
+        self,
+        metrics: Mapping[str, Any],
+        cost: Cost,
+        artifacts: Mapping[str, Path] | None = None,
+        feedback: Sequence[str] = (),
+    ) -> None:
         """Keep the artifacts, each ``name: file or folder``, and end as "done".
 
         Args:
             metrics: what the run found, under names that stay.
             cost: what was used since the last ``add_cost``.
             artifacts: relative paths start at the run's folder.
+            feedback: ids of judgments that it learned from beside those that it was begun with.
 
         Raises:
             ProjectError: an artifact is not there or cannot be kept; the run is still running and may be finished again.
         """
         kept = {name: self._artifacts.add(self.folder / path) for name, path in (artifacts or {}).items()}
         self.metrics = plain(metrics)
-        self._update(cost, kept, state="done", metrics=self.metrics, error="", ended=datetime.now(UTC))
+        self._update(cost, kept, feedback, state="done", metrics=self.metrics, error="", ended=datetime.now(UTC))
         self._end("done")
 
     def fail(self, error: BaseException | str, cost: Cost | None = None) -> None:
@@ -216,7 +223,9 @@ class Run:
         self._state = state
         self._on_end(self.id)
 
-    def _update(self, cost: Cost, artifacts: Mapping[str, Artifact] | None = None, **values: Any) -> None:
+    def _update(
+        self, cost: Cost, artifacts: Mapping[str, Artifact] | None = None, feedback: Sequence[str] = (), **values: Any
+    ) -> None:
         if self._state != "running":
             raise RuntimeError(f"run {self.id} is {self._state}, not running")
         table = schema.runs
@@ -226,11 +235,14 @@ class Run:
             "seconds": table.c.seconds + cost.seconds,
         }
         rows = [{"run_id": self.id, "name": name, **vars(kept)} for name, kept in (artifacts or {}).items()]
+        judged = [{"run_id": self.id, "feedback_id": identity} for identity in dict.fromkeys(feedback)]
 
         def work(connection: Connection) -> None:
             connection.execute(update(table).where(table.c.id == self.id).values(**used, **values))
             if rows:
                 connection.execute(insert(schema.artifacts), rows)
+            if judged:
+                connection.execute(insert(schema.run_feedback), judged)
 
         self._store.write(work)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -16,6 +17,9 @@ LARGEST_COUNT = 10**12
 
 _LARGEST_NUMBER = 1e38  # float32, in which models compute, ends a little above
 _COLDEST = 1e-4  # below, logits divided by the temperature leave what float32 tells apart
+
+FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""How a function is named: package.module:function."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from heed.losses import generalized_advantages, masked_mean, masked_sum, rewards_with_kl, whiten
+from heed.losses.advantages import vtrace_advantages
 
 
 def random_rollout(seed: int, rows: int = 5, length: int = 9, holes: bool = True) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,3 +155,53 @@ def test_a_completion_without_tokens_is_refused() -> None:
     mask = torch.tensor([[1, 0], [0, 0]])
     with pytest.raises(ValueError, match=r"\[1\] have no real token"):
         rewards_with_kl(torch.ones(2), torch.zeros(2, 2), mask, 0.1)
+
+
+# V-trace
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), gamma=st.floats(0, 1), lam=st.floats(0, 1), most=st.floats(0.2, 3.0))
+def test_vtrace_is_equation_1_over_the_real_tokens(seed: int, gamma: float, lam: float, most: float) -> None:
+    rewards, values, mask = random_rollout(seed)
+    log_ratio = torch.randn(mask.shape, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    advantages, targets = vtrace_advantages(
+        rewards, values, log_ratio.masked_fill(~mask, math.nan), mask, gamma, lam, most
+    )
+    for row in range(len(mask)):
+        r, v, ratio = (x[row][mask[row]].tolist() for x in (rewards, values, log_ratio.exp()))
+        rho, n = [min(most, one) for one in ratio], len(r)
+        ahead = [*v[1:], 0.0]
+        sums = [
+            v[s]
+            + sum(
+                (gamma * lam) ** (t - s) * math.prod(rho[s:t]) * rho[t] * (r[t] + gamma * ahead[t] - v[t])
+                for t in range(s, n)
+            )
+            for s in range(n)
+        ]
+        beyond = [*(sums[t] - v[t] for t in range(1, n)), 0.0]
+        expected = [rho[t] * (r[t] + gamma * (ahead[t] + lam * beyond[t]) - v[t]) for t in range(n)]
+        assert targets[row][mask[row]].tolist() == pytest.approx(sums, abs=1e-9)
+        assert advantages[row][mask[row]].tolist() == pytest.approx(expected, abs=1e-9)
+    assert not advantages[~mask].any()
+
+
+def test_vtrace_of_the_policy_s_own_samples_is_generalized_advantages() -> None:
+    rewards, values, mask = random_rollout(4)
+    found = vtrace_advantages(rewards, values, torch.zeros_like(rewards), mask, 0.9, 0.7)
+    for one, other in zip(found, generalized_advantages(rewards, values, mask, 0.9, 0.7), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_uncut_vtrace_expects_the_present_policy_s_value_whoever_sampled() -> None:
+    """All sequences of three tokens of two kinds, weighed by how often the other policy writes them."""
+    sequences = torch.cartesian_prod(*[torch.arange(2)] * 3)
+    reward = torch.tensor([[0.3, -1.0], [0.0, 2.0], [1.0, 0.5]], dtype=torch.float64)
+    present, other = (torch.tensor(p, dtype=torch.float64) for p in ([0.2, 0.8], [0.7, 0.3]))
+    values = torch.tensor([[0.4, -0.2, 0.1]], dtype=torch.float64).expand(len(sequences), -1)
+    rewards = reward[torch.arange(3), sequences]
+    log_ratio = (present / other)[sequences].log()
+    _, targets = vtrace_advantages(rewards, values, log_ratio, torch.ones(8, 3), 0.9, 1.0, math.inf)
+    expected = float((other[sequences].prod(1) * targets[:, 0]).sum())
+    assert expected == pytest.approx(float(sum(0.9**t * (present * reward[t]).sum() for t in range(3))))

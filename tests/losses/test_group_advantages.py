@@ -7,11 +7,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import zscore
 
-from heed.losses.advantages import best_of_group, group_relative, leave_one_out, returns_to_go
+from heed.losses.advantages import best_of_group, group_relative, leave_one_out, preferred_pair, returns_to_go
 from heed.losses.policy import clipped_ratio_loss, score_function_loss, sequence_logprobs
 
 scores_of = st.integers(2, 6).flatmap(
@@ -116,3 +117,24 @@ def test_of_sequences_the_ratio_is_that_of_whole_completions_a_token() -> None:
         torch.testing.assert_close(found[row], torch.full((6,), wanted, dtype=torch.float64))
     found[0, 0].backward()
     torch.testing.assert_close(logprobs.grad[0], mask[0] / mask[0].sum().double())
+
+
+@given(scores_of, st.floats(0.01, 3), st.integers(0, 1000))
+def test_the_preferred_pair_is_weighed_as_dpo_s_gradient_weighs_it(
+    drawn: tuple[int, list[list[float]]], beta: float, seed: int
+) -> None:
+    each, groups = drawn
+    scores = torch.tensor(groups, dtype=torch.float64)
+    ratios = torch.randn(scores.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    leaves = ratios.clone().requires_grad_(True)
+    for row, group in enumerate(groups):
+        if len(set(group)) > 1:
+            best, worst = group.index(max(group)), group.index(min(group))
+            F.logsigmoid(beta * (leaves[row, best] - leaves[row, worst])).backward()
+    expected = torch.zeros_like(scores) if leaves.grad is None else leaves.grad
+    torch.testing.assert_close(preferred_pair(scores.flatten(), ratios.flatten(), each, beta), expected.flatten())
+
+
+def test_one_sample_is_no_pair() -> None:
+    with pytest.raises(ValueError, match="no pair"):
+        preferred_pair(torch.ones(2), torch.ones(2), 1, 0.1)

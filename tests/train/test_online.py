@@ -17,6 +17,7 @@ from heed.models.reward import ScalarModel
 from heed.train.online import OnlineTrainer
 from heed.train.online_loop import Prompt
 from heed.train.rollout import TextScorer
+from heed.train.text_rewards import TextReward
 from tiny_models import tiny_policy
 from tiny_training import first_token, letter_share, trainer_of, value_model
 
@@ -263,7 +264,7 @@ def test_the_reference_stays_as_it_is() -> None:
 def test_a_plain_function_scores_texts() -> None:
     policy = tiny_policy("llama", 1, "abcdef", initializer_range=0.08)
     reference = tiny_policy("llama", 1, "abcdef", initializer_range=0.08)
-    scorer = TextScorer(lambda prompt, text: text.count("a") - len(str(prompt)))
+    scorer = TextScorer(TextReward.of(lambda prompt, text: text.count("a") - len(str(prompt))))
     settings = PolicySettings(prompts_per_step=2, max_new_tokens=4, samples_per_prompt=3)
     prompts = [Prompt("ab", [0, 1]), Prompt("c", [2])]
     trainer = OnlineTrainer(policy, reference, scorer, prompts, settings, 0, value_model("abcdef"))

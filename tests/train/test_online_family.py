@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.optimize import brentq
 from torch import Tensor
 
 from heed.algorithms import ALGORITHMS
-from heed.config import GROUPED, ONE_UPDATE, PolicySettings
+from heed.config import GROUPED, ONE_UPDATE, OWN_SAMPLES, PolicySettings
 from heed.errors import TrainingError
 from heed.models.decode import Samples
 from heed.models.policy import Policy
@@ -28,7 +29,9 @@ CRITICLESS = [name for name, recipe in RECIPES.items() if not recipe.critic]
 
 
 def of(name: str, shared: bool = False, **changes: Any) -> OnlineTrainer:
-    return trainer_of(shared, algorithm=name, **{"epochs": None, "samples_per_prompt": 4, **changes})
+    """Its samples are the policy's own: what actors do is another file's."""
+    plain = {"epochs": None, "samples_per_prompt": 4, "staleness": 0}
+    return trainer_of(shared, algorithm=name, **{**plain, **changes})
 
 
 def gradient(trainer: OnlineTrainer) -> Tensor:
@@ -85,6 +88,13 @@ def objective(name: str, trainer: OnlineTrainer, rollout: Rollout) -> Tensor:
     if name == "rloo":
         advantages = [total[row] - sum(total[o] for o in group[row] if o != row) / (each - 1) for row in rows]
         return sum(a * x.sum() for a, x in zip(advantages, lp, strict=True)) / len(lp)
+    if name == "online_dpo":
+        gaps = [now.sum() - then.sum() for now, then in zip(lp, ref, strict=True)]
+        found = lp[0].new_zeros(())
+        for first in range(0, len(lp), each):
+            best, worst = max(group[first], key=score.__getitem__), min(group[first], key=score.__getitem__)
+            found = found + F.logsigmoid(beta * (gaps[best] - gaps[worst]))
+        return found / (len(lp) / each)
     if name == "best_of_n":
         best = [row for row in rows if row == max(group[row], key=lambda other: (total[other], -other))]
         return sum(lp[row].sum() for row in best) / sum(len(lp[row]) for row in best)
@@ -254,7 +264,14 @@ def test_what_an_algorithm_cannot_do_is_refused() -> None:
             PolicySettings(algorithm=name, minibatches=2)
     with pytest.raises(ValueError, match="its baseline"):
         PolicySettings(algorithm="reinforce", samples_per_prompt=1, prompts_per_step=1)
-    assert set(GROUPED) | {"ppo", "trpo", "a2c", "reinforce"} == set(RECIPES)
+    for name in OWN_SAMPLES:
+        with pytest.raises(ValueError, match="staleness 1 they are of an earlier one"):
+            PolicySettings(algorithm=name, staleness=1)
+    with pytest.raises(ValueError, match="the beta of online_dpo"):
+        PolicySettings(algorithm="online_dpo", kl_coefficient=0.0)
+    assert set(GROUPED) | {"ppo", "trpo", "a2c", "a3c", "reinforce"} == set(RECIPES)
+    corrects = {name for name, recipe in RECIPES.items() if recipe.corrected or recipe.ratio != "none"}
+    assert set(OWN_SAMPLES) == set(RECIPES) - corrects
     assert set(ONE_UPDATE) == {n for n, recipe in RECIPES.items() if recipe.ratio == "none" and not recipe.trust_region}
     assert {name for name, one in ALGORITHMS.items() if one.family == "online"} == set(RECIPES)
 

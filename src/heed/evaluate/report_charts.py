@@ -51,7 +51,7 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
-def _tick_labels(places: Sequence[float]) -> list[str]:
+def tick_labels(places: Sequence[float]) -> list[str]:
     """Labels of evenly spaced ticks, all with as many decimals as their distance needs; short ones for extremes."""
     step = places[1] - places[0] if len(places) > 1 else abs(places[0]) or 1.0
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -60,7 +60,7 @@ def _tick_labels(places: Sequence[float]) -> list[str]:
     return [f"{place + 0.0:,.{digits}f}".replace("-", "−") for place in places]
 
 
-def _widened(values: Sequence[float]) -> tuple[float, float]:
+def widened(values: Sequence[float]) -> tuple[float, float]:
     """The range of ``values`` with a little room on either side."""
     low, high = min(values), max(values)
     room = 0.04 * (high - low)
@@ -95,8 +95,8 @@ class _Frame:
         text = Markup('<text class="{}" text-anchor="{}" x="{}" y="{}">{}</text>')
         parts = []
         y_ticks, places = ticks(*self.y_range, about=4), ticks(*self.x_range)
-        x_ticks = self.x_ticks or list(zip(places, _tick_labels(places), strict=True))
-        for tick, label in zip(y_ticks, _tick_labels(y_ticks), strict=True):
+        x_ticks = self.x_ticks or list(zip(places, tick_labels(places), strict=True))
+        for tick, label in zip(y_ticks, tick_labels(y_ticks), strict=True):
             y = self.y(tick)
             parts.append(line.format("grid", _LEFT, right, y, y))
             parts.append(text.format("tick", "end", _LEFT - 6, y + 4, label))
@@ -151,7 +151,7 @@ def line_chart(identity: str, title: str, x_name: str, x_label: str, lines: Sequ
         lines: at least one, each with at least one point.
     """
     frame = _Frame(
-        _widened([x for s in lines for x, _ in s.points]), _widened([y for s in lines for _, y in s.points]), x_label
+        widened([x for s in lines for x, _ in s.points]), widened([y for s in lines for _, y in s.points]), x_label
     )
     parts = [frame.axes()]
     for series in lines:
@@ -201,8 +201,8 @@ def learning_chart(identity: str, title: str, worth: LabelsWorth) -> Markup:
     seen += [end for span in spans for end in span if end is not None]
     marks = [point.labels for point in curve.points]
     frame = _Frame(
-        _widened([math.log(first), math.log(last)]),
-        _widened([100 * value for value in seen]),
+        widened([math.log(first), math.log(last)]),
+        widened([100 * value for value in seen]),
         "comparisons learned from (count)",
         [(math.log(labels), f"{labels:,.0f}") for labels in marks],
     )

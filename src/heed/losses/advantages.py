@@ -97,16 +97,58 @@ def generalized_advantages(
     real = mask.bool()
     rewards, values = rewards.detach(), values.detach().masked_fill(~real, 0.0)
     deltas = (rewards + gamma * next_real(values, real) - values).masked_fill(~real, 0.0)
-    decays = torch.full_like(deltas, gamma * lam).masked_fill(~real, 1.0)  # padding carries the estimate on unchanged
-    # Time goes first so that each step of the recurrence reads contiguous memory.
-    deltas, decays = deltas.T.contiguous(), decays.T.contiguous()
-    advantages = torch.empty_like(deltas)
-    carried = deltas.new_zeros(deltas.shape[1])
-    for t in reversed(range(deltas.shape[0])):
-        carried = torch.addcmul(deltas[t], decays[t], carried)
-        advantages[t] = carried
-    advantages = advantages.T.contiguous().masked_fill(~real, 0.0)
+    advantages = _discounted_sums(deltas, torch.full_like(deltas, gamma * lam), real)
     return advantages, advantages + values
+
+
+def _discounted_sums(terms: Tensor, decays: Tensor, real: Tensor) -> Tensor:
+    """[B, T]: at each real position its term plus its decay times the sum at the next real one; 0 elsewhere."""
+    decays = decays.masked_fill(~real, 1.0)  # padding carries the sum on unchanged
+    # Time goes first so that each step of the recurrence reads contiguous memory.
+    terms, decays = terms.masked_fill(~real, 0.0).T.contiguous(), decays.T.contiguous()
+    sums = torch.empty_like(terms)
+    carried = terms.new_zeros(terms.shape[1])
+    for t in reversed(range(terms.shape[0])):
+        carried = torch.addcmul(terms[t], decays[t], carried)
+        sums[t] = carried
+    return sums.T.contiguous().masked_fill(~real, 0.0)
+
+
+def vtrace_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    log_ratio: Tensor,
+    mask: Tensor,
+    gamma: float,
+    lam: float,
+    most: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """V-trace: advantages of the present policy from what an earlier one has sampled.
+
+    Espeholt et al. 2018, "IMPALA: Scalable Distributed Deep-RL with Importance Weighted Actor-Learner Architectures", section 4.1,
+    eq. 1, and remark 2 for lambda: v_t = V_t + rho_t delta_t + gamma c_t (v_{t+1} - V_{t+1}), rho_t = min(most, ratio_t), c_t = lam
+    rho_t, and the advantage of section 4.2, rho_t (r_t + gamma v_{t+1} - V_t), with lambda on its longer part as in
+    :func:`generalized_advantages`, which this is where all ratios are 1.
+
+    Args:
+        rewards: [B, T], reward units.
+        values: [B, T], reward units; of the present value model.
+        log_ratio: [B, T], nats; of each token under the present policy less under the one that sampled.
+        mask: [B, T].
+        gamma: discount a token, 0 to 1.
+        lam: weight of longer estimates, 0 to 1.
+        most: where ratios are cut (the paper's rho bar and c bar), positive.
+
+    Returns:
+        advantages and targets of the values, both [B, T], reward units, 0 at padded positions. No gradient goes through them.
+    """
+    real = mask.bool()
+    rewards, values = rewards.detach(), values.detach().masked_fill(~real, 0.0)
+    ratio = log_ratio.detach().masked_fill(~real, 0.0).exp().clamp(max=most)
+    deltas = (rewards + gamma * next_real(values, real) - values).masked_fill(~real, 0.0)
+    corrections = _discounted_sums(ratio * deltas, gamma * lam * ratio, real)
+    longer = (deltas + gamma * lam * next_real(corrections, real)).masked_fill(~real, 0.0)
+    return ratio * longer, corrections + values
 
 
 def rewards_with_kl(scores: Tensor, kl: Tensor, mask: Tensor, kl_coefficient: float) -> Tensor:
@@ -199,6 +241,34 @@ def best_of_group(scores: Tensor, each: int) -> Tensor:
     """
     grouped = scores.view(-1, each)
     return torch.zeros_like(grouped).scatter(1, grouped.argmax(1, keepdim=True), 1.0).flatten()
+
+
+def preferred_pair(scores: Tensor, log_ratios: Tensor, each: int, beta: float) -> Tensor:
+    """What DPO's gradient weighs log-probabilities by, where the best and the worst of each group are its pair.
+
+    Guo et al. 2024, "Direct Language Model Alignment from Online AI Feedback", section 3; Rafailov et al. 2023, "Direct Preference
+    Optimization", section 4: beta sigmoid(-beta (log-ratio of the better - of the worse)), for the better with a plus, for the
+    worse with a minus. That is the gradient of -log sigmoid(...) exactly, for the policy that the log-ratios are of.
+
+    Args:
+        scores: [G * each], reward units; groups of ``each`` that stand together.
+        log_ratios: [G * each], nats; of the completions under the policy less under the reference.
+        each: samples a group (count), at least 2.
+        beta: reward units a nat.
+
+    Returns:
+        [G * each], reward units a nat; 0 for the others, and for a group whose scores are all alike.
+
+    Raises:
+        ValueError: a group of one is no pair.
+    """
+    if each < 2:
+        raise ValueError("a group of one sample is no pair")
+    grouped, ratios = scores.view(-1, each), log_ratios.view(-1, each)
+    best, worst = grouped.argmax(1, keepdim=True), grouped.argmin(1, keepdim=True)
+    weight = beta * torch.sigmoid(beta * (ratios.gather(1, worst) - ratios.gather(1, best)))
+    weight = weight * (grouped.gather(1, best) > grouped.gather(1, worst))
+    return torch.zeros_like(grouped).scatter_add(1, best, weight).scatter_add(1, worst, -weight).flatten()
 
 
 def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:

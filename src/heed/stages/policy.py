@@ -25,6 +25,7 @@ from heed.stages.results import (
 from heed.stages.supervised import encoded_fitting
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
+from heed.train.text_rewards import TextReward, refuse_pessimism, reward_named
 
 if TYPE_CHECKING:
     from heed.models.policy import Policy
@@ -40,7 +41,7 @@ _SCALED_ON = 128
 @memory_errors()
 def train_policy(
     model: str | Path,
-    reward: str | Path | Callable[[PromptContent, str], float],
+    reward: str | Path | Callable[[PromptContent, str], float] | TextReward,
     prompts: Sequence[PromptContent],
     out: str | Path,
     settings: PolicySettings | None = None,
@@ -56,8 +57,9 @@ def train_policy(
 
     Args:
         model: the policy at the start, and the reference that the KL is measured to.
-        reward: a reward model's folder, or any function of (prompt, completion). Like a reward model's scores, a
-            function's are centred and scaled to samples of the reference, so that a penalty means the same for both.
+        reward: a reward model's folder, any function of (prompt, completion), or the name of one (package.module:function)
+            or of a scorer on another machine (its URL). Like a reward model's scores, a function's are centred and scaled to
+            samples of the reference, so that a penalty means the same for both.
         prompts: what is rolled out; where ``truth`` is given some of them are set aside for audits.
         truth: the true utility, where one is known; never trained on, only looked at every ``audit_every`` steps.
         pretraining: (prompt, completion) whose likelihood is part of each update, by ``pretraining_coefficient``.
@@ -73,10 +75,13 @@ def train_policy(
     settings, watcher = settings or PolicySettings(), watcher or Watcher()
     own = (dqn or DQNSettings()) if settings.algorithm == "dqn" else None
     _refuse_what_does_not_fit(settings, pretraining)
-    folder = output_folder(out, [model] if callable(reward) else [model, reward])
-    named = _name_of(reward) if callable(reward) else model_identity(reward)
+    rewarding = _text_reward(reward, settings)
+    folder = output_folder(out, [model, *([rewarding] if isinstance(rewarding, str) else [])])
+    named = model_identity(rewarding) if isinstance(rewarding, str) else rewarding.name
     data = content_hash([plain(p) for p in prompts])
     identity = {"model": model_identity(model), "reward": named, "prompts": data, "audited": truth is not None}
+    if isinstance(rewarding, TextReward) and rewarding.source:
+        identity["reward_source"] = rewarding.source
     if settings.pretraining_coefficient:
         identity["pretraining"] = content_hash([[plain(p), text] for p, text in pretraining])
     if own is not None:
@@ -93,7 +98,7 @@ def train_policy(
         where = prepare_machine(device)
         policy, reference = Policy.load(model, where), Policy.load(model, where)
         rolled, audited = _encode(policy, prompts, settings, truth is not None)
-        scorer = _scorer(reward, policy, reference, (rolled, audited), settings, seed)
+        scorer = _scorer(rewarding, policy, reference, (rolled, audited), settings, seed)
         lengths = sum(len(p.ids) for p in rolled) / len(rolled)
         watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings, own))
         audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed, own)
@@ -152,6 +157,12 @@ def _refuse_what_dqn_cannot(settings: PolicySettings) -> None:
             "its rollouts have a temperature of their own, in reward units.",
             "Leave policy.temperature at 1, and set dqn.temperature_start and dqn.temperature_end.",
         )
+    if settings.staleness:
+        raise ConfigError(
+            f"staleness {settings.staleness} with dqn",
+            "its samples go into a buffer and are learned from many times as it is.",
+            "Leave policy.staleness empty, or take a3c.",
+        )
     if settings.pretraining_coefficient:
         raise ConfigError(
             f"pretraining_coefficient {settings.pretraining_coefficient:g} with dqn",
@@ -177,8 +188,28 @@ def constraints_identity(settings: PolicySettings) -> tuple[dict[str, Any], list
     return ({"constraint_sources": hashes} if hashes else {}), told
 
 
+def _text_reward(
+    reward: str | Path | Callable[[PromptContent, str], float] | TextReward, settings: PolicySettings
+) -> TextReward | str:
+    """The reward as one of texts, or the folder of a reward model.
+
+    Raises:
+        ConfigError: a function cannot be imported, or what has no members is to be doubted by them.
+    """
+    if isinstance(reward, TextReward):
+        found: TextReward | None = reward
+    elif callable(reward):
+        found = TextReward.of(reward)
+    else:
+        found = reward_named(str(reward))
+    if found is None:
+        return str(reward)
+    refuse_pessimism(found, settings.pessimism)
+    return found
+
+
 def _scorer(
-    reward: str | Path | Callable[[PromptContent, str], float],
+    reward: TextReward | str,
     policy: Policy,
     reference: Policy,
     prompts: tuple[list[Prompt], list[Prompt]],
@@ -190,25 +221,14 @@ def _scorer(
     from heed.stages.pairwise_reward import against_reference
     from heed.train.rollout import ModelScorer, TextScorer
 
-    if not callable(reward):
+    if isinstance(reward, str):
         fitted = load_reward(reward, str(policy.device))
         against_reference(fitted, reference, [*prompts[0], *prompts[1]], settings, seed)
         return ModelScorer(fitted, policy, settings.pessimism)
-    if settings.pessimism:
-        raise ConfigError(
-            f"pessimism {settings.pessimism:g} with a function as reward",
-            "a function has no members whose differences could tell how sure it is.",
-            "Set policy.pessimism to 0, or give a reward model of several members.",
-        )
     scorer = TextScorer(reward)
-    scorer.standardise(reference, prompts[0][:_SCALED_ON], settings, seed)
+    if reward.scaled:
+        scorer.standardise(reference, prompts[0][:_SCALED_ON], settings, seed)
     return scorer
-
-
-def _name_of(function: Callable[..., float]) -> str:
-    """What a function is known by in another process too; its ``repr`` would have its address."""
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _encode(
@@ -265,27 +285,30 @@ class _Audit:
         # Deep Q-learning ends with a sharper policy than it trains; that one is looked at.
         self.warmth = settings.temperature if dqn is None else dqn.temperature_end / dqn.temperature_start
 
-    def scores(self, policy: Policy, warmth: float) -> tuple[list[float], list[float], str]:
-        """True utilities and proxy scores of single completions, and one of the texts."""
+    def scores(self, policy: Policy, warmth: float) -> tuple[list[float], list[float]]:
+        """True utilities of single completions, and their proxy scores; none where a score costs somebody time."""
         from heed.models.decode import sample
 
         sampling = self.sampling.model_copy(update={"temperature": warmth})
         drawn = sample(policy, [p.ids for p in self.prompts], sampling, self.seed + 1)
         contents = [p.content for p in self.prompts]
         true = [float(self.truth(content, text)) for content, text in zip(contents, drawn.texts, strict=True)]
-        return true, self.scorer(contents, [p.ids for p in self.prompts], drawn).tolist(), drawn.texts[0]
+        if getattr(self.scorer, "asks", False):
+            return true, []
+        return true, self.scorer(contents, [p.ids for p in self.prompts], drawn).tolist()
 
     def __call__(self, policy: Policy) -> dict[str, float]:
-        true, proxy, _ = self.scores(policy, self.warmth)
+        true, proxy = self.scores(policy, self.warmth)
         n, mean = len(true), sum(true) / len(true)
         spread = (sum((value - mean) ** 2 for value in true) / max(1, n - 1) / n) ** 0.5
-        return {"true": mean, "true_se": spread, "proxy": sum(proxy) / n}
+        return {"true": mean, "true_se": spread, **({"proxy": sum(proxy) / n} if proxy else {})}
 
     def frontier(self, reference: Policy, result: OnlineResult) -> list[dict[str, Any]]:
-        """Proxy and true gain at each audit by KL, in standard deviations of the reference's completions."""
+        """Proxy and true gain at each audit by KL, in standard deviations of the reference's completions; empty where one of
+        them says nothing."""
         from heed.evaluate.compare import reward_against_kl
 
-        true, proxy, _ = self.scores(reference, self.sampling.temperature)
+        true, proxy = self.scores(reference, self.sampling.temperature)
         looked = [row for row in result.history if "true" in row]
         if len(set(true)) < 2 or len(set(proxy)) < 2:
             return []

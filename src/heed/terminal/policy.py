@@ -39,7 +39,10 @@ _PRETRAINING = 1.0
 @train.command("policy")
 def train_policy(
     model: Model = None,
-    reward: Annotated[str | None, typer.Option(metavar="PATH", help="Folder of a reward model.")] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="A reward model's folder, package.module:function, or a scorer's URL."),
+    ] = None,
     prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompts to roll out.")] = None,
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Judgments, for an algorithm that learns from them as they are.")

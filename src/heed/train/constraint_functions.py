@@ -27,12 +27,12 @@ def constraint_function(name: str, function: str) -> Broken:
     Raises:
         ConfigError: it cannot be imported or called.
     """
-    with _no_exit(f"constraint '{name}'", f"'{function.partition(':')[0]}' ends the program when it is imported"):
+    with no_exit(f"constraint '{name}'", f"'{function.partition(':')[0]}' ends the program when it is imported"):
         checked = utility_by_name(function)
 
     def broken(prompt: PromptContent, text: str) -> float:
         try:
-            with _no_exit(f"constraint '{name}'", f"{function} ends the program for the completion {text[:60]!r}"):
+            with no_exit(f"constraint '{name}'", f"{function} ends the program for the completion {text[:60]!r}"):
                 value = checked(prompt, text)
         except DataError as error:
             raise DataError(f"constraint '{name}'", f"{error.what}: {error.why}", error.fix) from error
@@ -48,8 +48,12 @@ def constraint_function(name: str, function: str) -> Broken:
 
 
 @contextmanager
-def _no_exit(what: str, why: str) -> Iterator[None]:
-    """Somebody else's ``sys.exit`` would end a training run without a word."""
+def no_exit(what: str, why: str) -> Iterator[None]:
+    """Somebody else's ``sys.exit`` would end a training run without a word.
+
+    Raises:
+        ConfigError: in its place, with ``what`` and ``why``.
+    """
     try:
         yield
     except SystemExit as error:
@@ -76,15 +80,23 @@ def constraint_sources(settings: PolicySettings) -> tuple[dict[str, str], list[s
         if entry.kind != "function" or entry.function is None:
             continue
         constraint_function(entry.name, entry.function)
-        module, _, attribute = entry.function.partition(":")
-        written_in = inspect.getmodule(getattr(sys.modules[module], attribute))
-        files = _files_of([module, *([] if written_in is None else [written_in.__name__])])
-        if all(files.values()):
-            hashes[entry.name] = _hash_of(files)
+        found, lacking = source_of(entry.function)
+        if found is not None:
+            hashes[entry.name] = found
         else:
-            lacking = ", ".join(name for name, file in files.items() if file is None)
             unknown.append(f"constraint '{entry.name}': whether {lacking}, which lies in no file, is still the same")
     return hashes, unknown
+
+
+def source_of(function: str) -> tuple[str | None, str]:
+    """A hash of the files that hold a function (package.module:function) which has been imported: of the module that is named,
+    and of the one where it was written. None where one lies in no file, with the names of those."""
+    module, _, attribute = function.partition(":")
+    written_in = inspect.getmodule(getattr(sys.modules[module], attribute))
+    files = _files_of([module, *([] if written_in is None else [written_in.__name__])])
+    if all(files.values()):
+        return _hash_of(files), ""
+    return None, ", ".join(name for name, file in files.items() if file is None)
 
 
 def _files_of(modules: Sequence[str]) -> dict[str, Path | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from heed.feedback.kinds import PromptContent
 from heed.models.decode import Samples
 from heed.models.policy import Policy
 from heed.train.alarms import reasons
-from heed.train.checkpoint import Checkpoints
+from heed.train.checkpoint import Checkpoints, Saved
 from heed.train.constraints import Constraints, Stated, constraints_told
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
 from heed.train.rollout import Scorer
@@ -109,7 +110,7 @@ class OnlineLoop(ABC):
             watcher.say(f"going on after step {saved.step} of {settings.steps}")
         start = saved.step if saved else 0
         watcher.say(self.check(at_start=start == 0))
-        with stop_on_interrupt() as flag:
+        with self.acting(watcher, saved), stop_on_interrupt() as flag:
             for step in range(start, settings.steps):
                 figures = self.step(step)
                 self._judge(figures, watcher)
@@ -129,6 +130,10 @@ class OnlineLoop(ABC):
                 if asked and not last:
                     raise Stopped
         return self.result
+
+    def acting(self, watcher: Watcher, saved: Saved | None) -> AbstractContextManager[None]:
+        """What is to run beside the steps, from where ``saved`` left it."""
+        return nullcontext()
 
     def written(self) -> Policy:
         """The policy that the run is for, at its end: that which was trained, or what is made of it in place."""

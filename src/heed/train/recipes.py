@@ -20,8 +20,10 @@ from heed.losses.advantages import (
     group_relative,
     leave_one_out,
     masked_sum,
+    preferred_pair,
     returns_to_go,
     rewards_with_kl,
+    vtrace_advantages,
     whiten,
 )
 from heed.losses.policy import PolicyLoss, clipped_ratio_loss, score_function_loss, sequence_logprobs
@@ -38,6 +40,8 @@ class Scored:
         mask: [B, T].
         each: samples a prompt (count), which stand together.
         kl_coefficient: reward units a nat, as it is now.
+        log_ratio: [B, T], nats; of each token under the policy as it is now less under the one that sampled; None where both
+            are one.
     """
 
     scores: Tensor
@@ -47,6 +51,7 @@ class Scored:
     each: int
     kl_coefficient: float
     settings: PolicySettings
+    log_ratio: Tensor | None = None
 
     @property
     def rewards(self) -> Tensor:
@@ -79,6 +84,16 @@ def _generalized(scored: Scored) -> tuple[Tensor, Tensor]:
     return scored.whitened(advantages), returns
 
 
+def _vtrace(scored: Scored) -> tuple[Tensor, Tensor]:
+    if scored.log_ratio is None:
+        return _generalized(scored)
+    settings = scored.settings
+    advantages, returns = vtrace_advantages(
+        scored.rewards, scored.values, scored.log_ratio, scored.mask, settings.gamma, settings.gae_lambda
+    )
+    return scored.whitened(advantages), returns
+
+
 def _less_batch_mean(scored: Scored) -> tuple[Tensor, Tensor]:
     """The return of each token less the mean return of the other completions."""
     to_go = returns_to_go(scored.rewards, scored.mask, scored.settings.gamma)
@@ -104,6 +119,12 @@ def _best(scored: Scored) -> tuple[Tensor, Tensor]:
     return scored.spread(best_of_group(scored.totals, scored.each))
 
 
+def _preferred(scored: Scored) -> tuple[Tensor, Tensor]:
+    log_ratios = (scored.kl * scored.mask).sum(1)
+    # A mean over pairs, of which there is one for every ``each`` completions.
+    return scored.spread(scored.each * preferred_pair(scored.scores, log_ratios, scored.each, scored.kl_coefficient))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """An online algorithm.
@@ -117,6 +138,7 @@ class Recipe:
             what a completion may have at most ("constant"); every token of completions that are told apart ("telling"); or
             nothing is divided by length ("sum").
         kl_in_loss: whether the KL penalty is a term of the loss (k3), and not of the reward.
+        corrected: whether what an earlier policy has sampled is set right by importance ratios when advantages are estimated.
         trust_region: whether the policy takes one natural step within a bound on its KL, in place of steps of the optimiser.
     """
 
@@ -125,6 +147,7 @@ class Recipe:
     ratio: Literal["none", "token", "completion"] = "none"
     weighing: Literal["token", "completion", "constant", "telling", "sum"] = "token"
     kl_in_loss: bool = False
+    corrected: bool = False
     trust_region: bool = False
 
     def policy_loss(
@@ -161,6 +184,7 @@ RECIPES: dict[str, Recipe] = {
     "ppo": Recipe(_generalized, critic=True, ratio="token"),
     "trpo": Recipe(_generalized, critic=True, trust_region=True),
     "a2c": Recipe(_generalized, critic=True),
+    "a3c": Recipe(_vtrace, critic=True, corrected=True),
     "reinforce": Recipe(_less_batch_mean),
     "rloo": Recipe(_leave_one_out, weighing="sum"),
     "grpo": Recipe(_group_scaled, ratio="token", weighing="completion", kl_in_loss=True),
@@ -168,12 +192,15 @@ RECIPES: dict[str, Recipe] = {
     "dapo": Recipe(_group_scaled, ratio="token", weighing="telling", kl_in_loss=True),
     "gspo": Recipe(_group_scaled, ratio="completion", weighing="completion", kl_in_loss=True),
     "best_of_n": Recipe(_best, weighing="telling"),
+    "online_dpo": Recipe(_preferred, weighing="sum"),
 }
 
 
-def setting_of(settings: PolicySettings, name: Literal["epochs", "clip_ratio", "clip_ratio_high"]) -> float:
+def setting_of(
+    settings: PolicySettings, name: Literal["epochs", "clip_ratio", "clip_ratio_high", "staleness"]
+) -> float:
     """A setting, or where it is empty what is the algorithm's own."""
     value = getattr(settings, name)
     if value is None and name == "clip_ratio_high" and settings.clip_ratio is not None:
         return settings.clip_ratio
-    return float(ALGORITHMS[settings.algorithm].own[name] if value is None else value)
+    return float(ALGORITHMS[settings.algorithm].own.get(name, 0.0) if value is None else value)

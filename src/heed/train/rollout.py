@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from heed.models.policy import Continuations, Policy, token_scores
 from heed.models.reward import Encoded, RewardModel
 from heed.models.rewards import Reward, pessimistic
 from heed.train.constraints import Stated
+from heed.train.text_rewards import TextReward
 
 
 @dataclass
@@ -101,18 +102,18 @@ class ModelScorer:
 
 
 class TextScorer:
-    """A plain function of (prompt, completion text) as a scorer, less ``mean`` and divided by ``std``."""
+    """A reward of texts as a scorer, less ``mean`` and divided by ``std``."""
 
-    def __init__(self, score: Callable[[PromptContent, str], float]) -> None:
-        self.score, self.mean, self.std = score, 0.0, 1.0
+    def __init__(self, reward: TextReward) -> None:
+        self.reward, self.mean, self.std = reward, 0.0, 1.0
+        self.asks = reward.asks
 
     def __call__(self, prompts: list[PromptContent], prompt_ids: list[list[int]], samples: Samples) -> Tensor:
         return ((self._exact(prompts, samples) - self.mean) / self.std).float()
 
     def _exact(self, prompts: Sequence[PromptContent], samples: Samples) -> Tensor:
         """In double precision, until the mean is off: scores may differ little beside their size."""
-        scores = [float(self.score(p, t)) for p, t in zip(prompts, samples.texts, strict=True)]
-        return torch.tensor(scores, dtype=torch.float64)
+        return torch.tensor(list(self.reward.scores(prompts, samples.texts)), dtype=torch.float64)
 
     def standardise(
         self,
@@ -123,7 +124,7 @@ class TextScorer:
     ) -> None:
         """Centre and scale to one sample of the reference for each prompt (with its token ids), as a reward model is.
 
-        Where all of them score the same, or one is not a number, the function stays as it is.
+        Where all of them score the same, or one is not a number, they stay as they are.
         """
         sampling = SamplingSettings(
             samples_per_prompt=1, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature

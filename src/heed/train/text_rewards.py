@@ -1,0 +1,84 @@
+"""Rewards that are no model of heed's: a function, a scorer on another machine, people. All score a batch of texts at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from heed.errors import ConfigError
+from heed.feedback.kinds import PromptContent
+from heed.raters.utilities import utility_by_name
+from heed.settings import FUNCTION
+from heed.train.constraint_functions import no_exit, source_of
+from heed.train.remote_scorer import RemoteScorer, joined
+
+TOKEN_VARIABLE = "HEED_REWARD_TOKEN"
+"""Variable of the environment that holds a remote reward's bearer token, where it wants one."""
+_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class TextReward:
+    """A reward of texts.
+
+    Attributes:
+        name: what runs and errors call it.
+        scores: of prompts [N] and completions [N], the rewards [N]; higher is better.
+        scaled: whether its scores are centred and scaled to samples of the reference, as a reward model's are; else they are
+            taken as they come.
+        asks: whether each score costs somebody time: then nothing but rollouts is scored.
+        source: a hash of what computes it, where there is something that could be hashed.
+    """
+
+    name: str
+    scores: Callable[[Sequence[PromptContent], Sequence[str]], Sequence[float]]
+    scaled: bool = True
+    asks: bool = False
+    source: str = ""
+
+    @classmethod
+    def of(cls, function: Callable[[PromptContent, str], float]) -> TextReward:
+        """A function of one prompt and one completion."""
+        named = function if hasattr(function, "__qualname__") else type(function)
+
+        def scores(prompts: Sequence[PromptContent], texts: Sequence[str]) -> list[float]:
+            return [float(function(prompt, text)) for prompt, text in zip(prompts, texts, strict=True)]
+
+        # By its name: its ``repr`` would have an address, which differs in another process.
+        return cls(f"{named.__module__}:{named.__qualname__}", scores)
+
+
+def reward_named(name: str) -> TextReward | None:
+    """The reward that a text names: the URL of a scorer, or package.module:function; None where it is neither, but a path.
+
+    Raises:
+        ConfigError: the function cannot be imported or called.
+    """
+    if name.startswith(("http://", "https://")):
+        scorer = RemoteScorer("reward", name, _SECONDS, token=os.environ.get(TOKEN_VARIABLE, ""))
+        return TextReward(name, lambda prompts, texts: scorer(list(map(joined, prompts, texts))))
+    if not FUNCTION.fullmatch(name) or Path(name).is_dir():
+        return None
+    with no_exit(f"reward '{name}'", f"'{name.partition(':')[0]}' ends the program when it is imported"):
+        function = utility_by_name(name)
+
+    def one(prompt: PromptContent, text: str) -> float:
+        with no_exit(f"reward '{name}'", f"it ends the program for the completion {text[:60]!r}"):
+            return function(prompt, text)
+
+    def scores(prompts: Sequence[PromptContent], texts: Sequence[str]) -> list[float]:
+        return [one(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+
+    return TextReward(name, scores, source=source_of(name)[0] or "")
+
+
+def refuse_pessimism(reward: TextReward, pessimism: float) -> None:
+    """Raise ConfigError where a reward is to be doubted by its members' differences and has none."""
+    if pessimism:
+        raise ConfigError(
+            f"pessimism {pessimism:g} with {reward.name} as reward",
+            "it has no members whose differences could tell how sure it is.",
+            "Set policy.pessimism to 0, or give a reward model of several members.",
+        )

@@ -1,0 +1,271 @@
+"""Sweeps: which runs there are, what each is judged by, that a stopped one goes on, and what the picture and the words say."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heed.config import EvaluateSettings, PolicySettings
+from heed.errors import ConfigError, DataError
+from heed.evaluate.frontier import Setting, Sweep, SweepRun, advice, frontier, settings_of
+from heed.evaluate.frontier_chart import picture
+from heed.project import Project
+from heed.rounds import Rounds
+from heed.stages.sweep import SweepStart, Variation, run_sweep, variations
+from heed.statistics import Interval
+from heed.train.progress import Watcher
+from tiny_project import Listener, completed, letters, make_project, write_lines
+
+PROMPTS = [letters(n, 3) for n in range(12)]
+SMALL = PolicySettings(
+    steps=2,
+    prompts_per_step=4,
+    max_new_tokens=5,
+    epochs=None,
+    audit_every=1,
+    missing_end_penalty=0.0,
+    samples_per_prompt=2,
+)
+
+
+def a_share(prompt: Any, text: str) -> float:
+    return text.count("a") / max(1, len(text))
+
+
+def start_of(model: Path, **changes: Any) -> SweepStart:
+    values: dict[str, Any] = {"truth": a_share, "policy": SMALL, "reward": a_share}
+    return SweepStart(str(model), prompts=PROMPTS[:8], held_out=PROMPTS[8:], **(values | changes))
+
+
+def interval(estimate: float, room: float = 0.1) -> Interval:
+    return Interval(
+        estimate=estimate, low=estimate - room, high=estimate + room, confidence=0.95, prompts=9, n=9, method="t"
+    )
+
+
+def swept(rows: list[tuple[str, float, float]], **changes: Any) -> Sweep:
+    """(name, KL, gain) of runs; equal names are seeds."""
+    runs = [
+        SweepRun(name=name, algorithm="ppo", changes={}, seed=place, kl=interval(kl), gain=interval(gain))
+        for place, (name, kl, gain) in enumerate(rows)
+    ]
+    return Sweep(**({"measure": "utility", "nothing": 0.0, "is_truth": True, "runs": runs} | changes))
+
+
+# Which runs
+
+
+def test_every_algorithm_is_varied_in_what_its_settings_have(model: Path) -> None:
+    start = start_of(model, judgments=["one"])
+    found = variations(start, ["rloo", "dpo"], {"kl_coefficient": [0.1, 0.2], "beta": [0.3], "epochs": [1]})
+    assert [one.name for one in found] == [
+        "rloo, kl_coefficient 0.1, epochs 1",
+        "rloo, kl_coefficient 0.2, epochs 1",
+        "dpo, beta 0.3, epochs 1",
+    ]
+    assert [one.settings.model_dump().get("kl_coefficient") for one in found] == [0.1, 0.2, None]
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "varied", "why"),
+    [
+        (["ppo"], {"betta": [1]}, "no such setting"),
+        (["ppo"], {"algorithm": ["rloo"]}, "--algorithm A,B"),
+        (["ppo"], {"kl_coefficient": ["low"]}, "kl_coefficient"),
+        (["nothing"], {}, "no algorithm"),
+        (["dpo"], {}, "without judgments"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused_before_anything_runs(
+    model: Path, algorithms: list[str], varied: dict[str, list[Any]], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        variations(start_of(model), algorithms, varied)
+    with pytest.raises(ConfigError, match="without a reward"):
+        variations(start_of(model, reward=None), ["ppo"], {})
+
+
+# What runs
+
+
+def test_a_stopped_sweep_goes_on_and_does_nothing_twice(model: Path, tmp_path: Path) -> None:
+    start = start_of(model)
+    chosen = variations(start, ["rloo"], {"kl_coefficient": [0.01, 0.5]})
+    settings = EvaluateSettings(prompts=4)
+
+    class Impatient(Watcher):
+        def say(self, text: str) -> None:
+            if text.startswith("2 of 2"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(start, chosen, [0], tmp_path / "out", settings, "cpu", Impatient())
+    kept = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert [run["name"] for run in kept["runs"]] == ["rloo, kl_coefficient 0.01"]
+    first = run_sweep(start, chosen, [0], tmp_path / "out", settings, "cpu")
+    heard = Listener()
+    assert run_sweep(start, chosen, [0], tmp_path / "out", settings, "cpu", heard) == first
+    assert sum("already done" in text for text in heard.heard) == 2
+    whole = run_sweep(start, chosen, [0], tmp_path / "whole", settings, "cpu")
+    timeless = [run.model_dump(exclude={"seconds", "folder"}) for run in first.runs]
+    assert timeless == [run.model_dump(exclude={"seconds", "folder"}) for run in whole.runs]
+    assert all(run.track[0] == (pytest.approx(0, abs=1e-4), 0.0) and len(run.track) == 2 for run in first.runs)
+
+
+def test_a_run_that_fails_is_put_down_and_the_others_go_on(model: Path, tmp_path: Path) -> None:
+    def broken(prompt: Any, text: str) -> float:
+        return float("nan")
+
+    start = start_of(model, reward=broken)
+    chosen = [*variations(start, ["rloo"], {}), Variation("rloo", {"steps": 1}, SMALL.model_copy(update={"steps": 1}))]
+    heard = Listener()
+    found = run_sweep(start, chosen, [0], tmp_path, EvaluateSettings(prompts=4), "cpu", heard)
+    assert all("no finite score" in run.error for run in found.runs)
+    assert len(heard.alarms) == 2
+    assert advice(found) == "No run came to an end; see what each says."
+    assert "no finite score" in (tmp_path / "sweep.html").read_text()
+
+
+def test_without_a_truth_the_judge_or_the_reward_itself_is_the_measure(model: Path, tmp_path: Path) -> None:
+    start = start_of(model, truth=None, reward=a_share)
+    found = run_sweep(start, variations(start, ["rloo"], {}), [0], tmp_path, EvaluateSettings(prompts=4), "cpu")
+    assert not found.is_truth
+    assert found.nothing == 0.5
+    assert found.runs[0].gain.estimate is None, "a function is no judge of held-out texts"
+
+
+# What it comes to
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.floats(-3, 3)), min_size=1, max_size=20))
+def test_the_frontier_is_what_nothing_beats_in_both(points: list[tuple[float, float]]) -> None:
+    settings = [Setting(str(n), kl, gain, gain, gain, 1, []) for n, (kl, gain) in enumerate(points)]
+    kept = frontier(settings)
+    for one in settings:
+        beaten = any((o.kl <= one.kl and o.gain > one.gain) or (o.kl < one.kl and o.gain >= one.gain) for o in settings)
+        if not beaten:
+            assert any((o.kl, o.gain) == (one.kl, one.gain) for o in kept)
+        else:
+            assert one not in kept
+    assert [s.kl for s in kept] == sorted(s.kl for s in kept)
+
+
+def test_seeds_stand_together_and_failures_apart() -> None:
+    found = swept([("a", 2.0, 1.0), ("a", 4.0, 0.0), ("b", 1.0, 0.5)])
+    a, b = settings_of(found)
+    assert (a.kl, a.gain, a.low, a.high, a.seeds) == (3.0, 0.5, 0.0, 1.0, 2)
+    assert (b.low, b.high) == pytest.approx((0.4, 0.6)), "of a single seed its interval"
+
+
+def test_the_words_name_what_gains_as_much_nearer_and_what_is_no_truth() -> None:
+    told = advice(swept([("far", 9.0, 1.0), ("near", 2.0, 0.9), ("poor", 1.0, 0.2)]))
+    assert told.startswith("Most is gained by far: 1 (0.9 to 1.1, 95 % interval) at a KL of 9.")
+    assert "near may gain as much (0.9) and stays nearer to the reference, at a KL of 2" in told
+    assert "not surely more" in advice(swept([("a", 1.0, 0.05)]))
+    assert "the reward that was trained on" in advice(swept([("a", 1.0, 1.0)], is_truth=False))
+
+
+names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+
+
+@given(st.lists(st.tuples(names, st.floats(0, 50), st.floats(-3, 3)), max_size=25))
+def test_the_picture_holds_every_name_once_apart_and_inside(rows: list[tuple[str, float, float]]) -> None:
+    found = swept(rows)
+    root = ElementTree.fromstring(str(picture(found, "title")))
+    space = "{http://www.w3.org/2000/svg}"
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    texts = [node for node in root.iter(f"{space}text") if node.attrib.get("class") == "ink"]
+    settings = settings_of(found)
+    shown = (
+        [node for node in texts if float(node.attrib["y"]) > 30 or node.text != found.measure][-len(settings) :]
+        if settings
+        else []
+    )
+    assert sorted(node.text or "" for node in shown) == sorted(s.name for s in settings)
+    heights = sorted(float(node.attrib["y"]) for node in shown)
+    assert all(b - a > 13.9 for a, b in pairwise(heights))
+    assert all(0 < h < height for h in heights)
+    for node in root.iter(f"{space}path"):
+        if "transform" in node.attrib:
+            x, y = (float(v) for v in node.attrib["transform"].removeprefix("translate(").rstrip(")").split())
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+
+
+# On a project and on files
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with a reward model."""
+    place, before = make_project(tmp_path_factory.mktemp("sweep")), Path.cwd()
+    os.chdir(place)
+    with Project.open(place) as project:
+        rounds = Rounds(project, Watcher())
+        rounds.sample(1)
+        rounds.collect(1)
+        rounds.train_reward(1)
+    yield place
+    os.chdir(before)
+
+
+def test_the_command_sweeps_a_project_and_leaves_its_runs_alone(turned: Path) -> None:
+    with Project.open(turned) as project:
+        before = project.runs()
+    done = completed(
+        turned,
+        "sweep",
+        "--algorithm",
+        "rloo,dpo",
+        "--vary",
+        "learning_rate=0.001,0.01",
+        "--set",
+        "epochs=null",
+        "--set",
+        "minibatches=1",
+        "-q",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "true utility gained" in done.stdout
+    found = json.loads((turned / "sweep" / "sweep.json").read_text())
+    assert [run["name"] for run in found["runs"]] == [
+        f"{name}, learning_rate {rate}" for name in ("rloo", "dpo") for rate in (0.001, 0.01)
+    ]
+    assert all(run["gain"]["estimate"] is not None for run in found["runs"])
+    assert (turned / "sweep" / "sweep.svg").is_file()
+    with Project.open(turned) as project:
+        assert project.runs() == before
+
+
+def test_the_command_on_files_wants_what_to_judge_on(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "likes.py").write_text("def a(prompt, text):\n    return text.count('a') / max(1, len(text))\n")
+    rows = [{"prompt": prompt, "split": "test" if n >= 8 else "train"} for n, prompt in enumerate(PROMPTS)]
+    write_lines(tmp_path / "all.jsonl", rows)
+    write_lines(tmp_path / "train.jsonl", rows[:8])
+    common = ["sweep", "--model", str(model), "--reward", "likes:a", "--truth", "likes:a", "--algorithm", "rloo"]
+    sets = ["--set=steps=1", "--set=prompts_per_step=4", "--set=max_new_tokens=4"]
+    refused = completed(tmp_path, *common, "--prompts", "train.jsonl", "--out", "out", *sets)
+    assert refused.returncode == 2
+    assert "0 test prompts" in refused.stderr
+    done = completed(tmp_path, *common, "--prompts", "all.jsonl", "--out", "out", "--seeds", "2", *sets)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / "out" / "sweep.json").read_text())["runs"]) == 2
+    incomplete = completed(tmp_path, "sweep", "--model", str(model))
+    assert "also needs --prompts and --out" in incomplete.stderr
+    assert completed(tmp_path, *common, "--prompts", "all.jsonl", "--out", "o", "--vary", "steps").returncode == 2
+
+
+def test_too_few_to_judge_on_are_refused(model: Path, tmp_path: Path) -> None:
+    start = start_of(model)
+    alone = SweepStart(**{**vars(start), "held_out": PROMPTS[:1]})
+    with pytest.raises(DataError, match="at least two"):
+        run_sweep(alone, variations(alone, ["rloo"], {}), [0], tmp_path, EvaluateSettings(prompts=4), "cpu")
