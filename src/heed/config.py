@@ -22,6 +22,7 @@ from heed.settings import FUNCTION, Fraction, Temperature
 from heed.settings import LARGEST_SEED as LARGEST_SEED
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
+from heed.training_settings import EvaluateSettings as EvaluateSettings
 from heed.training_settings import PreferenceSettings as PreferenceSettings
 from heed.training_settings import RewardSettings as RewardSettings
 from heed.training_settings import SFTSettings as SFTSettings
@@ -243,16 +244,6 @@ class PolicySettings(Settings):
                 f"{self.algorithm} has no importance ratio, and its gradient is right only for the policy that sampled: leave "
                 "epochs and minibatches at 1, or take ppo or grpo"
             )
-
-
-class EvaluateSettings(Settings):
-    """How a policy is compared with its reference."""
-
-    prompts: int = Field(400, ge=2, description="held-out prompts (count)")
-    temperature: Temperature = Field(
-        1.0, ge=0.0, description="sampling temperature of both sides; 0 takes the likeliest token"
-    )
-    confidence: float = Field(0.95, gt=0.5, le=0.9999, description="coverage of every interval (probability)")
 
 
 class AskingSettings(Settings):

@@ -312,4 +312,5 @@ def test_it_finds_the_values_of_the_chain_and_the_way_to_its_better_end(own: dic
     greedy = SamplingSettings(samples_per_prompt=1, max_new_tokens=MOVES, temperature=0.0)
     (walked,) = sample(trainer.written(), [[0]], greedy, 0).tokens
     assert chain_reward(walked) == pytest.approx(max(chain_q((), move) for move in range(3)))
-    assert away < 0.2
+    # Targets of two steps are of the explorer's moves, not of the best: they are too low where it strays.
+    assert away < (0.2 if own["n_step"] == 1 else 0.35)
