@@ -22,11 +22,10 @@ from heed.stages.ilql import rewarded_by, train_ilql
 from heed.stages.judgments import Judgment
 from heed.stages.policy import train_policy
 from heed.stages.preference import TIES, UNTRUSTED
-from heed.train.preferences import Text, text_logprobs
 from tiny_models import tiny_policy
 from tiny_project import completed, letters, make_project, write_lines
 
-QUICK = ILQLSettings(epochs=8, prompts_per_step=16, learning_rate=3e-3, head_rate=2.0, test_fraction=0.25)
+QUICK = ILQLSettings(beta=8.0, epochs=10, prompts_per_step=16, learning_rate=3e-3, head_rate=2.0, test_fraction=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +46,11 @@ def rated(count: int, seed: int = 0, rater: str = "r", turned: bool = False) -> 
     return found
 
 
-def gain_of_letter_a(policy: Policy, before: Policy) -> float:
-    """By how much more probable a text of many letters a has become than one of none (nats)."""
-    texts = [Text((3, 3, 3), (*("abcd".index(c) for c in word), 16)) for word in ("aabaaa", "bcdbdc")]
-    gain = (text_logprobs(policy, texts, 100) - text_logprobs(before, texts, 100)).tolist()
-    return gain[0] - gain[1]
+def letters_a(folder: Path) -> float:
+    """Of samples of a policy, how many letters are an a (share)."""
+    settings = SamplingSettings(samples_per_prompt=60, max_new_tokens=7)
+    texts = sample(Policy.load(folder), [[0, 1, 2], [5, 4, 3], [9, 9, 9]], settings, 0).texts
+    return "".join(texts).count("a") / len("".join(texts))
 
 
 def test_every_kind_of_judgment_has_its_reward() -> None:
@@ -74,14 +73,16 @@ def test_every_kind_of_judgment_has_its_reward() -> None:
 
 
 def test_ilql_learns_from_ratings_what_raters_like_and_plain_transformers_loads_it(model: Path, tmp_path: Path) -> None:
-    done = train_ilql(model, rated(240), tmp_path / "out", QUICK, seed=1)
+    done = train_ilql(model, rated(480), tmp_path / "out", QUICK, seed=1)
     assert done.metrics["accuracy"]["clustered"]["low"] > 0.5, done.verdict
     assert done.metrics["examples"] > 150
     assert "Implicit language Q-learning on" in done.verdict
-    assert gain_of_letter_a(Policy.load(tmp_path / "out"), Policy.load(model)) > 0.5
+    still = QUICK.model_copy(update={"beta": 0.0})
+    train_ilql(model, rated(480), tmp_path / "imitated", still, seed=1)
+    assert letters_a(tmp_path / "out") > letters_a(tmp_path / "imitated") + 0.03
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.model_type == "llama"
-    assert train_ilql(model, rated(240), tmp_path / "out", QUICK, seed=1) == done
-    train_ilql(model, rated(240), tmp_path / "twin", QUICK, seed=1)
+    assert train_ilql(model, rated(480), tmp_path / "out", QUICK, seed=1) == done
+    train_ilql(model, rated(480), tmp_path / "twin", QUICK, seed=1)
     assert (tmp_path / "twin/model.safetensors").read_bytes() == (tmp_path / "out/model.safetensors").read_bytes()
 
 
