@@ -23,7 +23,8 @@ from heed.models.decode import Samples
 from heed.models.linear import linear
 from heed.models.policy import Policy
 from heed.stages.results import prepare_machine
-from heed.train.online import OnlineTrainer, Prompt
+from heed.train.online import OnlineTrainer
+from heed.train.online_loop import Prompt
 from heed.train.optimise import FitSettings, fit
 from heed.train.supervised import CompletionTask
 from peers import work_folder

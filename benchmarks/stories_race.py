@@ -33,7 +33,8 @@ def main(model: str, prompts: str, seed: int, target: float, steps: int) -> None
     from heed.raters.utilities import vader
     from heed.stages.results import prepare_machine
     from heed.train.checks import self_check
-    from heed.train.online import OnlineTrainer, Prompt
+    from heed.train.online import OnlineTrainer
+    from heed.train.online_loop import Prompt
     from heed.train.rollout import TextScorer
     from heed.train.text_rewards import TextReward
 

@@ -31,7 +31,8 @@ from heed.models.linear import linear
 from heed.models.policy import Policy
 from heed.models.reward import RewardModel, ScalarModel
 from heed.stages.results import prepare_machine
-from heed.train.online import OnlineTrainer, Prompt
+from heed.train.online import OnlineTrainer
+from heed.train.online_loop import Prompt
 from heed.train.optimise import FitSettings, fit
 from heed.train.preferences import Example, PreferenceTask, Text, coefficients, learn_preferences
 from heed.train.progress import Watcher

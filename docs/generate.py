@@ -213,8 +213,7 @@ def algorithms_page() -> str:
     for one in ALGORITHMS.values():
         rows = [("when", one.when), ("needs", one.needs), ("costs", one.costs)]
         if one.own:
-            section = "policy" if one.family == "online" else "preference"
-            own = ", ".join(f"`{section}.{name}` {value:g}" for name, value in one.own.items())
+            own = ", ".join(f"`{one.section}.{name}` {value:g}" for name, value in one.own.items())
             rows.append(("own settings", own))
         rows.append(("paper", one.paper))
         title = f"{one.title[0].upper()}{one.title[1:]}, {one.family}."

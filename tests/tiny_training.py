@@ -27,7 +27,8 @@ from heed.models.policy import Policy
 from heed.models.reward import Encoded, Reader, RewardModel, ScalarModel
 from heed.train import checkpoint
 from heed.train.checkpoint import Checkpoints
-from heed.train.online import OnlineTrainer, Prompt
+from heed.train.online import OnlineTrainer
+from heed.train.online_loop import Prompt
 from heed.train.preference import Pair, fit_reward
 from heed.train.progress import Stopped, Watcher
 from heed.train.supervised import tune

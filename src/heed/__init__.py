@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from heed.rounds import Rounds
     from heed.stages.data import ComparisonRow
     from heed.stages.evaluation import Evaluation, evaluate_policy
+    from heed.stages.ilql import train_ilql
     from heed.stages.policy import train_policy
     from heed.stages.preference import train_preferences
     from heed.stages.results import StageResult
@@ -34,6 +35,7 @@ _HOMES = {
     "run_loop": "heed.loop",
     "sample": "heed.stages.sampling",
     "score": "heed.stages.reward",
+    "train_ilql": "heed.stages.ilql",
     "train_policy": "heed.stages.policy",
     "train_preferences": "heed.stages.preference",
     "train_reward": "heed.stages.reward",
@@ -52,6 +54,7 @@ __all__ = [
     "run_loop",
     "sample",
     "score",
+    "train_ilql",
     "train_policy",
     "train_preferences",
     "train_reward",

@@ -8,7 +8,7 @@ from typing import Literal
 
 from heed.errors import ConfigError
 
-Family = Literal["online", "offline"]
+Family = Literal["online", "offline", "value"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,13 @@ class Algorithm:
     Attributes:
         name: as ``policy.algorithm`` and ``--algorithm`` name it.
         title: its full name.
-        family: whether it samples from the policy and needs a reward ("online"), or learns from judgments as they are.
+        family: whether it samples from the policy and needs a reward ("online"), learns from judgments as they are ("offline"), or
+            learns what each token is worth, from either ("value").
         paper: where it comes from.
         when, needs, costs: sentences for people.
-        learns_from: offline, what an example is: two texts, one, or several in an order.
+        learns_from: on judgments, what an example is: two texts, one, several in an order, or one and a number.
         takes: offline, the settings of ``preference`` that its loss has a use for.
-        own: its own values of settings that ``policy`` (online) or ``preference`` (offline) leaves empty.
+        own: its own values of settings that its section leaves empty.
     """
 
     name: str
@@ -33,9 +34,19 @@ class Algorithm:
     when: str
     needs: str
     costs: str
-    learns_from: Literal["", "pairs", "singles", "rankings"] = ""
+    learns_from: Literal["", "pairs", "singles", "rankings", "rewards"] = ""
     takes: tuple[str, ...] = ()
     own: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def on_judgments(self) -> bool:
+        """Whether it learns from judgments as they are, and neither samples nor needs a reward."""
+        return bool(self.learns_from)
+
+    @property
+    def section(self) -> str:
+        """The section of ``heed.yaml`` that has its settings; ``dqn`` has others under ``policy``."""
+        return {"online": "policy", "offline": "preference", "value": self.name}[self.family]
 
 
 _A_REWARD = "a reward and prompts"
@@ -279,6 +290,29 @@ ALGORITHMS: dict[str, Algorithm] = {
             "rankings",
             ("beta",),
             {"beta": 0.1},
+        ),
+        Algorithm(
+            "dqn",
+            "deep Q-learning over tokens",
+            "value",
+            'Mnih et al. 2015, "Human-level control through deep reinforcement learning"; van Hasselt, Guez and Silver 2016, "Deep '
+            'Reinforcement Learning with Double Q-learning"',
+            "To learn how learning by values works, or where a sample is dear: each text is learned from many times. Nothing holds "
+            "the policy near where it began; for large models PPO and its kin get further.",
+            _A_REWARD,
+            "Samples in every step; one network is trained, a target network and the reference are only read.",
+        ),
+        Algorithm(
+            "ilql",
+            "implicit language Q-learning",
+            "value",
+            'Snell et al. 2022, "Offline RL for Natural Language Generation with Implicit Language Q Learning"; Kostrikov, Nair '
+            'and Levine 2021, "Offline Reinforcement Learning with Implicit Q-Learning"',
+            "Many logged texts with thumbs or ratings, good parts in bad texts among them: it learns which token was worth what, "
+            "and can join good parts that nobody has written together.",
+            "judgments that say how good a text is: ratings, thumbs, critiques; comparisons serve as a good and a bad text",
+            "One network with heads of values; one text forward and backward. No sampling, no reward model.",
+            "rewards",
         ),
     )
 }

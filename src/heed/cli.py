@@ -24,6 +24,7 @@ from heed.terminal import (
     serve,
     stages,
     sweep,
+    teach,
     votes,
 )
 from heed.terminal.console import console, print_error
@@ -263,6 +264,7 @@ app.command(rich_help_panel=_FILES)(pretrain.pretrain)
 
 app.command(rich_help_panel=_LOOK)(asking.labels)
 app.command(rich_help_panel=_LOOK)(policy.explain)
+app.command(rich_help_panel=_LOOK)(teach.teach)
 app.command(rich_help_panel=_LOOK)(preview.preview)
 
 

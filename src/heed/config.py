@@ -22,10 +22,13 @@ from heed.settings import FUNCTION, Fraction, Temperature
 from heed.settings import LARGEST_SEED as LARGEST_SEED
 from heed.settings import Settings as Settings
 from heed.texts import cut, shown
+from heed.training_settings import EvaluateSettings as EvaluateSettings
 from heed.training_settings import PreferenceSettings as PreferenceSettings
 from heed.training_settings import RewardSettings as RewardSettings
 from heed.training_settings import SFTSettings as SFTSettings
 from heed.tuning_settings import TunedSettings
+from heed.value_settings import DQNSettings as DQNSettings
+from heed.value_settings import ILQLSettings as ILQLSettings
 
 NO_MODEL = "none-chosen-yet"
 """Stands for the base model in the heed.yaml of a project that collects feedback before there is one."""
@@ -34,6 +37,7 @@ NO_MODEL = "none-chosen-yet"
 AlgorithmName = Literal[
     "ppo", "trpo", "a2c", "a3c", "reinforce", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n", "online_dpo",
     "dpo", "cdpo", "ipo", "simpo", "slic", "orpo", "kto", "listwise_dpo",
+    "dqn", "ilql",
 ]  # fmt: skip
 GROUPED = ("rloo", "grpo", "dr_grpo", "dapo", "gspo", "best_of_n", "online_dpo")
 """Algorithms that compare the samples of a prompt with each other."""
@@ -102,7 +106,9 @@ class PolicySettings(TunedSettings):
         "turns, empty takes the algorithm's own",
     )
     learning_rate: float = Field(3e-4, ge=0.0, description="peak learning rate of the policy")
-    value_learning_rate: float = Field(1e-3, ge=0.0, description="peak learning rate of a separate value model")
+    value_learning_rate: float = Field(
+        1e-3, ge=0.0, description="peak learning rate of a separate value model, and of the head of values of dqn"
+    )
     warmup_steps: int = Field(2, ge=0, description="steps in which the learning rates rise (count)")
     value_model: Literal["separate", "shared"] = Field(
         "separate", description="own network for the values, or a head on the policy's trunk"
@@ -232,6 +238,10 @@ class PolicySettings(TunedSettings):
                     "trpo takes one step along the gradient of the reward alone; leave pretraining_coefficient and "
                     "entropy_coefficient at 0, or take ppo"
                 )
+        if self.algorithm == "dqn" and (self.lora.rank or self.dtype != "float32"):
+            raise ValueError(
+                "dqn folds its values into the weights in float32; leave lora.rank at 0 and dtype at float32"
+            )
         if self.algorithm == "online_dpo" and self.kl_coefficient == 0:
             raise ValueError("kl_coefficient is the beta of online_dpo, and with 0 it learns nothing; set it above 0")
         if self.staleness and self.algorithm in OWN_SAMPLES:
@@ -244,16 +254,6 @@ class PolicySettings(TunedSettings):
                 f"{self.algorithm} has no importance ratio, and its gradient is right only for the policy that sampled: leave "
                 "epochs and minibatches at 1, or take ppo or grpo"
             )
-
-
-class EvaluateSettings(Settings):
-    """How a policy is compared with its reference."""
-
-    prompts: int = Field(400, ge=2, description="held-out prompts (count)")
-    temperature: Temperature = Field(
-        1.0, ge=0.0, description="sampling temperature of both sides; 0 takes the likeliest token"
-    )
-    confidence: float = Field(0.95, gt=0.5, le=0.9999, description="coverage of every interval (probability)")
 
 
 class AskingSettings(Settings):
@@ -311,6 +311,8 @@ class ProjectSettings(Settings):
     preference: PreferenceSettings = Field(
         default_factory=PreferenceSettings, description="policy optimisation by judgments as they are, without a reward"
     )
+    dqn: DQNSettings = Field(default_factory=DQNSettings, description="deep Q-learning, beside the settings of policy")
+    ilql: ILQLSettings = Field(default_factory=ILQLSettings, description="implicit language Q-learning on judgments")
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings, description="comparison with the reference")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="studio and board")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heed.algorithms import algorithm_named
+from heed.config import ILQLSettings
 from heed.errors import ConfigError
 from heed.labelling import Labelling
 from heed.live_ratings import LiveRatings
@@ -39,7 +40,7 @@ class Optimising(Labelling):
         """
         if (before := self._done("policy", round_)) is not None:
             return before
-        if algorithm_named(self.settings.policy.algorithm).family == "offline":
+        if algorithm_named(self.settings.policy.algorithm).on_judgments:
             return self._train_on_judgments(round_)
         from heed.stages.policy import constraints_identity, train_policy
         from heed.stages.supervised import keyed_demonstrations
@@ -51,6 +52,9 @@ class Optimising(Labelling):
         config = {**settings.model_dump(), "rolled_out": content_hash(prompts), **rewarded}
         sources, unknown = constraints_identity(settings)
         config |= sources
+        dqn = self.settings.dqn if settings.algorithm == "dqn" else None
+        if dqn is not None:
+            config["dqn"] = dqn.model_dump()
         texts = self._demonstrations()[0] if settings.pretraining_coefficient else []
         if texts:
             config["pretraining"] = content_hash(keyed_demonstrations(texts))
@@ -68,6 +72,7 @@ class Optimising(Labelling):
                     self._device(),
                     self.watcher,
                     texts,
+                    dqn,
                 )
                 self._keep(run, done, list(asked.used) if asked else ())
             else:
@@ -105,9 +110,11 @@ class Optimising(Labelling):
 
     def _train_on_judgments(self, round_: int) -> RunRecord:
         """Train the reference policy on the judgments themselves, each weighed as the newest reward model weighs its rater."""
+        from heed.stages.ilql import train_ilql
         from heed.stages.preference import train_preferences
 
-        algorithm, settings = self.settings.policy.algorithm, self.settings.preference
+        algorithm = self.settings.policy.algorithm
+        settings = self.settings.ilql if algorithm == "ilql" else self.settings.preference
         learned, ids = judgments_in(self.project.store, "joint")
         left_out = self._tell_left_out(dict(learned.unused))
         start, maker = self.reference_policy()
@@ -116,17 +123,12 @@ class Optimising(Labelling):
         config = {**settings.model_dump(), "algorithm": algorithm}
         with self._run("policy", config, round_, [maker, *([] if reward is None else [reward.id])], ids) as run:
             if run.state == "running":
-                done = train_preferences(
-                    start,
-                    learned.rows,
-                    run.folder / "model",
-                    algorithm,
-                    settings,
-                    self.settings.seed,
-                    reliability,
-                    self._device(),
-                    self.watcher,
-                )
+                out, seed = run.folder / "model", self.settings.seed
+                more = (seed, reliability, self._device(), self.watcher)
+                if isinstance(settings, ILQLSettings):
+                    done = train_ilql(start, learned.rows, out, settings, *more)
+                else:
+                    done = train_preferences(start, learned.rows, out, algorithm, settings, *more)
                 self._keep(run, done, kept_back=left_out)
         return self._record(run)
 
@@ -163,6 +165,7 @@ class Optimising(Labelling):
             judge,
             settings.policy,
             settings.preference,
+            settings.ilql,
         )
 
     def _demonstrations(self) -> tuple[list[DemonstrationRow], list[str], dict[str, int]]:

@@ -1,4 +1,4 @@
-"""Settings of supervised tuning and of the reward model, sections of ``heed.yaml``."""
+"""Settings of training on fixed examples, and of the comparison with the reference, sections of ``heed.yaml``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from heed.settings import Fraction, Name, Settings
+from heed.settings import Fraction, Name, Settings, Temperature
 from heed.tuning_settings import LoraSettings, TunedSettings
 
 _WHOLE = 1e-6
@@ -230,3 +230,13 @@ class RewardSettings(TrainSettings):
                 f"population is for backbone: network; a {self.backbone} reward lets all answers count alike"
             )
         return self
+
+
+class EvaluateSettings(Settings):
+    """How a policy is compared with its reference."""
+
+    prompts: int = Field(400, ge=2, description="held-out prompts (count)")
+    temperature: Temperature = Field(
+        1.0, ge=0.0, description="sampling temperature of both sides; 0 takes the likeliest token"
+    )
+    confidence: float = Field(0.95, gt=0.5, le=0.9999, description="coverage of every interval (probability)")

@@ -19,7 +19,8 @@ from heed.constraint_settings import ConstraintSettings
 from heed.errors import ConfigError, DataError
 from heed.models.decode import Samples
 from heed.train.constraints import Constraints, constraints_told, word_count
-from heed.train.online import OnlineTrainer, live_line, verdict
+from heed.train.online import OnlineTrainer
+from heed.train.online_loop import live_line, verdict
 from tiny_training import trainer_of
 
 BOTH = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])

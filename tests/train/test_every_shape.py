@@ -15,7 +15,8 @@ from heed.models.policy import Policy
 from heed.models.reward import RewardModel, ScalarModel, is_encoder
 from heed.stages.supervised import train_sft
 from heed.train.checkpoint import adamw
-from heed.train.online import OnlineTrainer, Prompt
+from heed.train.online import OnlineTrainer
+from heed.train.online_loop import Prompt
 from heed.train.preferences import Example, PreferenceTask, Text, coefficients, learn_preferences, text_logprobs
 from tiny_models import ENCODER_DECODER, LETTERS, causal_model, letter_tokenizer, wordpiece_tokenizer
 from tiny_project import letters

@@ -25,7 +25,8 @@ from heed.stages.preference import train_preferences
 from heed.stages.reward import train_reward
 from heed.stages.supervised import train_sft
 from heed.train.checkpoint import Checkpoints
-from heed.train.online import OnlineTrainer, Prompt
+from heed.train.online import OnlineTrainer
+from heed.train.online_loop import Prompt
 from heed.train.preferences import Text, text_logprobs
 from heed.train.progress import Stopped, Watcher
 from heed.train.rollout import completion_logprobs

@@ -14,7 +14,8 @@ from heed.config import PolicySettings
 from heed.errors import ModelError
 from heed.models.decode import Samples
 from heed.models.reward import ScalarModel
-from heed.train.online import OnlineTrainer, Prompt
+from heed.train.online import OnlineTrainer
+from heed.train.online_loop import Prompt
 from heed.train.rollout import TextScorer
 from heed.train.text_rewards import TextReward
 from tiny_models import tiny_policy

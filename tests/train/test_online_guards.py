@@ -14,7 +14,7 @@ from heed.config import PolicySettings
 from heed.models.decode import Samples
 from heed.models.policy import Policy
 from heed.train.constraints import Constraints
-from heed.train.online import live_line, verdict
+from heed.train.online_loop import live_line, verdict
 from heed.train.progress import Watcher
 from tiny_training import trainer_of
 

@@ -27,18 +27,12 @@ from heed.train.preferences import (
     text_logprobs,
 )
 from heed.train.progress import Stopped, Watcher
-from tiny_models import ragged, tiny_policy
+from stopping import StopAt
+from tiny_models import tiny_policy
+from tokens import END, texts_of
 
 OFFLINE = [one for one in ALGORITHMS.values() if one.family == "offline"]
 NAMES = [one.name for one in OFFLINE]
-END = 16
-
-
-def texts_of(count: int, seed: int = 0) -> list[Text]:
-    """Two or three completions of unequal length to each prompt."""
-    prompts = ragged([3, 5, 1, 4] * (count // 4 + 1), END + 1, seed)
-    written = ragged([2, 7, 4, 1, 6] * (count // 5 + 1), END + 1, seed + 1)
-    return [Text(tuple(prompts[n // 3]), (*written[n], END)) for n in range(count)]
 
 
 def examples_of(learns_from: str, count: int) -> list[Example]:
@@ -205,21 +199,8 @@ def test_resumed_is_uninterrupted(name: str, tmp_path: Path) -> None:
             "losses": torch.tensor([r["loss"] for r in done.history])
         }
 
-    once, resumed = weights([Watcher()]), weights([_StopAt(3), Watcher()])
+    once, resumed = weights([Watcher()]), weights([StopAt(3), Watcher()])
     assert all(torch.equal(once[n], resumed[n]) for n in once)
-
-
-class _StopAt(Watcher):
-    """Presses Ctrl-C in a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def advance(self, done: int, total: int, line: str) -> None:
-        if done == self.step:
-            import signal
-
-            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_model_that_mixes_its_batch_is_refused() -> None:

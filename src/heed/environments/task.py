@@ -22,7 +22,7 @@ from heed.models.rewards import load_reward
 from heed.raters.utilities import CheckedUtility
 from heed.texts import cut, shown, visible
 from heed.train.constraints import Constraints
-from heed.train.online import Prompt
+from heed.train.online_loop import Prompt
 from heed.train.rollout import ModelScorer, Scorer, TextScorer
 from heed.train.text_rewards import TextReward, reward_named
 

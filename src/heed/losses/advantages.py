@@ -64,7 +64,7 @@ def whiten(x: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
     return whitened if shift_mean else (whitened + mean).masked_fill(padded, 0.0)
 
 
-def _next_real(values: Tensor, real: Tensor) -> Tensor:
+def next_real(values: Tensor, real: Tensor) -> Tensor:
     """[B, T]: at each position the value of the next real position to its right, 0 where there is none."""
     B, T = values.shape
     positions = torch.arange(T, device=values.device).expand(B, T).masked_fill(~real, T)
@@ -96,7 +96,7 @@ def generalized_advantages(
     """
     real = mask.bool()
     rewards, values = rewards.detach(), values.detach().masked_fill(~real, 0.0)
-    deltas = (rewards + gamma * _next_real(values, real) - values).masked_fill(~real, 0.0)
+    deltas = (rewards + gamma * next_real(values, real) - values).masked_fill(~real, 0.0)
     advantages = _discounted_sums(deltas, torch.full_like(deltas, gamma * lam), real)
     return advantages, advantages + values
 
@@ -145,9 +145,9 @@ def vtrace_advantages(
     real = mask.bool()
     rewards, values = rewards.detach(), values.detach().masked_fill(~real, 0.0)
     ratio = log_ratio.detach().masked_fill(~real, 0.0).exp().clamp(max=most)
-    deltas = (rewards + gamma * _next_real(values, real) - values).masked_fill(~real, 0.0)
+    deltas = (rewards + gamma * next_real(values, real) - values).masked_fill(~real, 0.0)
     corrections = _discounted_sums(ratio * deltas, gamma * lam * ratio, real)
-    longer = (deltas + gamma * lam * _next_real(corrections, real)).masked_fill(~real, 0.0)
+    longer = (deltas + gamma * lam * next_real(corrections, real)).masked_fill(~real, 0.0)
     return ratio * longer, corrections + values
 
 

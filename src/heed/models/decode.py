@@ -20,6 +20,9 @@ from heed.models.batch import TokenBatch
 from heed.models.encoder_decoder import start_id
 from heed.models.policy import Policy
 
+Explore = Callable[[Tensor], Tensor]
+"""Another distribution in place of the model's own: logits to logits [R, V]."""
+
 # Rows are dropped from the cache once this share of them has finished: copying the cache for each single row costs more.
 _SHARE_FINISHED = 0.2
 # Counts of rows are rounded up to this, by keeping some that have finished: each new count has its products compiled anew.
@@ -58,6 +61,7 @@ def sample(
     seed: int,
     value_head: nn.Module | None = None,
     progress: Callable[[int], None] | None = None,
+    explore: Explore | None = None,
 ) -> Samples:
     """Draw ``settings.samples_per_prompt`` completions of each prompt.
 
@@ -66,6 +70,7 @@ def sample(
         seed: the same seed, prompts and settings give the same completions on one machine's CPU.
         value_head: maps final hidden states [N, D] to values [N, 1]; only the fast path takes values.
         progress: called with the number of completions done since the last call.
+        explore: maps logits [R, V] to those that tokens are drawn by, before temperature, top-k and top-p.
 
     Raises:
         DataError: a prompt and its completion do not fit the model's context.
@@ -80,7 +85,7 @@ def sample(
     for start in range(0, len(prompts), per_batch):
         chunk = prompts[start : start + per_batch]
         with policy.body.computing():
-            rows = draw(policy, chunk, settings, generator, value_head)
+            rows = draw(policy, chunk, settings, generator, value_head, explore)
         _collect(out, policy, chunk, rows, settings)
         if progress is not None:
             progress(len(chunk) * settings.samples_per_prompt)
@@ -163,6 +168,7 @@ def _decode_fast(
     settings: SamplingSettings,
     generator: torch.Generator,
     value_head: nn.Module | None,
+    explore: Explore | None = None,
 ) -> _Rows:
     trunk: Any = policy.body.trunk  # of either kind; each steps with the cache that it made itself
     rows, width, device = len(prompts) * settings.samples_per_prompt, settings.max_new_tokens, policy.device
@@ -182,7 +188,8 @@ def _decode_fast(
         # Row numbers of the rows in the cache, and which of them have not ended yet.
         here, alive = torch.arange(rows, device=device), torch.ones(rows, dtype=torch.bool, device=device)
         for step in range(width):
-            log_p = shaped_logits(policy.logits(hidden).float(), settings)
+            logits = policy.logits(hidden).float()
+            log_p = shaped_logits(logits if explore is None else explore(logits), settings)
             tokens = log_p.argmax(-1) if settings.temperature == 0 else draw_tokens(log_p, uniform[here, step])
             out.tokens[here, step] = tokens
             out.logprobs[here, step] = log_p.gather(-1, tokens[:, None])[:, 0]
@@ -216,6 +223,7 @@ def _decode_generic(
     settings: SamplingSettings,
     generator: torch.Generator,
     value_head: nn.Module | None,
+    explore: Explore | None = None,
 ) -> _Rows:
     """Any model through ``transformers.generate``, with the same draws as the fast path."""
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
@@ -229,7 +237,7 @@ def _decode_generic(
     before = 1 if policy.encoder_decoder else ids.shape[1]
     start = {"decoder_start_token_id": start_id(policy.model.config)} if policy.encoder_decoder else {}
     uniform = torch.rand(len(repeated), settings.max_new_tokens, generator=generator, dtype=torch.float64)
-    recorder = _QuantileSampler(settings, uniform.to(policy.device), before)
+    recorder = _QuantileSampler(settings, uniform.to(policy.device), before, explore)
     stopping = [_StopCriterion(policy, settings.stop, before)] if settings.stop else []
     # A model's own generation settings (a repetition penalty, say) would make its samples those of another distribution.
     own, policy.model.generation_config = policy.model.generation_config, GenerationConfig()
@@ -268,12 +276,15 @@ class _StopCriterion:
 class _QuantileSampler:
     """A logits processor that draws the token itself and leaves generate no choice, so that draws are ours to seed."""
 
-    def __init__(self, settings: SamplingSettings, uniform: Tensor, prompt_width: int) -> None:
-        self.settings, self.uniform, self.prompt_width = settings, uniform, prompt_width
+    def __init__(
+        self, settings: SamplingSettings, uniform: Tensor, prompt_width: int, explore: Explore | None = None
+    ) -> None:
+        self.settings, self.uniform, self.prompt_width, self.explore = settings, uniform, prompt_width, explore
         self.logprobs: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        log_p = shaped_logits(scores.float(), self.settings)
+        logits = scores.float()
+        log_p = shaped_logits(logits if self.explore is None else self.explore(logits), self.settings)
         step = input_ids.shape[1] - self.prompt_width
         tokens = log_p.argmax(-1) if self.settings.temperature == 0 else draw_tokens(log_p, self.uniform[:, step])
         self.logprobs.append(log_p.gather(-1, tokens[:, None])[:, 0])

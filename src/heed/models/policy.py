@@ -322,16 +322,21 @@ class TokenScores(NamedTuple):
 
 
 def token_scores(
-    policy: Policy, hidden: Tensor, targets: Tensor, temperature: float = 1.0, with_entropy: bool = False
+    policy: Policy,
+    hidden: Tensor,
+    targets: Tensor,
+    temperature: float = 1.0,
+    with_entropy: bool = False,
+    head: nn.Linear | None = None,
 ) -> TokenScores:
     """Log-probabilities of ``targets`` [M] under the final hidden states [M, D] that predict them.
 
     Large vocabularies are taken in pieces that are computed again in the backward pass, so that the logits [M, V] never
-    stand in memory whole.
+    stand in memory whole. ``head`` maps hidden states to logits in place of the policy's own.
     """
 
     def piece(rows: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        logits = policy.logits(rows).float()
+        logits = (policy.logits(rows) if head is None else linear(rows, head.weight, head.bias)).float()
         if temperature != 1.0:
             logits = logits / temperature
         chosen = -F.cross_entropy(logits, tokens, reduction="none")
@@ -343,8 +348,7 @@ def token_scores(
     wanted, extra = targets.numel(), rounded_rows(targets.numel(), hidden.device) - targets.numel()
     if extra:
         hidden, targets = F.pad(hidden, (0, 0, 0, extra)), F.pad(targets, (0, extra))
-    vocabulary = policy.model.get_output_embeddings().weight.shape[0]
-    at_once = max(1, _LOGITS_AT_ONCE // vocabulary)
+    at_once = logits_at_once(policy.model.get_output_embeddings().weight.shape[0])
     if targets.numel() <= at_once:
         logprobs, entropy = piece(hidden, targets)
     else:
@@ -354,6 +358,11 @@ def token_scores(
         ]
         logprobs, entropy = (torch.cat(parts) for parts in zip(*pieces, strict=True))
     return TokenScores(logprobs[:wanted], entropy[:wanted] if with_entropy else None)
+
+
+def logits_at_once(vocabulary: int) -> int:
+    """For how many positions logits may stand in memory together (count)."""
+    return max(1, _LOGITS_AT_ONCE // vocabulary)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from heed.models.pairwise import BothWays, CrossPairs, FeaturePairs, PairwiseReward, Ties
     from heed.models.policy import Policy
     from heed.models.rewards import Reward
-    from heed.train.online import Prompt
+    from heed.train.online_loop import Prompt
     from heed.train.optimise import Fit
     from heed.train.pairwise import CrossTask, HeadTask, Side
 

@@ -6,8 +6,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from heed.config import PolicySettings, PreferenceSettings, RewardSettings, SFTSettings
-from heed.training_settings import ContrastiveSettings
+from heed.config import DQNSettings, PolicySettings
+from heed.training_settings import TrainSettings
 
 # A forward pass multiplies and adds once a parameter and token; the backward pass does so twice.
 _FORWARD, _TRAIN = 2, 6
@@ -62,7 +62,7 @@ def training_plan(
     model: Any,
     examples: int,
     tokens_each: float,
-    settings: SFTSettings | RewardSettings | PreferenceSettings | ContrastiveSettings,
+    settings: TrainSettings,
     networks: int = 1,
 ) -> dict[str, str]:
     """Lines of the plan of a run on fixed examples of ``tokens_each`` tokens on average."""
@@ -89,29 +89,41 @@ def training_plan(
     }
 
 
-def policy_plan(model: Any, prompt_tokens: float, settings: PolicySettings) -> dict[str, str]:
+def policy_plan(
+    model: Any, prompt_tokens: float, settings: PolicySettings, dqn: DQNSettings | None = None
+) -> dict[str, str]:
     """Lines of the plan of policy optimisation; the same size of value, reference and reward model is assumed."""
     from heed.train.recipes import RECIPES, setting_of
 
-    critic, epochs = RECIPES[settings.algorithm].critic, int(setting_of(settings, "epochs"))
+    each = prompt_tokens + settings.max_new_tokens
     rows = settings.prompts_per_step * settings.samples_per_prompt
-    tokens = rows * (prompt_tokens + settings.max_new_tokens)
-    count, own, config = _parameters(model), _trained(model), model.config
-    trained = 2 if critic and settings.value_model == "separate" else 1
-    flops = tokens * count * (_FORWARD * 4 + _TRAIN * epochs * trained) * settings.steps
+    count, own = _parameters(model), _trained(model)
+    if dqn is not None:
+        trained, frozen, networks = 1, 3 * count, "a target network"
+        updates = f"dqn, {dqn.updates} of {dqn.completions_per_update} completions a rollout"
+        learned = dqn.updates * dqn.completions_per_update * (_TRAIN + _FORWARD)
+    else:
+        critic, epochs = RECIPES[settings.algorithm].critic, int(setting_of(settings, "epochs"))
+        trained = 2 if critic and settings.value_model == "separate" else 1
+        # With an adapter the reference is the policy's own weights.
+        frozen = 2 * count if own == count else trained * (count - own) + count
+        networks = f"{settings.value_model if critic else 'no'} value model"
+        updates = f"{settings.algorithm}, {epochs} epochs x {settings.minibatches} minibatches a rollout"
+        learned = rows * _TRAIN * epochs * trained
+    flops = each * count * (rows * _FORWARD * 4 + learned) * settings.steps
+    config = model.config
     device = next(model.parameters()).device.type
     constraints = ", ".join(f"{one.name} ({one.kind}, weight {one.weight:g})" for one in settings.constraints)
     return {
         "rollouts": f"{settings.steps:,} of {settings.prompts_per_step} prompts x {settings.samples_per_prompt} samples",
-        "updates": f"{settings.algorithm}, {epochs} epochs x {settings.minibatches} minibatches a rollout",
+        "updates": updates,
         **({"constraints": constraints} if constraints else {}),
-        "model": f"{_size(model)}, {settings.value_model if critic else 'no'} value model",
+        "model": f"{_size(model)}, {networks}",
         "tokens": f"up to {settings.steps * rows * settings.max_new_tokens:,} sampled",
         "time": f"up to {_time(flops, device).removeprefix('about ')}",
         "memory": _memory(
             trained * own,
-            # With an adapter the reference is the policy's own weights.
-            2 * count if own == count else trained * (count - own) + count,
+            frozen,
             settings.tokens_per_microbatch,
             config.hidden_size,
             config.num_hidden_layers,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heed.algorithms import ALGORITHMS
-from heed.config import PolicySettings, SamplingSettings
+from heed.config import DQNSettings, PolicySettings, SamplingSettings
 from heed.errors import ConfigError, DataError
 from heed.feedback.kinds import PromptContent
 from heed.stages.data import Demonstrations
@@ -29,7 +29,7 @@ from heed.train.text_rewards import TextReward, refuse_pessimism, reward_named
 
 if TYPE_CHECKING:
     from heed.models.policy import Policy
-    from heed.train.online import OnlineResult, Prompt
+    from heed.train.online_loop import OnlineLoop, OnlineResult, Prompt
     from heed.train.rollout import ModelScorer, TextScorer
 
 _AUDIT_PROMPTS = 64
@@ -49,6 +49,7 @@ def train_policy(
     device: str = "auto",
     watcher: Watcher | None = None,
     pretraining: Demonstrations = (),
+    dqn: DQNSettings | None = None,
 ) -> StageResult:
     """Optimise a policy by an online algorithm against a reward and write it to ``out``; the same call goes on where it was
     stopped.
@@ -61,17 +62,18 @@ def train_policy(
         prompts: what is rolled out; where ``truth`` is given some of them are set aside for audits.
         truth: the true utility, where one is known; never trained on, only looked at every ``audit_every`` steps.
         pretraining: demonstrations whose likelihood is part of each update, by ``pretraining_coefficient``.
+        dqn: what only deep Q-learning knows, where it is the algorithm.
 
     Raises:
         ModelError, DataError, ProjectError, TrainingError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
     """
     from heed.models.adapters import without_adapter
     from heed.models.tuning import load_reference, load_tuned
-    from heed.train.learner import value_model_for
-    from heed.train.online import OnlineTrainer, verdict
+    from heed.train.online_loop import verdict
     from heed.train.rollout import TextScorer
 
     settings, watcher = settings or PolicySettings(), watcher or Watcher()
+    own = (dqn or DQNSettings()) if settings.algorithm == "dqn" else None
     _refuse_what_does_not_fit(settings, pretraining)
     rewarding = _text_reward(reward, settings)
     folder = output_folder(out, [model, *([rewarding] if isinstance(rewarding, str) else [])])
@@ -82,6 +84,8 @@ def train_policy(
         identity["reward_source"] = rewarding.source
     if settings.pretraining_coefficient:
         identity["pretraining"] = content_hash(keyed_demonstrations(pretraining))
+    if own is not None:
+        identity["dqn"] = own.model_dump()
     sources, unknown = constraints_identity(settings)
     for what in unknown:
         watcher.say(what)
@@ -97,42 +101,75 @@ def train_policy(
         rolled, audited = _encode(policy, prompts, settings, truth is not None)
         scorer = _scorer(rewarding, policy, reference, (rolled, audited), settings, seed)
         lengths = sum(len(p.ids) for p in rolled) / len(rolled)
-        watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings))
-        audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed)
-        trainer = OnlineTrainer(
-            policy,
-            reference,
-            scorer,
-            rolled,
-            settings,
-            seed,
-            value_model_for(policy, scorer, settings, seed),
-            audit,
-            encoded_fitting(policy, pretraining) if settings.pretraining_coefficient else (),
-        )
+        watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings, own))
+        audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed, own)
+        trainer: OnlineLoop
+        if own is not None:
+            from heed.train.q_learning import QTrainer
+
+            trainer = QTrainer(policy, reference, scorer, rolled, settings, own, seed, audit)
+        else:
+            from heed.train.learner import value_model_for
+            from heed.train.online import OnlineTrainer
+
+            trainer = OnlineTrainer(
+                policy,
+                reference,
+                scorer,
+                rolled,
+                settings,
+                seed,
+                value_model_for(policy, scorer, settings, seed),
+                audit,
+                encoded_fitting(policy, pretraining) if settings.pretraining_coefficient else (),
+            )
         result = trainer.run(output.checkpoints(), watcher)
         metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
         metrics["reward_scale"] = [scorer.mean, scorer.std] if isinstance(scorer, TextScorer) else [0.0, 1.0]
         metrics["frontier"] = audit.frontier(reference, result) if audit else []
+        written = trainer.written()
         with output.writing():
-            policy.save(output.folder)
+            written.save(output.folder)
             tell_trained_on(folder, (prompt.content for prompt in rolled))
         return output.finish(metrics, verdict(result), result.tokens)
 
 
 def _refuse_what_does_not_fit(settings: PolicySettings, pretraining: Demonstrations) -> None:
     """Raise ConfigError where the algorithm does not sample, or other texts are to be learned from and there are none."""
-    if ALGORITHMS[settings.algorithm].family != "online":
+    if ALGORITHMS[settings.algorithm].on_judgments:
         raise ConfigError(
             f"algorithm {settings.algorithm} with a reward",
             "it learns from judgments as they are.",
-            "Give judgments to train_preferences, or take an algorithm that samples, such as ppo.",
+            "Give judgments to train_preferences or train_ilql, or take an algorithm that samples, such as ppo.",
         )
+    if settings.algorithm == "dqn":
+        _refuse_what_dqn_cannot(settings)
     if settings.pretraining_coefficient and not pretraining:
         raise ConfigError(
             f"pretraining_coefficient {settings.pretraining_coefficient:g} without texts",
             "their likelihood is to be part of each update, and there are none.",
             "Give demonstrations, on the command line with --pretraining FILE, or set it to 0.",
+        )
+
+
+def _refuse_what_dqn_cannot(settings: PolicySettings) -> None:
+    if settings.temperature != 1.0:
+        raise ConfigError(
+            f"policy.temperature {settings.temperature:g} with dqn",
+            "its rollouts have a temperature of their own, in reward units.",
+            "Leave policy.temperature at 1, and set dqn.temperature_start and dqn.temperature_end.",
+        )
+    if settings.staleness:
+        raise ConfigError(
+            f"staleness {settings.staleness} with dqn",
+            "its samples go into a buffer and are learned from many times as it is.",
+            "Leave policy.staleness empty, or take a3c.",
+        )
+    if settings.pretraining_coefficient:
+        raise ConfigError(
+            f"pretraining_coefficient {settings.pretraining_coefficient:g} with dqn",
+            "its loss is about what tokens are worth, and the likelihood of texts has no place in it.",
+            "Leave it at 0, or take ppo.",
         )
 
 
@@ -199,7 +236,7 @@ def _scorer(
 def _encode(
     policy: Policy, prompts: Sequence[PromptContent], settings: PolicySettings, audited: bool
 ) -> tuple[list[Prompt], list[Prompt]]:
-    from heed.train.online import Prompt
+    from heed.train.online_loop import Prompt
 
     if not prompts:
         raise DataError("no prompt to roll out", "the list is empty.", "Give some with --prompts.")
@@ -214,18 +251,27 @@ class _Audit:
     """Held-out truth and proxy of a policy, on prompts that are never rolled out."""
 
     def __init__(
-        self, prompts: Sequence[Prompt], truth: Callable[..., float], scorer: Any, settings: PolicySettings, seed: int
+        self,
+        prompts: Sequence[Prompt],
+        truth: Callable[..., float],
+        scorer: Any,
+        settings: PolicySettings,
+        seed: int,
+        dqn: DQNSettings | None,
     ) -> None:
         self.prompts, self.truth, self.scorer, self.seed = prompts, truth, scorer, seed
         self.sampling = SamplingSettings(
             samples_per_prompt=1, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature
         )
+        # Deep Q-learning ends with a sharper policy than it trains; that one is looked at.
+        self.warmth = settings.temperature if dqn is None else dqn.temperature_end / dqn.temperature_start
 
-    def scores(self, policy: Policy) -> tuple[list[float], list[float]]:
+    def scores(self, policy: Policy, warmth: float) -> tuple[list[float], list[float]]:
         """True utilities of single completions, and their proxy scores; none where a score costs somebody time."""
         from heed.models.decode import sample
 
-        drawn = sample(policy, [p.ids for p in self.prompts], self.sampling, self.seed + 1)
+        sampling = self.sampling.model_copy(update={"temperature": warmth})
+        drawn = sample(policy, [p.ids for p in self.prompts], sampling, self.seed + 1)
         contents = [p.content for p in self.prompts]
         true = [float(self.truth(content, text)) for content, text in zip(contents, drawn.texts, strict=True)]
         if getattr(self.scorer, "asks", False):
@@ -233,7 +279,7 @@ class _Audit:
         return true, self.scorer(contents, [p.ids for p in self.prompts], drawn).tolist()
 
     def __call__(self, policy: Policy) -> dict[str, float]:
-        true, proxy = self.scores(policy)
+        true, proxy = self.scores(policy, self.warmth)
         n, mean = len(true), sum(true) / len(true)
         spread = (sum((value - mean) ** 2 for value in true) / max(1, n - 1) / n) ** 0.5
         return {"true": mean, "true_se": spread, **({"proxy": sum(proxy) / n} if proxy else {})}
@@ -243,7 +289,7 @@ class _Audit:
         them says nothing."""
         from heed.evaluate.compare import reward_against_kl
 
-        true, proxy = self.scores(reference)
+        true, proxy = self.scores(reference, self.sampling.temperature)
         looked = [row for row in result.history if "true" in row]
         if len(set(true)) < 2 or len(set(proxy)) < 2:
             return []

@@ -17,13 +17,15 @@ from heed.stages.judgments import UNRANKED, Judgment, compared
 from heed.stages.plan import training_plan
 from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine, tell_trained_on
 from heed.stages.reward_rows import as_judgments, keyed
-from heed.stages.shown import weights_of
+from heed.stages.shown import weights_of as rater_weights_of
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from heed.models.policy import Policy
-    from heed.train.preferences import Example, PreferenceTask, Text
+    from heed.train.preferences import Example, Text
 
 _FAR = 1.0
 """Nats a token by which better texts are less probable than before where a policy is past use."""
@@ -93,13 +95,13 @@ def train_preferences(
         left_out: Counter[str] = Counter()
         kept = [row for row in rows if share_of(row.prompt, "test") >= settings.test_fraction]
         held = [row for row in rows if share_of(row.prompt, "test") < settings.test_fraction]
-        texts = _Texts(policy, left_out)
+        texts = Texts(policy, left_out)
         said = said_by(kept, chosen, left_out)
-        examples = texts.examples(said, _weights(said, reliability, left_out))
+        examples = texts.examples(said, weights_of(said, reliability, left_out))
         measured = said_by(held, algorithm_named("dpo"), Counter())
         held_out = texts.examples(measured, [1.0] * len(measured))
         by = coefficients(chosen, settings)
-        _refuse_nothing(examples, chosen, len(rows), left_out)
+        refuse_nothing(examples, chosen, len(rows), left_out)
         task = PreferenceTask(policy, chosen, texts.texts, examples, held_out, by, settings.tokens_per_microbatch)
         watcher.say(task.check_start())
         tokens = sum(task.lengths) / len(examples)
@@ -112,7 +114,7 @@ def train_preferences(
             "held_out": len(held),
             "left_out": dict(left_out),
             "raters_weighed": reliability is not None,
-            **_measured(task, texts, settings),
+            **moved(policy, task.reference, texts, held_out, settings.tokens_per_microbatch),
             "history": done.history,
         }
         with output.writing():
@@ -192,16 +194,20 @@ def _singles(rows: Sequence[Judgment], left_out: Counter[str]) -> list[Said]:
     return found
 
 
-def _weights(said: Sequence[Said], reliability: Mapping[str, float] | None, left_out: Counter[str]) -> list[float]:
+def weights_of(said: Sequence[Said], reliability: Mapping[str, float] | None, left_out: Counter[str]) -> list[float]:
     """What each counts, on average 1; those of raters whose answers tell nothing, or the opposite, count nothing."""
-    found = weights_of([one.rater for one in said], reliability)
+    found = rater_weights_of([one.rater for one in said], reliability)
     if reliability is not None:
         left_out[UNTRUSTED] += sum(value == 0 for value in found)
     return found
 
 
-class _Texts:
-    """Texts as token ids, each once, and examples that name them by number."""
+class Texts:
+    """Texts as token ids, each once, and examples that name them by number.
+
+    Attributes:
+        texts: as token ids; prompts: the id of the prompt of each.
+    """
 
     def __init__(self, policy: Policy, left_out: Counter[str]) -> None:
         self.policy, self.left_out = policy, left_out
@@ -211,14 +217,14 @@ class _Texts:
         self._numbers: dict[tuple[PromptContent, str], int | None] = {}
 
     def examples(self, said: Sequence[Said], weights: Sequence[float]) -> list[Example]:
-        """The examples that fit the model's context and count something."""
+        """The examples that fit the model's context and count something; what does not fit is counted."""
         from heed.train.preferences import Example
 
         found = []
         for one, weight in zip(said, weights, strict=True):
             if weight == 0:
                 continue
-            numbers = [self._number(one.prompt, text) for text in one.texts]
+            numbers = [self.number(one.prompt, text) for text in one.texts]
             known = [number for number in numbers if number is not None]
             if len(known) < len(numbers):
                 self.left_out[TOO_LONG] += 1
@@ -226,7 +232,7 @@ class _Texts:
             found.append(Example(tuple(known), one.places, weight))
         return found
 
-    def _number(self, prompt: PromptContent, text: str) -> int | None:
+    def number(self, prompt: PromptContent, text: str) -> int | None:
         from heed.train.preferences import Text
 
         key = (prompt, text)
@@ -242,8 +248,8 @@ class _Texts:
         return self._numbers[key]
 
 
-def _refuse_nothing(
-    examples: Sequence[Example], algorithm: Algorithm, judgments: int, left_out: Mapping[str, int]
+def refuse_nothing(
+    examples: Sequence[object], algorithm: Algorithm, judgments: int, left_out: Mapping[str, int]
 ) -> None:
     """Raise DataError where nothing is left to learn from."""
     if examples:
@@ -256,14 +262,15 @@ def _refuse_nothing(
     )
 
 
-def _measured(task: PreferenceTask, texts: _Texts, settings: PreferenceSettings) -> dict[str, Any]:
+def moved(
+    policy: Policy, reference: Tensor, texts: Texts, held: Sequence[Example], tokens_per_microbatch: int
+) -> dict[str, Any]:
     """How often the policy has moved towards the better of two held-out texts; and how much more probable better and worse ones
-    have become, of those trained on too."""
+    have become, of those trained on too. ``reference`` are log-probabilities of all texts before."""
     from heed.evaluate.metrics import accuracy
     from heed.train.preferences import text_logprobs
 
-    gain = (text_logprobs(task.policy, task.texts, settings.tokens_per_microbatch) - task.reference).tolist()
-    held = task.held_out
+    gain = (text_logprobs(policy, texts.texts, tokens_per_microbatch) - reference).tolist()
     differences = [gain[better] - gain[worse] for better, worse in (one.texts for one in held)]
     right = accuracy(differences, [1.0] * len(held), [texts.prompts[one.texts[0]] for one in held])
     sides = {"better": 0, "worse": 1}
@@ -273,7 +280,7 @@ def _measured(task: PreferenceTask, texts: _Texts, settings: PreferenceSettings)
             name: sum(gain[one.texts[side]] for one in held) / len(held) if held else None
             for name, side in sides.items()
         },
-        "held_out_length": sum(len(task.texts[one.texts[0]].completion) for one in held) / len(held) if held else None,
+        "held_out_length": sum(len(texts.texts[one.texts[0]].completion) for one in held) / len(held) if held else None,
     }
 
 
@@ -282,13 +289,18 @@ def _verdict(algorithm: Algorithm, metrics: Mapping[str, Any]) -> str:
     text = f"{algorithm.title[0].upper()}{algorithm.title[1:]} on {metrics['examples']:,} {examples}"
     left = [f"{count:,} {reason}" for reason, count in metrics["left_out"].items() if count]
     text += f" (left out: {'; '.join(left)})." if left else "."
+    return f"{text} {verdict_of_texts(metrics)}"
+
+
+def verdict_of_texts(metrics: Mapping[str, Any]) -> str:
+    """What ``moved`` found, in words."""
     right, gain = metrics["accuracy"]["clustered"], metrics["gain"]
     if right["estimate"] is None:
-        return f"{text} Nothing was held out to measure on: {right['reason']}"
+        return f"Nothing was held out to measure on: {right['reason']}"
     ends = "" if right["low"] is None else f" ({100 * right['low']:.1f} to {100 * right['high']:.1f} %)"
-    text += f" It has moved towards the better text of {100 * right['estimate']:.1f} %{ends} of {right['n']:,} held-out pairs."
+    text = f"It has moved towards the better text of {100 * right['estimate']:.1f} %{ends} of {right['n']:,} held-out pairs."
     better, worse = gain["better"], gain["worse"]
-    text += f" Better texts are {_told(better)} probable than before by {abs(better):.1f} nats, worse ones {_told(worse)} by {abs(worse):.1f}."
+    text += f" Better texts are {_more(better)} probable than before by {abs(better):.1f} nats, worse ones {_more(worse)} by {abs(worse):.1f}."
     if better < worse:
         text += " It has moved the wrong way: see whether better and worse are the wrong way round, and lower the learning rate."
     elif better < -_FAR * metrics["held_out_length"]:
@@ -298,5 +310,5 @@ def _verdict(algorithm: Algorithm, metrics: Mapping[str, Any]) -> str:
     return f"{text} Whether it writes better texts tells 'heed evaluate'."
 
 
-def _told(gain: float) -> str:
+def _more(gain: float) -> str:
     return "more" if gain >= 0 else "less"

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from heed.algorithms import algorithm_named
-from heed.config import EvaluateSettings, PolicySettings, PreferenceSettings, parse_settings
+from heed.config import EvaluateSettings, ILQLSettings, PolicySettings, PreferenceSettings, parse_settings
 from heed.errors import ConfigError, TrainingError
 from heed.evaluate.frontier import Sweep, SweepRun, advice, frontier, settings_of
 from heed.evaluate.frontier_chart import picture
 from heed.feedback.kinds import PromptContent
 from heed.files import file_errors, write_text
 from heed.stages.evaluation import Evaluation, evaluate_policy
+from heed.stages.ilql import train_ilql
 from heed.stages.judgments import Judgment
 from heed.stages.policy import train_policy
 from heed.stages.preference import train_preferences
@@ -43,7 +44,7 @@ class SweepStart:
         judgments: for algorithms that learn from them as they are, with the raters' ``reliability``.
         truth: the true utility, where one is known; looked at while training too, never trained on.
         judge: a reward model's folder that no run was trained on, which stands in for a truth.
-        policy, preference: settings that the sweep varies.
+        policy, preference, ilql: settings that the sweep varies.
     """
 
     model: str
@@ -56,6 +57,7 @@ class SweepStart:
     judge: str | Path | None = None
     policy: PolicySettings = field(default_factory=PolicySettings)
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    ilql: ILQLSettings = field(default_factory=ILQLSettings)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Variation:
 
     algorithm: str
     changes: Mapping[str, Any]
-    settings: PolicySettings | PreferenceSettings
+    settings: PolicySettings | PreferenceSettings | ILQLSettings
 
     @property
     def name(self) -> str:
@@ -79,8 +81,8 @@ def variations(start: SweepStart, algorithms: Sequence[str], varied: Mapping[str
         ConfigError: no algorithm of these has a setting, a value does not fit, or there is nothing to learn from.
     """
     chosen = [algorithm_named(name) for name in dict.fromkeys(algorithms)]
-    offline = {one.name: one.family == "offline" for one in chosen}
-    fields = {name: set((PreferenceSettings if off else PolicySettings).model_fields) for name, off in offline.items()}
+    offline = {one.name: one.on_judgments for one in chosen}
+    fields = {name: set(type(_start_of(start, name, off)).model_fields) for name, off in offline.items()}
     for key in varied:
         if key == "algorithm":
             raise ConfigError("--vary algorithm", "algorithms have an option of their own.", "Write --algorithm A,B.")
@@ -88,7 +90,7 @@ def variations(start: SweepStart, algorithms: Sequence[str], varied: Mapping[str
             raise ConfigError(
                 f"--vary {key}",
                 f"{' and '.join(fields)} have no such setting.",
-                "See docs/settings.md, under policy and preference.",
+                "See docs/settings.md, under policy, preference and ilql.",
             )
     found: list[Variation] = []
     for one in chosen:
@@ -100,13 +102,19 @@ def variations(start: SweepStart, algorithms: Sequence[str], varied: Mapping[str
     return found
 
 
+def _start_of(start: SweepStart, algorithm: str, offline: bool) -> PolicySettings | PreferenceSettings | ILQLSettings:
+    """The settings that an algorithm has room in."""
+    if not offline:
+        return start.policy
+    return start.ilql if algorithm == "ilql" else start.preference
+
+
 def _settings(
     start: SweepStart, algorithm: str, offline: bool, changes: Mapping[str, Any]
-) -> PolicySettings | PreferenceSettings:
+) -> PolicySettings | PreferenceSettings | ILQLSettings:
     source = f"--vary {', '.join(changes)}" if changes else f"--algorithm {algorithm}"
-    if offline:
-        return parse_settings(PreferenceSettings, {**start.preference.model_dump(), **changes}, source)
-    return parse_settings(PolicySettings, start.policy.model_dump() | {"algorithm": algorithm, **changes}, source)
+    own, named = _start_of(start, algorithm, offline), {} if offline else {"algorithm": algorithm}
+    return parse_settings(type(own), own.model_dump() | named | dict(changes), source)
 
 
 def _refuse_without_source(start: SweepStart, offline: Mapping[str, bool]) -> None:
@@ -224,6 +232,8 @@ def _trained(
             device,
             watcher,
         )
+    if isinstance(settings, ILQLSettings):
+        return train_ilql(start.model, start.judgments, folder, settings, seed, start.reliability, device, watcher)
     assert start.reward is not None
     return train_policy(start.model, start.reward, start.prompts, folder, settings, seed, start.truth, device, watcher)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,27 +70,33 @@ def train_policy(
     --reward and --prompts, or --data and an --algorithm that learns from judgments.
     """
     algorithm = _named(algorithm, data, config)
-    offline = algorithm is not None and algorithm_named(algorithm).family == "offline"
+    offline = algorithm is not None and algorithm_named(algorithm).on_judgments
     others = {"--reward": reward, "--prompts": prompts, "--pretraining": pretraining}
     _refuse_the_other_family(algorithm, offline, data, others)
     if offline and (model is not None or data is not None or out is not None):
-        own_choices = Choices("preference", config, sets or (), seed, device)
+        own_choices = Choices(algorithm_named(algorithm or "").section, config, sets or (), seed, device)
         _on_judgments(algorithm or "", model, data, out, own_choices, quiet)
         return
     own = [] if algorithm is None else [f"algorithm={algorithm}"]
-    choices = Choices("policy", config, [*(sets or ()), *own], seed, device)
+    of_dqn, of_policy = _parted(sets or ())
+    choices = Choices("policy", config, [*of_policy, *own], seed, device)
     if model is None or reward is None or prompts is None or out is None:
         options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
         refuse_some("heed train policy", options)
         only_with("heed train policy", "--model, --reward, --prompts and --out", {"--pretraining": pretraining})
         with rounds(choices, quiet, fresh) as (stages, _):
+            own_section = _choices_of_dqn(of_dqn, config)
+            stages.project.settings.dqn = own_section.settings(stages.project.settings.dqn)
+            _refuse_dqn_elsewhere(of_dqn, stages.project.settings.policy.algorithm)
             run = stages.train_policy(round)
         print_run(run)
         return
-    from heed.config import PolicySettings
+    from heed.config import DQNSettings, PolicySettings
     from heed.terminal.watcher import watching
 
     settings = choices.settings(PolicySettings())
+    _refuse_dqn_elsewhere(of_dqn, settings.algorithm)
+    dqn = _choices_of_dqn(of_dqn, config).settings(DQNSettings()) if settings.algorithm == "dqn" else None
     contents = _training_prompts(prompts)
     texts = [] if pretraining is None else _demonstrations(pretraining)
     if texts and not settings.pretraining_coefficient:
@@ -108,6 +114,7 @@ def train_policy(
             device=device or "auto",
             watcher=watcher,
             pretraining=texts,
+            dqn=dqn,
         )
     print_result(result)
 
@@ -122,6 +129,29 @@ def _named(algorithm: str | None, data: Path | None, config: Path | None) -> str
         found = section_of(config, "policy").get("algorithm")
         algorithm = found if isinstance(found, str) else None
     return None if algorithm is None else algorithm_named(algorithm).name
+
+
+def _parted(sets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What --set says of the section ``dqn``, and the rest."""
+    from heed.config import DQNSettings
+
+    of_dqn = [text for text in sets if text.partition("=")[0].strip() in DQNSettings.model_fields]
+    return of_dqn, [text for text in sets if text not in of_dqn]
+
+
+def _choices_of_dqn(of_dqn: Sequence[str], config: Path | None) -> Choices:
+    """What the command line says of the section ``dqn``; a file without one is about other settings."""
+    return Choices("dqn", config if config is not None and "dqn" in section_of(config, "") else None, of_dqn)
+
+
+def _refuse_dqn_elsewhere(of_dqn: Sequence[str], algorithm: str) -> None:
+    """Raise ConfigError where a setting of deep Q-learning is given to another algorithm."""
+    if of_dqn and algorithm != "dqn":
+        raise ConfigError(
+            f"--set {of_dqn[0]} with {algorithm}",
+            "it is a setting of deep Q-learning alone.",
+            "Leave it out, or add --algorithm dqn.",
+        )
 
 
 def _refuse_the_other_family(
@@ -147,24 +177,28 @@ def _on_judgments(
     algorithm: str, model: str | None, data: Path | None, out: Path | None, choices: Choices, quiet: bool
 ) -> None:
     """Train a policy on the judgments of a file."""
-    from heed.config import PreferenceSettings
+    from heed.config import ILQLSettings, PreferenceSettings
     from heed.stages.judgments import read_judgments
     from heed.terminal.watcher import watching
 
     if model is None or data is None or out is None:
         refuse_some(f"heed train policy --algorithm {algorithm}", {"--model": model, "--data": data, "--out": out})
         return
-    settings = choices.settings(PreferenceSettings())
+    settings: ILQLSettings | PreferenceSettings = ILQLSettings() if algorithm == "ilql" else PreferenceSettings()
+    settings = choices.settings(settings)
     learned, broken = read_judgments(data)
     report_broken(data, broken)
     for name, count in learned.unused.items():
         note(f"{data}: {counted(count, 'row')} not learned from: {name}")
-    from heed.stages.preference import train_preferences as stage
+    from heed.stages.ilql import train_ilql
+    from heed.stages.preference import train_preferences
 
+    seed, device = choices.seed or 0, choices.device or "auto"
     with watching(quiet) as watcher:
-        result = stage(
-            model, learned.rows, out, algorithm, settings, choices.seed or 0, None, choices.device or "auto", watcher
-        )
+        if isinstance(settings, ILQLSettings):
+            result = train_ilql(model, learned.rows, out, settings, seed, None, device, watcher)
+        else:
+            result = train_preferences(model, learned.rows, out, algorithm, settings, seed, None, device, watcher)
     print_result(result)
 
 
@@ -195,6 +229,7 @@ def _training_prompts(path: Path) -> list[PromptContent]:
 _FAMILIES = {
     "online": "samples from the policy, and a reward scores what it writes",
     "offline": "learns from judgments as they are, without a reward model",
+    "value": "learns what each token is worth, from samples that a reward scores or from judgments",
 }
 
 
@@ -227,9 +262,8 @@ def _print_algorithm(one: Algorithm) -> None:
         "costs": one.costs,
     }
     if one.own:
-        section = "policy" if one.family == "online" else "preference"
-        rows["settings"] = ", ".join(f"{section}.{name} {value:g}" for name, value in one.own.items())
-    command = "--reward REWARD --prompts FILE" if one.family == "online" else "--data FILE"
+        rows["settings"] = ", ".join(f"{one.section}.{name} {value:g}" for name, value in one.own.items())
+    command = "--data FILE" if one.on_judgments else "--reward REWARD --prompts FILE"
     rows |= {"paper": one.paper, "try": f"heed train policy --algorithm {one.name} --model MODEL {command} --out DIR"}
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")

@@ -100,7 +100,9 @@ def _varied(text: str) -> tuple[str, list[Any]]:
         raise ConfigError(
             f"--vary {text}", "it is not of the form KEY=A,B.", "Write for example --vary kl_coefficient=0.02,0.1."
         )
-    return key.strip().removeprefix("policy.").removeprefix("preference."), [parse_yaml(value) for value in listed]
+    return key.strip().removeprefix("policy.").removeprefix("preference.").removeprefix("ilql."), [
+        parse_yaml(value) for value in listed
+    ]
 
 
 def _from_files(

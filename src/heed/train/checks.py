@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +12,10 @@ from heed.errors import TrainingError
 from heed.losses.policy import kl_k3
 
 if TYPE_CHECKING:
+    from heed.models.decode import Samples
     from heed.models.policy import Policy
     from heed.train.online import OnlineTrainer
+    from heed.train.online_loop import OnlineLoop
     from heed.train.rollout import Rollout
 
 _PROMPTS = 4
@@ -38,14 +41,9 @@ def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
     settings = trainer.settings
     rollout = _rollout(trainer)
     tolerance = tolerance_of(trainer.policy)
-    again = _training_logprobs(trainer, rollout.prompt_ids, rollout.samples.tokens)
-    drift = float((again - rollout.logprobs).abs().max())
-    if not drift < tolerance:
-        raise TrainingError(
-            "self-check failed: the importance ratio is not 1 before the first update",
-            f"log-probabilities of sampling and of training differ by up to {drift:.2g} nats (tolerance {tolerance:g}).",
-            "This is a fault of heed or of the model's shape, not of your data: please report the model's config.json.",
-        )
+    drift = check_sampling(
+        trainer.policy, rollout.prompt_ids, rollout.samples, settings.temperature, settings.tokens_per_microbatch
+    )
     kl = float((kl_k3(rollout.logprobs, rollout.reference_logprobs) * rollout.mask).sum() / len(rollout.lengths))
     if at_start and not kl < tolerance * settings.max_new_tokens:
         raise TrainingError(
@@ -53,7 +51,7 @@ def self_check(trainer: OnlineTrainer, at_start: bool) -> str:
             f"it is {kl:.3g} nats a completion.",
             "The reference must be the model that the policy starts from.",
         )
-    _check_resume(trainer, rollout)
+    check_resume(trainer, trainer.optimizer, trainer.parameters, lambda: trainer.learn(rollout, 0))
     shown = f"ratio within {drift:.0e} of 1" + (f", KL {kl:.0e}" if at_start else "")
     return f"self-check passed: {shown}, resumed equals uninterrupted"
 
@@ -70,26 +68,54 @@ def _rollout(trainer: OnlineTrainer) -> Rollout:
         trainer.scorer = scorer
 
 
-def _training_logprobs(trainer: OnlineTrainer, prompt_ids: list[list[int]], tokens: list[list[int]]) -> torch.Tensor:
-    from heed.train.rollout import completion_logprobs
+def check_sampling(
+    policy: Policy,
+    prompt_ids: Sequence[Sequence[int]],
+    samples: Samples,
+    temperature: float,
+    tokens_per_microbatch: int,
+) -> float:
+    """By how much the log-probabilities of sampling and of training differ (nats).
 
-    settings = trainer.settings
-    return completion_logprobs(trainer.policy, prompt_ids, tokens, settings.temperature, settings.tokens_per_microbatch)
+    Raises:
+        TrainingError: by more than rounding, so that the importance ratio would not be 1.
+    """
+    from heed.train.rollout import completion_logprobs, grid_of
+
+    again = completion_logprobs(policy, prompt_ids, samples.tokens, temperature, tokens_per_microbatch)
+    drift = float((again - grid_of(samples.logprobs, policy.device)).abs().max())
+    if not drift < tolerance_of(policy):
+        raise TrainingError(
+            "self-check failed: the importance ratio is not 1 before the first update",
+            f"log-probabilities of sampling and of training differ by up to {drift:.2g} nats (tolerance "
+            f"{tolerance_of(policy):g}).",
+            "This is a fault of heed or of the model's shape, not of your data: please report the model's config.json.",
+        )
+    return drift
 
 
-def _check_resume(trainer: OnlineTrainer, rollout: Rollout) -> None:
-    """One update from the state as it is, and one from the state saved and loaded; the weights must not differ."""
+def check_resume(
+    trainer: OnlineLoop,
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+    learn: Callable[[], object],
+) -> None:
+    """One update from the state as it is, and one from the state saved and loaded; the weights must not differ.
+
+    Raises:
+        TrainingError: they do.
+    """
     tensors, numbers = trainer.state()
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     kept = save({name: value.cpu() for name, value in tensors.items()})
     outcomes = []
-    for group in trainer.optimizer.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = group["peak"]
     for state in (None, load(kept)):
         if state is not None:
             trainer.load_state(state, numbers)
-        trainer.learn(rollout, 0)
-        outcomes.append([p.detach().clone() for p in trainer.parameters.values()])
+        learn()
+        outcomes.append([p.detach().clone() for p in parameters.values()])
     trainer.load_state(load(kept), numbers)
     exact = trainer.policy.device.type == "cpu"
     same = torch.equal if exact else lambda a, b: torch.allclose(a, b, atol=1e-4, rtol=1e-3)

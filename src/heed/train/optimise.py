@@ -13,12 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from heed.config import PreferenceSettings, RewardSettings, SFTSettings
 from heed.errors import TrainingError
 from heed.models.batch import microbatches
 from heed.train.checkpoint import Checkpoints, adamw, named_parameters, restore_training_state, training_state
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
-from heed.training_settings import ContrastiveSettings
+from heed.training_settings import TrainSettings
 
 _MEMORY = re.compile("out of memory|not enough memory|allocate|bad_alloc|ALLOC_FAILED|failed to map segment")
 
@@ -55,9 +54,7 @@ class FitSettings:
     patience: int = 0
 
     @classmethod
-    def of(
-        cls, settings: SFTSettings | RewardSettings | PreferenceSettings | ContrastiveSettings, examples: int
-    ) -> FitSettings:
+    def of(cls, settings: TrainSettings, examples: int) -> FitSettings:
         """The settings of ``heed.yaml`` for this many examples."""
         shared = ("tokens_per_microbatch", "learning_rate", "warmup_fraction", "weight_decay", "max_grad_norm")
         return cls(

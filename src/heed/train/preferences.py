@@ -162,22 +162,30 @@ class PreferenceTask:
         return None
 
     def check_start(self) -> str:
-        """Check that texts are as probable alone as among others: that every log-ratio to the reference is 0 at the start.
-
-        Raises:
-            TrainingError: it is not.
-        """
-        some = list(range(0, len(self.texts), max(1, len(self.texts) // _CHECKED)))[:_CHECKED]
-        alone = torch.cat([text_logprobs(self.policy, [self.texts[row]], self.tokens_per_microbatch) for row in some])
-        drift = float((alone - self.reference[torch.tensor(some)]).abs().max())
-        longest = max(len(self.texts[row].completion) for row in some)
-        if not drift < tolerance_of(self.policy) * longest:
-            raise TrainingError(
-                "self-check failed: a text is not as probable alone as among others",
-                f"log-probabilities differ by up to {drift:.2g} nats.",
-                "This is a fault of heed or of the model's shape, not of your data: please report the model's config.json.",
-            )
+        """Check that every log-ratio to the reference is 0 at the start; see ``alone_and_among_others``."""
+        drift = alone_and_among_others(self.policy, self.texts, self.reference, self.tokens_per_microbatch)
         return f"self-check passed: log-ratio to the reference within {drift:.0e} of 0"
+
+
+def alone_and_among_others(
+    policy: Policy, texts: Sequence[Text], together: Tensor, tokens_per_microbatch: int
+) -> float:
+    """By how much the log-probabilities of some texts differ from those that they have in a batch, ``together`` [N] (nats).
+
+    Raises:
+        TrainingError: by more than rounding.
+    """
+    some = list(range(0, len(texts), max(1, len(texts) // _CHECKED)))[:_CHECKED]
+    alone = torch.cat([text_logprobs(policy, [texts[row]], tokens_per_microbatch) for row in some])
+    drift = float((alone - together[torch.tensor(some)]).abs().max())
+    longest = max(len(texts[row].completion) for row in some)
+    if not drift < tolerance_of(policy) * longest:
+        raise TrainingError(
+            "self-check failed: a text is not as probable alone as among others",
+            f"log-probabilities differ by up to {drift:.2g} nats.",
+            "This is a fault of heed or of the model's shape, not of your data: please report the model's config.json.",
+        )
+    return drift
 
 
 def mismatched(texts: Sequence[Text], context: int) -> list[Text]:

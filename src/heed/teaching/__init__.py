@@ -1,0 +1,1 @@
+"""Reinforcement learning small enough to be looked at: tables in place of networks."""
