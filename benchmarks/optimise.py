@@ -5,6 +5,8 @@
 Each seed collects 2,000 comparisons of simulated raters and trains one reward model, as the demonstration does; every algorithm
 starts from the same tuned policy. Those that sample see that reward alone and sample 5,120 completions; those that learn from
 judgments see the comparisons alone, as many tokens of them. Judged is by the true utility, on prompts that nobody has seen.
+
+A whole run also writes ``docs/optimised.md`` and its picture anew.
 """
 
 from __future__ import annotations
@@ -17,22 +19,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from common import Report, Row, report
 from heed.algorithms import ALGORITHMS
-from heed.config import GROUPED, PolicySettings, PreferenceSettings
+from heed.config import GROUPED, ILQLSettings, PolicySettings, PreferenceSettings
 from heed.demo import create_sandbox
+from heed.evaluate.frontier import Sweep, SweepRun, frontier, settings_of
+from heed.evaluate.frontier_chart import picture
 from heed.project import Project
 from heed.questions import judgments_in
 from heed.rounds import Rounds
 from heed.sandbox.utility import support_desk
 from heed.stages.evaluation import Evaluation, evaluate_policy
+from heed.stages.ilql import train_ilql
 from heed.stages.judgments import Judgment
 from heed.stages.policy import train_policy
 from heed.stages.preference import train_preferences
+from heed.statistics import Interval, Undefined, undefined_interval
 from heed.train.progress import Watcher
 
+_DOCS = Path(__file__).resolve().parent.parent / "docs"
 _SEEDS = (0, 1, 2)
 _COMPLETIONS, _GROUP = 128, 8
 _RATE = 5e-4
@@ -80,11 +85,15 @@ def _prompts(project: Project, split: str) -> list[Any]:
 
 def trained(name: str, start: Start, out: Path, seed: int) -> int:
     """Train a policy by one algorithm; the tokens that it cost."""
-    if ALGORITHMS[name].family == "offline":
+    one = ALGORITHMS[name]
+    if name == "ilql":
+        own = ILQLSettings(test_fraction=0.0)
+        return train_ilql(start.policy, start.judgments, out, own, seed, start.reliability, "cpu").tokens
+    if one.on_judgments:
         settings = PreferenceSettings(prompts_per_step=32, learning_rate=_RATE, test_fraction=0.0)
         done = train_preferences(start.policy, start.judgments, out, name, settings, seed, start.reliability, "cpu")
         return done.tokens
-    each = _GROUP if name in GROUPED and name != "rloo" else 2
+    each = _GROUP if name in GROUPED and name not in ("rloo", "online_dpo") else 2
     values = start.policy_settings.model_dump()
     values |= {"algorithm": name, "epochs": None, "samples_per_prompt": each, "prompts_per_step": _COMPLETIONS // each}
     if name == "trpo":
@@ -98,58 +107,68 @@ def judged(start: Start, policy: Path, seed: int) -> Evaluation:
     return evaluate_policy(policy, start.policy, start.held_out, None, longest, seed, truth=support_desk, device="cpu")
 
 
-def rows(made: Report, names: list[str], seeds: tuple[int, ...]) -> None:
-    """Every algorithm on every seed, and the mean over seeds of each."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+def runs(made: Report, names: list[str], seeds: tuple[int, ...]) -> Sweep:
+    """Every algorithm on every seed, a row each, and a row of the mean over the seeds of each algorithm."""
+    found: list[SweepRun] = []
     for seed in seeds:
         with TemporaryDirectory() as folder:
             start = begin(Path(folder) / "project", seed)
             for name in names:
                 begun = time.monotonic()
                 tokens = trained(name, start, Path(folder) / name, seed)
-                evaluation = judged(start, Path(folder) / name, seed)
-                seconds = time.monotonic() - begun
-                _add(made, name, seed, evaluation, tokens, seconds, found[name])
-    for name, pairs in found.items():
-        if len(pairs) > 1:
-            wins, kls = (np.array(column) for column in zip(*pairs, strict=True))
-            details = {"KL": float(kls.mean()), "KL least": float(kls.min()), "KL most": float(kls.max())}
-            what = f"{name}: true win rate, mean of the seeds"
-            made.add(
-                Row(
-                    what,
-                    float(wins.mean()),
-                    "",
-                    float(wins.min()),
-                    float(wins.max()),
-                    None,
-                    seeds=seeds,
-                    details=details,
-                )
-            )
+                found.append(run_of(name, seed, judged(start, Path(folder) / name, seed), tokens, begun))
+                _add(made, found[-1])
+    sweep = Sweep(measure="true win rate against the policy at the start", nothing=0.5, is_truth=True, runs=found)
+    for one in settings_of(sweep) if len(seeds) > 1 else ():
+        kls = [run.kl.estimate or 0.0 for run in one.runs]
+        details = {"KL": one.kl, "KL least": min(kls), "KL most": max(kls)}
+        what = f"{one.name}: true win rate, mean of the seeds, least and most"
+        made.add(Row(what, one.gain, "", one.low, one.high, seeds=seeds, details=details))
+    return sweep
 
 
-def _add(
-    made: Report, name: str, seed: int, found: Evaluation, tokens: int, seconds: float, pairs: list[tuple[float, float]]
-) -> None:
-    kl = getattr(found.kl, "per_completion", None)
-    mean = float("nan") if kl is None or kl.estimate is None else kl.estimate
-    pairs.append((found.true.estimate or 0.0, mean))
-    details = {"KL": mean, "tokens": tokens, "length": getattr(found.policy_texts.lengths, "mean", None)}
-    what = f"{name}, seed {seed}: true win rate"
-    made.add(
-        Row(
-            what,
-            found.true.estimate,
-            "",
-            found.true.low,
-            found.true.high,
-            None,
-            seeds=(seed,),
-            seconds=seconds,
-            details=details,
+def run_of(name: str, seed: int, found: Evaluation, tokens: int, begun: float) -> SweepRun:
+    unknown = undefined_interval("It cannot be told.", "none", 0.95)
+    kl = unknown if isinstance(found.kl, Undefined) else found.kl.per_completion
+    win = Interval(**found.true.model_dump(exclude={"length_controlled"}))
+    seconds = time.monotonic() - begun
+    return SweepRun(name=name, algorithm=name, changes={}, seed=seed, kl=kl, gain=win, tokens=tokens, seconds=seconds)
+
+
+def _add(made: Report, run: SweepRun) -> None:
+    what = f"{run.name}, seed {run.seed}: true win rate"
+    details = {"KL": run.kl.estimate, "KL from": run.kl.low, "KL to": run.kl.high, "tokens": run.tokens}
+    win = run.gain
+    made.add(Row(what, win.estimate, "", win.low, win.high, seeds=(run.seed,), seconds=run.seconds, details=details))
+
+
+def document(sweep: Sweep, seeds: tuple[int, ...]) -> None:
+    """Write the table and the picture that the guide shows."""
+    settings = settings_of(sweep)
+    edge = {one.name for one in frontier(settings)}
+    lines = [
+        "# What each algorithm reaches",
+        "",
+        f"`make bench-optimise` wrote this page, on the built-in world, seeds {', '.join(map(str, seeds))}. Each algorithm starts from the",
+        "same tuned policy of a million parameters. Those that sample are taught by one reward model, fitted to 2,000 comparisons, and",
+        "sample 5,120 completions; the others learn from the comparisons themselves, once. Judged is by the true utility, on prompts that",
+        "nobody has seen, against the policy at the start. Learning rates are alike and not tuned for each: this shows how the algorithms",
+        "behave beside each other on one small problem, and not which is best on yours. `heed sweep` makes the same of your own.",
+        "",
+        "![True win rate against the KL to the reference, a mark an algorithm](images/optimised.svg)",
+        "",
+        "| algorithm | true win rate, mean of the seeds | least to most | KL (nats a completion) | seconds a seed | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in sorted(settings, key=lambda s: -s.gain):
+        seconds = sum(run.seconds for run in one.runs) / len(one.runs)
+        told = "not beaten in both" if one.name in edge else ""
+        lines.append(
+            f"| `{one.name}` | {100 * one.gain:.1f} % | {100 * one.low:.1f} to {100 * one.high:.1f} | {one.kl:.1f} | {seconds:.0f} | {told} |"
         )
-    )
+    (_DOCS / "optimised.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    title = "True win rate against the KL to the reference"
+    (_DOCS / "images" / "optimised.svg").write_text(str(picture(sweep, title)) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
@@ -160,7 +179,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, action="append", help=f"instead of {_SEEDS}; may be given again")
     options = parser.parse_args(arguments)
     made = report("optimise", whole=not arguments)
-    rows(made, options.only or list(ALGORITHMS), tuple(options.seed or _SEEDS))
+    seeds = tuple(options.seed or _SEEDS)
+    sweep = runs(made, options.only or list(ALGORITHMS), seeds)
+    if not arguments:
+        document(sweep, seeds)
     made.finish()
 
 
