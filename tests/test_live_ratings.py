@@ -30,7 +30,7 @@ from heed.project import Project
 from heed.rater_settings import RatersSettings, SimulatedRaterSettings
 from heed.rounds import Rounds
 from heed.train.progress import Stopped, Watcher
-from tiny_project import Listener, make_project
+from tiny_project import UTILITY, Listener, make_project
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 WITH_SPAN = "\nletter_a.span = (0.0, 1.0)\n"
@@ -40,7 +40,7 @@ POLICY = {"steps": 3, "prompts_per_step": 3, "max_new_tokens": 6, "epochs": 2, "
 def project_of(tmp_path: Path, kind: str, **policy: Any) -> Project:
     raters = [SimulatedRaterSettings(name=name, noise=0.0) for name in ("ann", "bob", "cyd")]
     people = RatersSettings(
-        kind=kind, utility="liking:letter_a" if kind == "simulated" else "", simulated=raters, held_out=[]
+        kind=kind, utility="rated_liking:letter_a" if kind == "simulated" else "", simulated=raters, held_out=[]
     )
     place = make_project(
         tmp_path,
@@ -48,8 +48,8 @@ def project_of(tmp_path: Path, kind: str, **policy: Any) -> Project:
         demonstrations="",
         policy=PolicySettings(**{**POLICY, "reward": "raters", "missing_end_penalty": 0.0, **policy}),
     )
-    with (place / "liking.py").open("a") as file:
-        file.write(WITH_SPAN)
+    # Of another name than the one that is imported already, and has no span.
+    (place / "rated_liking.py").write_text(UTILITY + WITH_SPAN)
     return Project.open(place)
 
 

@@ -13,10 +13,11 @@ from torch import Tensor
 from heed.config import SamplingSettings
 from heed.errors import ModelError
 from heed.models.adapters import adapt, without_adapter
+from heed.models.conversations import Masked
 from heed.models.decode import sample, stream
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.models.reward import RewardModel
-from heed.stages.preview import faults_of
+from heed.stages.preview import Looked, faults_of
 from heed.train.rollout import completion_logprobs
 from heed.tuning_settings import LoraSettings
 from tiny_models import ENCODER_DECODER, causal_model, letter_tokenizer, ragged, tiny_policy
@@ -120,7 +121,7 @@ def test_texts_of_prompt_and_completion_are_apart() -> None:
     policy = Policy.of(causal_model("t5", 17), tokenizer)
     assert policy.encode_completion("ab", "cd") == [2, 3, 16]
     assert policy.decode([0, 1], [2, 3, 16]) == "cd"
-    assert not faults_of(policy, "ab", "cd", [0, 1, 16], [2, 3, 16])
+    assert not faults_of(policy, Looked("1", "ab", "cd"), Masked.of([0, 1, 16], [2, 3, 16]))
     settings = SamplingSettings(max_new_tokens=6)
     single = settings.model_copy(update={"samples_per_prompt": 1})
     assert "".join(stream(policy, [0, 1], settings, 3)) == sample(policy, [[0, 1]], single, 3).texts[0]

@@ -340,7 +340,7 @@ def test_samples_unlike_the_training_texts_raise_an_alarm(model: Path, tmp_path:
 
 def test_pessimism_needs_members(model: Path, tmp_path: Path) -> None:
     wary = SMALL.model_copy(update={"pessimism": 1.0})
-    with pytest.raises(ConfigError, match="with a function as reward"):
+    with pytest.raises(ConfigError, match="no members whose differences"):
         train_policy(model, lambda p, t: 0.0, PROMPTS, tmp_path / "function", wary)
     train_reward("", compared(90), tmp_path / "one", LINEAR.model_copy(update={"members": 1}))
     with pytest.raises(ModelError, match="one member"):
