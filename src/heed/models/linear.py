@@ -2,11 +2,13 @@
 
 ``torch.nn.functional.linear`` sends float32 products to MKL, which on AMD processors reaches less than half of what
 oneDNN reaches on the same cores (``make bench-speed`` prints both). Torch carries oneDNN and exposes its linear as an
-operator; this file gives it a gradient. Everywhere else (other devices, other types, builds without oneDNN) the
-product is torch's own.
+operator; this file gives it a gradient. Everywhere else (Intel's processors, for which MKL is made, other devices, other types,
+builds without oneDNN) the product is torch's own.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,21 @@ def onednn_available() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-_ONEDNN = onednn_available()
+def made_for_mkl() -> bool:
+    """Whether this processor is Intel's: there MKL is the faster of the two (supervised steps of a small GPT-2 shape by a fifth). Its
+    maker decides, and not a measurement, which could fall out otherwise the next time and change what a run computes."""
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+_ONEDNN = onednn_available() and not made_for_mkl()
+
+
+def by_onednn() -> bool:
+    """Whether float32 products on this processor go through oneDNN."""
+    return _ONEDNN
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -52,6 +52,10 @@ class Check:
     fix: str = ""
 
 
+_WORTH_BFLOAT16 = 1.5
+"""Times as fast that a bfloat16 product must be to make up for what surrounds products, which is in float32."""
+
+
 def examine(folder: Path, online: bool) -> list[Check]:
     """Look at the machine, the installation and the project around ``folder``; changes nothing.
 
@@ -118,14 +122,20 @@ def _processor() -> Check:
 
 def _product() -> Check:
     try:
-        from heed.models.linear import onednn_available
+        from heed.models.linear import by_onednn
         from heed.stages.plan import product_flops
 
-        rate = product_flops("cpu")
+        rate, half = product_flops("cpu"), product_flops("cpu", "bfloat16")
     except (ImportError, RuntimeError) as error:
         return Check("matrix products", "problem", f"they fail: {error}", "pip install --force-reinstall torch")
-    path = "oneDNN" if onednn_available() else "torch's own"
-    return Check("matrix products", "ok", f"{rate / 1e9:,.0f} GFLOP/s in float32, by {path}")
+    path = "oneDNN" if by_onednn() else "torch's own"
+    told = (
+        "dtype bfloat16 should train faster here"
+        if half > _WORTH_BFLOAT16 * rate
+        else "dtype float32 is the faster here"
+    )
+    rates = f"{rate / 1e9:,.0f} GFLOP/s in float32, by {path}, {half / 1e9:,.0f} in bfloat16: {told}"
+    return Check("matrix products", "ok", rates)
 
 
 def _gpus() -> list[Check]:
