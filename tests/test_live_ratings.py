@@ -114,11 +114,12 @@ def test_a_run_that_was_stopped_goes_on_with_the_ratings_it_has(simulated: Proje
         os.chdir(whole.folder)
         uninterrupted = Rounds(whole, Watcher()).train_policy()
     assert resumed.metrics["history"] == uninterrupted.metrics["history"]
+    assert resumed.feedback == resumed.cost.labels == uninterrupted.feedback == len(ratings_of(simulated))
 
 
 def test_more_ratings_than_raters_are_refused(simulated: Project) -> None:
     simulated.settings.policy.ratings_per_text = 4
-    with pytest.raises(ConfigError, match="there are 3 simulated raters"):
+    with pytest.raises(ConfigError, match="there are 3 simulated raters who are not excluded"):
         Rounds(simulated, Watcher()).train_policy()
 
 
@@ -212,7 +213,7 @@ def test_excluded_raters_do_not_count_and_thumbs_do(of_people: Project, monkeypa
     store.write(lambda c: exclude(c, "mal", "guesses", "lead", NOW))
     # A thumb up is 1, two of one to five is -0.5 at half the weight.
     assert live.scores(["abc", "abc"], ["aa", "aa"]) == pytest.approx([(1.0 - 0.25) / 1.5] * 2)
-    assert len(live.used) == 2
+    assert len(live.judgments()) == 2
     nobody = LiveRatings(of_people, run, Watcher(), 1, {"joe": -0.5, "eve": 0.0})
     assert nobody.scores(["abc"], ["aa"]) == pytest.approx([0.25]), "nobody tells anything: all alike"
     run.stop()

@@ -244,6 +244,8 @@ class PolicySettings(TunedSettings):
             )
         if self.algorithm == "online_dpo" and self.kl_coefficient == 0:
             raise ValueError("kl_coefficient is the beta of online_dpo, and with 0 it learns nothing; set it above 0")
+        if self.quantization != "none" and (self.staleness or self.algorithm == "a3c"):
+            raise ValueError("actors would sample with whole weights; set staleness to 0, or quantization to none")
         if self.staleness and self.algorithm in OWN_SAMPLES:
             raise ValueError(
                 f"{self.algorithm} learns right only from samples of the policy as it is, and with staleness {self.staleness} "

@@ -58,9 +58,6 @@ class LiveRatings:
         watcher: hears what is waited for.
         ratings: that each text is to have (count).
         reliability: how much each rater's answers tell; who is not named counts 1, and nobody less than 0.
-
-    Attributes:
-        used: ids of the judgments that were the reward, in the order in which they were first used.
     """
 
     def __init__(
@@ -68,7 +65,6 @@ class LiveRatings:
     ) -> None:
         self.project, self.run, self.watcher, self.ratings = project, run, watcher, ratings
         self.reliability = reliability
-        self.used: dict[str, None] = {}
         self._numbers = count(len(project.store.completions(run_id=run.id)))
 
     @property
@@ -93,6 +89,11 @@ class LiveRatings:
                 self._wait(records)
         told = self._told(records)
         return [self._score(told[record.id]) for record in records]
+
+    def judgments(self) -> list[str]:
+        """Ids of the judgments that were the reward, those before a stop of the run too."""
+        told = self._told(self.project.store.completions(run_id=self.run.id))
+        return [identity for given in told.values() for identity, _ in given]
 
     def _put_down(self, prompts: Sequence[PromptContent], texts: Sequence[str]) -> list[CompletionRecord]:
         """The completions [N] as the store has them; a text that the run wrote twice for a prompt is there once."""
@@ -129,7 +130,6 @@ class LiveRatings:
         return [record for record in _once(records) if len(told[record.id]) < self.ratings]
 
     def _score(self, told: Sequence[tuple[str, AnyFeedback]]) -> float:
-        self.used |= dict.fromkeys(identity for identity, _ in told)
         values = [_share(given) * 2 - 1 for _, given in told]
         weights = [max(0.0, self.reliability.get(given.rater, 1.0)) for _, given in told]
         if not sum(weights):
@@ -140,7 +140,10 @@ class LiveRatings:
 
     def _simulate(self, lacking: Sequence[CompletionRecord]) -> None:
         settings, store = self.project.settings, self.project.store
-        raters = simulated_raters(settings.raters.simulated, utility_by_name(settings.raters.utility), settings.seed)
+        everybody = simulated_raters(settings.raters.simulated, utility_by_name(settings.raters.utility), settings.seed)
+        with store.reading() as connection:
+            out = excluded(connection)
+        raters = [rater for rater in everybody if rater.name not in out]
         store.add_raters([(rater.name, "simulated", rater.group) for rater in raters])
         contents = {p.id: p.content for p in store.prompts(ids=unique(record.prompt_id for record in lacking))}
         created = self.project.run(self.run.id).started
@@ -228,7 +231,7 @@ def _chosen(raters: Sequence[SimulatedRater], text: str, ratings: int) -> list[S
     if len(raters) < ratings:
         raise ConfigError(
             f"policy.ratings_per_text {ratings}",
-            f"there are {len(raters)} simulated raters, and each rates a text once.",
+            f"there are {len(raters)} simulated raters who are not excluded, and each rates a text once.",
             "Lower it, or add raters to raters.simulated.",
         )
     start = int(text[1:], 16)

@@ -74,7 +74,7 @@ class Optimising(Labelling):
                     texts,
                     dqn,
                 )
-                self._keep(run, done, list(asked.used) if asked else ())
+                self._keep(run, done, asked.judgments() if asked else ())
             else:
                 for what in unknown:
                     self.watcher.say(what)
@@ -166,6 +166,8 @@ class Optimising(Labelling):
             settings.policy,
             settings.preference,
             settings.ilql,
+            settings.dqn,
+            self._demonstrations()[0] if settings.policy.pretraining_coefficient else (),
         )
 
     def _demonstrations(self) -> tuple[list[DemonstrationRow], list[str], dict[str, int]]:

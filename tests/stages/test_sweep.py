@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heed.config import EvaluateSettings, PolicySettings
+from heed.config import DQNSettings, EvaluateSettings, PolicySettings
 from heed.errors import ConfigError, DataError
 from heed.evaluate.frontier import Setting, Sweep, SweepRun, advice, frontier, settings_of
 from heed.evaluate.frontier_chart import picture
 from heed.project import Project
 from heed.rounds import Rounds
+from heed.stages.data import ComparisonRow
 from heed.stages.sweep import SweepStart, Variation, run_sweep, variations
 from heed.statistics import Interval
 from heed.train.progress import Watcher
@@ -119,6 +120,50 @@ def test_a_stopped_sweep_goes_on_and_does_nothing_twice(model: Path, tmp_path: P
     timeless = [run.model_dump(exclude={"seconds", "folder"}) for run in first.runs]
     assert timeless == [run.model_dump(exclude={"seconds", "folder"}) for run in whole.runs]
     assert all(run.track[0] == (pytest.approx(0, abs=1e-4), 0.0) and len(run.track) == 2 for run in first.runs)
+
+
+def late_letters(prompt: Any, text: str) -> float:
+    return sum(map(ord, text)) / 1000
+
+
+def early_letters(prompt: Any, text: str) -> float:
+    return -late_letters(prompt, text)
+
+
+def test_another_truth_is_judged_anew(model: Path, tmp_path: Path) -> None:
+    judged = [ComparisonRow(prompt, "aa", "bb", 0) for prompt in PROMPTS[:8]]
+    start = start_of(model, judgments=judged, reward=None, truth=late_letters)
+    settings = EvaluateSettings(prompts=4)
+    chosen = variations(start, ["dpo"], {})
+    first = run_sweep(start, chosen, [0], tmp_path, settings, "cpu")
+    other = SweepStart(**{**vars(start), "truth": early_letters})
+    second = run_sweep(other, chosen, [0], tmp_path, settings, "cpu")
+    assert first.runs[0].kl == second.runs[0].kl, "the same policy"
+    assert first.runs[0].gain.estimate == pytest.approx(-(second.runs[0].gain.estimate or 0))
+    assert first.runs[0].gain.estimate != 0
+    assert run_sweep(start, chosen, [0], tmp_path, settings, "cpu").runs[0].gain == first.runs[0].gain
+
+
+def test_deep_q_learning_takes_its_own_section_and_starts_its_line_at_the_reference(
+    model: Path, tmp_path: Path
+) -> None:
+    start = start_of(model, dqn=DQNSettings(buffer=9, updates=1))
+    found = run_sweep(start, variations(start, ["dqn"], {}), [0], tmp_path, EvaluateSettings(prompts=4), "cpu")
+    card = json.loads((Path(found.runs[0].folder) / "heed.json").read_text())
+    assert card["identity"]["dqn"]["buffer"] == 9
+    first = card["metrics"]["history"][0]
+    assert found.runs[0].track[0] == (first["kl"], first["true"] - card["metrics"]["reference_true"])
+
+
+def test_greedy_evaluation_is_refused_before_anything_runs(model: Path, tmp_path: Path) -> None:
+    start = start_of(model)
+    with pytest.raises(ConfigError, match="about samples"):
+        run_sweep(start, variations(start, ["rloo"], {}), [0], tmp_path / "o", EvaluateSettings(temperature=0), "cpu")
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_value_given_twice_is_one_run(model: Path) -> None:
+    assert len(variations(start_of(model), ["rloo"], {"steps": [2, 2, 3]})) == 2
 
 
 def test_a_run_that_fails_is_put_down_and_the_others_go_on(model: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from heed.models.policy import Policy
 from heed.train.constraints import LARGEST
 from heed.train.learner import value_model_for
 from heed.train.online import OnlineTrainer
+from heed.train.recipes import RECIPES
 
 _OF_THE_ENVIRONMENT = ("max_new_tokens", "constraints", "missing_end_penalty")
 
@@ -38,7 +39,8 @@ def online_trainer(
         settings: the algorithm and its settings.
 
     Raises:
-        ConfigError: the environment is another or is wrapped, or the settings contradict it. ModelError: the policy's tokens are
+        ConfigError: the environment is another or is wrapped, the settings contradict it, or they ask for what is done to a policy
+            when it is loaded. ModelError: the policy's tokens are
             not the environment's. DataError: a prompt is too long for the policy.
     """
     task, settings = _task_of(env), settings or PolicySettings()
@@ -53,6 +55,20 @@ def online_trainer(
             )
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     settings = parse_settings(PolicySettings, {"reward_clip": LARGEST, **given, **own}, "settings of the policy")
+    if settings.algorithm not in RECIPES:
+        raise ConfigError(
+            f"algorithm {settings.algorithm} in an environment",
+            "heed trains there by algorithms that sample and learn from what they have just written.",
+            f"Take one of {', '.join(RECIPES)}.",
+        )
+    plain = PolicySettings()
+    for name in ("lora", "dtype", "gradient_checkpointing", "quantization"):
+        if getattr(settings, name) != getattr(plain, name):
+            raise ConfigError(
+                f"{name} in the settings of a policy that is trained in an environment",
+                "the policy is trained as it was given, in memory.",
+                "Leave it out, or train with heed.train_policy.",
+            )
     reference = Policy.of(copy.deepcopy(policy.model), policy.tokenizer, policy.source)
     values = value_model_for(policy, task.scorer, settings, seed)
     return OnlineTrainer(policy, reference, task.scorer, task.prompts, settings, seed, values)

@@ -204,9 +204,26 @@ def base_of(source: str | Path) -> str | None:
             f"{CONFIG} says that it was trained on {shown(base)}.",
             f"Put that model back, or write where it lies now as base_model_name_or_path in {CONFIG}.",
         )
-    if Path(base).is_dir() and Path(base).resolve() == Path(source).resolve():
+    if _comes_back(Path(source)):
         raise ModelError(f"the adapter {source} names itself as its base", "it has no model.", f"Correct {CONFIG}.")
     return base
+
+
+def _comes_back(folder: Path) -> bool:
+    """Whether an adapter's base, or the base of that and so on, is the adapter itself or one that was passed before."""
+    passed = set[Path]()
+    while (folder / CONFIG).is_file():
+        if (here := folder.resolve()) in passed:
+            return True
+        passed.add(here)
+        try:
+            base = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        except (OSError, ValueError, AttributeError):
+            return False
+        if not isinstance(base, str) or not base:
+            return False
+        folder = Path(base)
+    return False
 
 
 def load_adapted(folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Policy:

@@ -199,14 +199,19 @@ class Policy:
         head, config = self.model.get_output_embeddings(), self.model.config
         with self.body.computing():
             logits = linear(hidden, head.weight, getattr(head, "bias", None))
-        # Cohere multiplies, Granite divides, Gemma 2 caps, T5 divides where its head is its embedding.
-        scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
-        if getattr(config, "scale_decoder_outputs", False):
-            scale = config.d_model**-0.5
-        if scale != 1.0:
+        if (scale := self.logit_scale) != 1.0:
             logits = logits * scale
         cap = getattr(config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    @property
+    def logit_scale(self) -> float:
+        """What the head's outputs are multiplied by: Cohere multiplies, Granite divides, T5 divides where its head is its
+        embedding."""
+        config = self.model.config
+        if getattr(config, "scale_decoder_outputs", False):
+            return float(config.d_model**-0.5)
+        return float(getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0))
 
     def encode_prompt(self, content: PromptContent) -> list[int]:
         """Token ids of a prompt: a text with the tokenizer's own special tokens, messages by its chat template.

@@ -25,7 +25,7 @@ from heed.stages.results import (
 from heed.stages.supervised import encoded_fitting, keyed_demonstrations
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
-from heed.train.text_rewards import TextReward, refuse_pessimism, reward_named
+from heed.train.text_rewards import TextReward, known_by, refuse_pessimism, reward_named
 
 if TYPE_CHECKING:
     from heed.models.policy import Policy
@@ -79,7 +79,12 @@ def train_policy(
     folder = output_folder(out, [model, *([rewarding] if isinstance(rewarding, str) else [])])
     named = model_identity(rewarding) if isinstance(rewarding, str) else rewarding.name
     data = content_hash([plain(p) for p in prompts])
-    identity = {"model": model_identity(model), "reward": named, "prompts": data, "audited": truth is not None}
+    identity: dict[str, Any] = {
+        "model": model_identity(model),
+        "reward": named,
+        "prompts": data,
+        "audited": None if truth is None else known_by(truth),
+    }
     if isinstance(rewarding, TextReward) and rewarding.source:
         identity["reward_source"] = rewarding.source
     if settings.pretraining_coefficient:
@@ -127,6 +132,8 @@ def train_policy(
         metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
         metrics["reward_scale"] = [scorer.mean, scorer.std] if isinstance(scorer, TextScorer) else [0.0, 1.0]
         metrics["frontier"] = audit.frontier(reference, result) if audit else []
+        if audit:
+            metrics["reference_true"] = audit.reference_true
         written = trainer.written()
         with output.writing():
             written.save(output.folder)
@@ -290,6 +297,7 @@ class _Audit:
         from heed.evaluate.compare import reward_against_kl
 
         true, proxy = self.scores(reference, self.sampling.temperature)
+        self.reference_true = sum(true) / len(true)
         looked = [row for row in result.history if "true" in row]
         if len(set(true)) < 2 or len(set(proxy)) < 2:
             return []

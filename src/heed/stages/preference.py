@@ -258,7 +258,7 @@ def refuse_nothing(
     raise DataError(
         f"nothing for {algorithm.name} to learn from in {judgments:,} judgments",
         f"it learns from {algorithm.needs}" + (f"; left out: {why}." if why else "."),
-        "Give judgments that say so, or lower preference.test_fraction; 'heed explain' lists algorithms for other kinds.",
+        "Give judgments that say so, or lower test_fraction; 'heed explain' lists algorithms for other kinds.",
     )
 
 

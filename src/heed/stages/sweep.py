@@ -12,24 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from heed.algorithms import algorithm_named
-from heed.config import EvaluateSettings, ILQLSettings, PolicySettings, PreferenceSettings, parse_settings
-from heed.errors import ConfigError, TrainingError
+from heed.config import DQNSettings, EvaluateSettings, ILQLSettings, PolicySettings, PreferenceSettings, parse_settings
+from heed.errors import ConfigError, DataError, HeedError
 from heed.evaluate.frontier import Sweep, SweepRun, advice, frontier, settings_of
 from heed.evaluate.frontier_chart import picture
 from heed.feedback.kinds import PromptContent
 from heed.files import file_errors, write_text
+from heed.stages.data import Demonstrations
 from heed.stages.evaluation import Evaluation, evaluate_policy
+from heed.stages.identity import model_identity
 from heed.stages.ilql import train_ilql
 from heed.stages.judgments import Judgment
 from heed.stages.policy import train_policy
 from heed.stages.preference import train_preferences
-from heed.stages.results import StageResult, content_hash
+from heed.stages.results import StageResult, content_hash, plain
 from heed.statistics import Interval, Undefined, undefined_interval
 from heed.train.progress import Watcher
-from heed.train.text_rewards import TextReward
+from heed.train.text_rewards import TextReward, known_by
 
 TITLE = "What was gained, against the KL to the reference"
-_EVALUATION = "evaluation.json"
+_EVALUATION = ".evaluation.json"
 _CONFIDENCE = 0.95
 
 
@@ -44,7 +46,8 @@ class SweepStart:
         judgments: for algorithms that learn from them as they are, with the raters' ``reliability``.
         truth: the true utility, where one is known; looked at while training too, never trained on.
         judge: a reward model's folder that no run was trained on, which stands in for a truth.
-        policy, preference, ilql: settings that the sweep varies.
+        policy, preference, ilql: settings that the sweep varies; dqn: what only deep Q-learning knows.
+        pretraining: demonstrations whose likelihood is part of each update, by ``policy.pretraining_coefficient``.
     """
 
     model: str
@@ -58,6 +61,8 @@ class SweepStart:
     policy: PolicySettings = field(default_factory=PolicySettings)
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
     ilql: ILQLSettings = field(default_factory=ILQLSettings)
+    dqn: DQNSettings = field(default_factory=DQNSettings)
+    pretraining: Demonstrations = ()
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,17 @@ def variations(start: SweepStart, algorithms: Sequence[str], varied: Mapping[str
             )
     found: list[Variation] = []
     for one in chosen:
-        own = {key: values for key, values in varied.items() if key in fields[one.name]}
+        own = {key: _each_once(values) for key, values in varied.items() if key in fields[one.name]}
         for values in product(*own.values()):
             changes = dict(zip(own, values, strict=True))
             found.append(Variation(one.name, changes, _settings(start, one.name, offline[one.name], changes)))
     _refuse_without_source(start, offline)
     return found
+
+
+def _each_once(values: Sequence[Any]) -> list[Any]:
+    """A value that is given twice would count as another seed."""
+    return [value for place, value in enumerate(values) if value not in values[:place]]
 
 
 def _start_of(start: SweepStart, algorithm: str, offline: bool) -> PolicySettings | PreferenceSettings | ILQLSettings:
@@ -149,9 +159,22 @@ def run_sweep(
     A run that fails is put down with its error, and the others go on.
 
     Raises:
-        ModelError, DataError, ProjectError: see their messages. Stopped: on Ctrl-C, after a checkpoint.
+        ConfigError: the evaluation takes the likeliest tokens. DataError: there are too few prompts to judge on. ProjectError: the
+            folder cannot be written. Stopped: on Ctrl-C, after a checkpoint.
     """
     watcher, evaluate = watcher or Watcher(), evaluate or EvaluateSettings()
+    if evaluate.temperature == 0:
+        raise ConfigError(
+            "a sweep with evaluate.temperature 0",
+            "the KL that its picture is drawn against is about samples.",
+            "Set evaluate.temperature to 1 for the sweep.",
+        )
+    if len(start.held_out) < 2:
+        raise DataError(
+            f"{len(start.held_out)} prompts to judge on",
+            "an interval needs at least two.",
+            "Give more held-out prompts.",
+        )
     total = len(chosen) * len(seeds)
     watcher.plan("sweep", {"runs": f"{len(chosen)} settings x {len(seeds)} seeds", "judged by": measure_of(start)[0]})
     with file_errors(f"folder {out}"):
@@ -190,14 +213,14 @@ def _run(
     watcher: Watcher,
 ) -> SweepRun:
     known = {"name": variation.name, "algorithm": variation.algorithm, "changes": dict(variation.changes), "seed": seed}
-    folder = out / _folder_name(variation, seed)
+    folder = out / _folder_name(start, variation, seed)
     try:
         done = _trained(start, variation, seed, folder, device, watcher)
-    except TrainingError as error:
+        found = _judged(start, done.folder, seed, settings, device, watcher)
+    except HeedError as error:
         watcher.alarm(f"{variation.name}, seed {seed}: {error}")
         nothing = undefined_interval("The run failed.", "none", _CONFIDENCE)
         return SweepRun(**known, kl=nothing, gain=nothing, error=str(error))
-    found = _judged(start, done.folder, seed, settings, device, watcher)
     kl = found.kl.per_completion if not isinstance(found.kl, Undefined) else None
     return SweepRun(
         **known,
@@ -211,9 +234,12 @@ def _run(
     )
 
 
-def _folder_name(variation: Variation, seed: int) -> str:
+def _folder_name(start: SweepStart, variation: Variation, seed: int) -> str:
     words = re.sub(r"[^a-z0-9.]+", "-", variation.name.lower()).strip("-.")[:60]
-    return f"{words}-{content_hash([variation.algorithm, variation.settings.model_dump()])[:8]}-seed-{seed}"
+    decides = [variation.algorithm, variation.settings.model_dump()]
+    if variation.algorithm == "dqn":
+        decides.append(start.dqn.model_dump())
+    return f"{words}-{content_hash(decides)[:8]}-seed-{seed}"
 
 
 def _trained(
@@ -235,7 +261,19 @@ def _trained(
     if isinstance(settings, ILQLSettings):
         return train_ilql(start.model, start.judgments, folder, settings, seed, start.reliability, device, watcher)
     assert start.reward is not None
-    return train_policy(start.model, start.reward, start.prompts, folder, settings, seed, start.truth, device, watcher)
+    return train_policy(
+        start.model,
+        start.reward,
+        start.prompts,
+        folder,
+        settings,
+        seed,
+        start.truth,
+        device,
+        watcher,
+        start.pretraining,
+        start.dqn if variation.algorithm == "dqn" else None,
+    )
 
 
 def _judged(
@@ -244,13 +282,22 @@ def _judged(
     """The evaluation of a policy, as it stands beside it or made now."""
     judge = start.judge or (start.reward if isinstance(start.reward, str | Path) else None)
     by = None if start.truth is not None or judge is None else str(judge)
-    identity = content_hash([list(map(str, start.held_out)), settings.model_dump(), by, start.truth is not None])
-    kept = policy / _EVALUATION
+    longest = start.policy.max_new_tokens
+    identity = content_hash(
+        [
+            [plain(prompt) for prompt in start.held_out],
+            [settings.model_dump(), longest, seed],
+            None if by is None else model_identity(by),
+            None if start.truth is None else known_by(start.truth),
+            [model_identity(policy), model_identity(start.model)],
+        ]
+    )
+    # Beside the model, and not in it: what a folder of weights is known by must not change when it is judged.
+    kept = policy.with_name(policy.name + _EVALUATION)
     if kept.is_file():
         values = json.loads(kept.read_text(encoding="utf-8"))
         if values.get("identity") == identity:
             return Evaluation.model_validate(values["found"])
-    longest = start.policy.max_new_tokens
     found = evaluate_policy(
         policy, start.model, start.held_out, settings, longest, seed, by, start.truth, (), device, watcher
     )
@@ -267,11 +314,12 @@ def _gain(start: SweepStart, found: Evaluation) -> Interval:
 
 
 def _track(done: StageResult, start: SweepStart) -> list[tuple[float, float]]:
-    """(KL, true utility gained since before the first update) at the audits of the training."""
+    """(KL, true utility gained over the reference on the same prompts) at the audits of the training."""
     looked = [row for row in done.metrics.get("history", []) if isinstance(row, dict) and "true" in row]
     if start.truth is None or not looked:
         return []
-    return [(float(row["kl"]), float(row["true"]) - float(looked[0]["true"])) for row in looked]
+    begun = float(done.metrics["reference_true"])
+    return [(float(row["kl"]), float(row["true"]) - begun) for row in looked]
 
 
 def write(sweep: Sweep, folder: Path) -> tuple[Path, ...]:

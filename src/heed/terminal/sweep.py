@@ -115,6 +115,7 @@ def _from_files(
     choices: Choices,
 ) -> SweepStart:
     from heed.config import PolicySettings
+    from heed.feedback.kinds import prompt_id
     from heed.raters.utilities import utility_by_name
     from heed.stages.data import read_prompts
     from heed.stages.judgments import read_judgments
@@ -135,7 +136,10 @@ def _from_files(
     if data is not None:
         learned, broken = read_judgments(data)
         report_broken(data, broken)
-        judgments = tuple(learned.rows)
+        kept = [row for row in learned.rows if prompt_id(row.prompt) not in set(map(prompt_id, held))]
+        if aside := len(learned.rows) - len(kept):
+            note(f"{data}: {counted(aside, 'row')} not learned from: about prompts that are judged on")
+        judgments = tuple(kept)
         for name, count in learned.unused.items():
             note(f"{data}: {counted(count, 'row')} not learned from: {name}")
     return SweepStart(
@@ -147,7 +151,19 @@ def _from_files(
         truth=None if truth is None else utility_by_name(truth),
         judge=judge,
         policy=choices.settings(PolicySettings()),
+        **_other_sections(choices),
     )
+
+
+def _other_sections(choices: Choices) -> dict[str, Any]:
+    """The sections of --config beside that of the policy, where it has them."""
+    from heed.config import DQNSettings, ILQLSettings, PreferenceSettings, Settings, parse_settings
+    from heed.safe_yaml import read_yaml
+
+    kinds: dict[str, type[Settings]] = {"preference": PreferenceSettings, "ilql": ILQLSettings, "dqn": DQNSettings}
+    found = {} if choices.config is None else read_yaml(choices.config, f"--config {choices.config}")
+    given = {name: found[name] for name in kinds if isinstance(found, dict) and name in found}
+    return {name: parse_settings(kinds[name], values, str(choices.config)) for name, values in given.items()}
 
 
 def _print(found: Sweep) -> None:

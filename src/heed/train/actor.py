@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import struct
 import sys
 from collections.abc import Mapping
@@ -100,8 +99,7 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
 
 
 def main() -> None:
-    """Serve on the standard streams. What libraries print goes to the error stream, and Ctrl-C is the learner's to hear."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Serve on the standard streams. What libraries print goes to the error stream."""
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(sys.stdin.buffer, sink)

@@ -88,11 +88,13 @@ class Actors:
     def _start(self, first: Mapping[str, Any], folder: Path) -> None:
         errors = self._closing.enter_context((folder / f"errors-{len(self._processes)}").open("w+b"))
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "heed.train.actor"],
+            # -P: no module of the folder that heed was called in stands in for one of Python's.
+            [sys.executable, "-P", "-W", "ignore", "-m", "heed.train.actor"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**os.environ, "OMP_NUM_THREADS": str(first["threads"])},
+            start_new_session=True,  # a Ctrl-C is the learner's to hear, from the first moment on
         )
         self._processes.append(process)
         self._errors.append(errors)

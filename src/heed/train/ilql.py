@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from heed.config import ILQLSettings
 from heed.losses.advantages import masked_mean
 from heed.losses.q_learning import conservative_loss, expectile_loss, n_step_targets, td_loss
-from heed.models.heads import fold_head
+from heed.models.heads import check_foldable, fold_head
 from heed.models.linear import linear
 from heed.models.policy import Continuations, Policy, token_scores
 from heed.train.checkpoint import Checkpoints
@@ -80,6 +80,7 @@ class ILQLTask:
     reference: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
+        check_foldable(self.policy)
         head = self.policy.model.get_output_embeddings().weight
         self.heads = ValueHeads(head.shape[1], head.shape[0]).to(self.policy.device)
         self.networks = {"policy": self.policy.model, "heads": self.heads}

@@ -20,7 +20,7 @@ from heed.errors import TrainingError
 from heed.losses.q_learning import annealed, double_q, epsilon_greedy, n_step_targets, q_of_logprobs, td_loss
 from heed.models.batch import microbatches
 from heed.models.decode import Explore, Samples, sample
-from heed.models.heads import fold_head
+from heed.models.heads import check_foldable, fold_head
 from heed.models.linear import linear
 from heed.models.policy import Body, Continuations, Policy, logits_at_once, token_scores
 from heed.models.reward import scalar_head
@@ -43,6 +43,7 @@ class QNetwork:
     """
 
     def __init__(self, policy: Policy, temperature: float, seed: int = 0) -> None:
+        check_foldable(policy)
         self.policy, self.temperature = policy, temperature
         self.head = scalar_head(policy.model.config.hidden_size, seed).to(policy.device)
         # Of zeros it starts from "no expectation", and sends no noise into the trunk.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from heed.errors import ConfigError
 from heed.feedback.kinds import PromptContent
-from heed.raters.utilities import utility_by_name
+from heed.raters.utilities import CheckedUtility, utility_by_name
 from heed.settings import FUNCTION
 from heed.train.constraint_functions import no_exit, source_of
 from heed.train.remote_scorer import RemoteScorer, joined
@@ -41,13 +43,11 @@ class TextReward:
     @classmethod
     def of(cls, function: Callable[[PromptContent, str], float]) -> TextReward:
         """A function of one prompt and one completion."""
-        named = function if hasattr(function, "__qualname__") else type(function)
 
         def scores(prompts: Sequence[PromptContent], texts: Sequence[str]) -> list[float]:
             return [float(function(prompt, text)) for prompt, text in zip(prompts, texts, strict=True)]
 
-        # By its name: its ``repr`` would have an address, which differs in another process.
-        return cls(f"{named.__module__}:{named.__qualname__}", scores)
+        return cls(known_by(function), scores)
 
 
 def reward_named(name: str) -> TextReward | None:
@@ -58,7 +58,11 @@ def reward_named(name: str) -> TextReward | None:
     """
     if name.startswith(("http://", "https://")):
         scorer = RemoteScorer("reward", name, _SECONDS, token=os.environ.get(TOKEN_VARIABLE, ""))
-        return TextReward(name, lambda prompts, texts: scorer(list(map(joined, prompts, texts))))
+        # What follows a "?" may be a key: a run is known by its hash, and its record does not tell it.
+        known = hashlib.sha256(name.encode()).hexdigest()[:16]
+        return TextReward(
+            name.partition("?")[0], lambda prompts, texts: scorer(list(map(joined, prompts, texts))), source=known
+        )
     if not FUNCTION.fullmatch(name) or Path(name).is_dir():
         return None
     with no_exit(f"reward '{name}'", f"'{name.partition(':')[0]}' ends the program when it is imported"):
@@ -72,6 +76,16 @@ def reward_named(name: str) -> TextReward | None:
         return [one(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
 
     return TextReward(name, scores, source=source_of(name)[0] or "")
+
+
+def known_by(function: Callable[..., object]) -> str:
+    """What a function is known by in another process: its name, and a hash of the files that hold it where there are some."""
+    if isinstance(function, CheckedUtility):
+        # One that was made by hand may have any name.
+        imported = FUNCTION.fullmatch(function.name) and function.name.partition(":")[0] in sys.modules
+        return f"{function.name} {(source_of(function.name)[0] or '') if imported else ''}".strip()
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def refuse_pessimism(reward: TextReward, pessimism: float) -> None:
