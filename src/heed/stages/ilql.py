@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 from heed.algorithms import algorithm_named
 from heed.config import ILQLSettings
 from heed.stages.data import ComparisonRow, share_of
-from heed.stages.identity import model_identity
-from heed.stages.judgments import Judgment
+from heed.stages.judgments import Judgment, rating_share
 from heed.stages.plan import training_plan
 from heed.stages.preference import (
     TOO_LONG,
     Said,
     Texts,
+    judged_identity,
     moved,
     refuse_nothing,
     said_by,
     verdict_of_texts,
     weights_of,
 )
-from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine, tell_trained_on
-from heed.stages.reward_rows import as_judgments, keyed
+from heed.stages.results import Output, StageResult, output_folder, prepare_machine, tell_trained_on
+from heed.stages.reward_rows import as_judgments
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
 
@@ -61,15 +61,7 @@ def train_ilql(
     chosen, rows = algorithm_named("ilql"), as_judgments(judgments)
     folder = output_folder(out, [model])
     reliability = reliability if reliability and settings.raters == "weighed" else None
-    identity = {
-        "model": model_identity(model),
-        "algorithm": chosen.name,
-        "data": content_hash(list(map(keyed, rows))),
-        "reliability": reliability and dict(sorted(reliability.items())),
-        "settings": settings.model_dump(),
-        "seed": seed,
-    }
-    output = Output(folder, "policy", identity)
+    output = Output(folder, "policy", judged_identity(model, chosen, rows, reliability, settings, seed))
     with output.claimed() as finished:
         if finished is not None:
             watcher.say(f"already done: {folder}")
@@ -120,8 +112,7 @@ def rewarded_by(rows: Sequence[Judgment], left_out: Counter[str]) -> list[tuple[
     found = []
     for row in rows:
         if row.kind == "rating":
-            share = sum((score - low) / (high - low) for score, low, high, _ in row.said.values()) / len(row.said)
-            found.append((Said(row.prompt, row.texts[:1], (0,), row.rater), 2 * share - 1))
+            found.append((Said(row.prompt, row.texts[:1], (0,), row.rater), 2 * rating_share(row) - 1))
     others = [row for row in rows if row.kind != "rating"]
     return found + [(one, 1.0 - 2 * one.places[0]) for one in said_by(others, algorithm_named("kto"), left_out)]
 

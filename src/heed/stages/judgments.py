@@ -313,11 +313,16 @@ def implied(rows: Sequence[Judgment]) -> list[Implied]:
     return found
 
 
+def rating_share(row: Judgment) -> float:
+    """Where a rating lies on its scales, 0 (the lowest) to 1, the mean over its attributes."""
+    shares = [(score - low) / (high - low) for score, low, high, _ in row.said.values()]
+    return math.fsum(shares) / len(shares)
+
+
 def _worth(row: Judgment) -> float:
     """How good a judgment of one text calls it, to be compared with others of the same kind and rater."""
     if row.kind == "rating":
-        shares = [(score - low) / (high - low) for score, low, high, _ in row.said.values()]
-        return math.fsum(shares) / len(shares)
+        return rating_share(row)
     return float(row.said) if row.kind == "thumb" else -float(len(row.said))
 
 

@@ -77,16 +77,7 @@ def train_policy(
     _refuse_what_does_not_fit(settings, pretraining)
     rewarding = _text_reward(reward, settings)
     folder = output_folder(out, [model, *([rewarding] if isinstance(rewarding, str) else [])])
-    named = model_identity(rewarding) if isinstance(rewarding, str) else rewarding.name
-    data = content_hash([plain(p) for p in prompts])
-    identity: dict[str, Any] = {
-        "model": model_identity(model),
-        "reward": named,
-        "prompts": data,
-        "audited": None if truth is None else known_by(truth),
-    }
-    if isinstance(rewarding, TextReward) and rewarding.source:
-        identity["reward_source"] = rewarding.source
+    identity = _identity(model, rewarding, prompts, truth)
     if settings.pretraining_coefficient:
         identity["pretraining"] = content_hash(keyed_demonstrations(pretraining))
     if own is not None:
@@ -108,26 +99,7 @@ def train_policy(
         lengths = sum(len(p.ids) for p in rolled) / len(rolled)
         watcher.plan("policy optimisation", policy_plan(policy.model, lengths, settings, own))
         audit = None if truth is None or not audited else _Audit(audited, truth, scorer, settings, seed, own)
-        trainer: OnlineLoop
-        if own is not None:
-            from heed.train.q_learning import QTrainer
-
-            trainer = QTrainer(policy, reference, scorer, rolled, settings, own, seed, audit)
-        else:
-            from heed.train.learner import value_model_for
-            from heed.train.online import OnlineTrainer
-
-            trainer = OnlineTrainer(
-                policy,
-                reference,
-                scorer,
-                rolled,
-                settings,
-                seed,
-                value_model_for(policy, scorer, settings, seed),
-                audit,
-                encoded_fitting(policy, pretraining) if settings.pretraining_coefficient else (),
-            )
+        trainer = _trainer(policy, reference, scorer, rolled, settings, own, seed, audit, pretraining)
         result = trainer.run(output.checkpoints(), watcher)
         metrics: dict[str, Any] = {"history": result.history, "alarms": result.alarms, "ended": result.ended}
         metrics["reward_scale"] = [scorer.mean, scorer.std] if isinstance(scorer, TextScorer) else [0.0, 1.0]
@@ -139,6 +111,47 @@ def train_policy(
             written.save(output.folder)
             tell_trained_on(folder, (prompt.content for prompt in rolled))
         return output.finish(metrics, verdict(result), result.tokens)
+
+
+def _identity(
+    model: str | Path,
+    reward: TextReward | str,
+    prompts: Sequence[PromptContent],
+    truth: Callable[[PromptContent, str], float] | None,
+) -> dict[str, Any]:
+    """What a run starts from, as it is known by."""
+    identity = {
+        "model": model_identity(model),
+        "reward": model_identity(reward) if isinstance(reward, str) else reward.name,
+        "prompts": content_hash([plain(p) for p in prompts]),
+        "audited": None if truth is None else known_by(truth),
+    }
+    if isinstance(reward, TextReward) and reward.source:
+        identity["reward_source"] = reward.source
+    return identity
+
+
+def _trainer(
+    policy: Policy,
+    reference: Policy,
+    scorer: TextScorer | ModelScorer,
+    prompts: list[Prompt],
+    settings: PolicySettings,
+    dqn: DQNSettings | None,
+    seed: int,
+    audit: _Audit | None,
+    pretraining: Demonstrations,
+) -> OnlineLoop:
+    if dqn is not None:
+        from heed.train.q_learning import QTrainer
+
+        return QTrainer(policy, reference, scorer, prompts, settings, dqn, seed, audit)
+    from heed.train.learner import value_model_for
+    from heed.train.online import OnlineTrainer
+
+    values = value_model_for(policy, scorer, settings, seed)
+    others = encoded_fitting(policy, pretraining) if settings.pretraining_coefficient else ()
+    return OnlineTrainer(policy, reference, scorer, prompts, settings, seed, values, audit, others)
 
 
 def _refuse_what_does_not_fit(settings: PolicySettings, pretraining: Demonstrations) -> None:

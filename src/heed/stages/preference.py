@@ -13,13 +13,14 @@ from heed.errors import ConfigError, DataError
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.stages.data import FIRST, SECOND, TIE, ComparisonRow, share_of
 from heed.stages.identity import model_identity
-from heed.stages.judgments import UNRANKED, Judgment, compared
+from heed.stages.judgments import UNRANKED, Judgment, compared, rating_share
 from heed.stages.plan import training_plan
 from heed.stages.results import Output, StageResult, content_hash, output_folder, prepare_machine, tell_trained_on
 from heed.stages.reward_rows import as_judgments, keyed
 from heed.stages.shown import weights_of as rater_weights_of
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
+from heed.training_settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,15 +79,7 @@ def train_preferences(
     rows = as_judgments(judgments)
     folder = output_folder(out, [model])
     reliability = reliability if reliability and settings.raters == "weighed" else None
-    identity = {
-        "model": model_identity(model),
-        "algorithm": chosen.name,
-        "data": content_hash(list(map(keyed, rows))),
-        "reliability": reliability and dict(sorted(reliability.items())),
-        "settings": settings.model_dump(),
-        "seed": seed,
-    }
-    output = Output(folder, "policy", identity)
+    output = Output(folder, "policy", judged_identity(model, chosen, rows, reliability, settings, seed))
     with output.claimed() as finished:
         if finished is not None:
             watcher.say(f"already done: {folder}")
@@ -121,6 +114,25 @@ def train_preferences(
             policy.save(output.folder)
             tell_trained_on(folder, (one.prompt for one in said))
         return output.finish(metrics, _verdict(chosen, metrics), done.tokens)
+
+
+def judged_identity(
+    model: str | Path,
+    algorithm: Algorithm,
+    rows: Sequence[Judgment],
+    reliability: Mapping[str, float] | None,
+    settings: TrainSettings,
+    seed: int,
+) -> dict[str, Any]:
+    """Everything that decides what comes of training a policy on judgments."""
+    return {
+        "model": model_identity(model),
+        "algorithm": algorithm.name,
+        "data": content_hash(list(map(keyed, rows))),
+        "reliability": reliability and dict(sorted(reliability.items())),
+        "settings": settings.model_dump(),
+        "seed": seed,
+    }
 
 
 def _refuse_unused(algorithm: Algorithm, settings: PreferenceSettings) -> None:
@@ -181,7 +193,7 @@ def _singles(rows: Sequence[Judgment], left_out: Counter[str]) -> list[Said]:
         elif row.kind == "critique":
             liked = not row.said
         elif row.kind == "rating":
-            share = sum((score - low) / (high - low) for score, low, high, _ in row.said.values()) / len(row.said)
+            share = rating_share(row)
             if share == 0.5:
                 left_out[NEUTRAL] += 1
                 continue
