@@ -95,7 +95,9 @@ def trained(name: str, start: Start, out: Path, seed: int) -> int:
         return done.tokens
     each = _GROUP if name in GROUPED and name not in ("rloo", "online_dpo") else 2
     values = start.policy_settings.model_dump()
-    values |= {"algorithm": name, "epochs": None, "samples_per_prompt": each, "prompts_per_step": _COMPLETIONS // each}
+    values |= {"algorithm": name, "samples_per_prompt": each, "prompts_per_step": _COMPLETIONS // each}
+    if name != "ppo":  # which passes over a rollout as often as in the demonstration
+        values["epochs"] = None
     if name == "trpo":
         values |= {"value_model": "separate", "entropy_coefficient": 0.0}
     online = PolicySettings.model_validate(values)
