@@ -12,12 +12,17 @@ A whole run also writes ``docs/optimised.md`` and its picture anew.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 from common import Report, Row, report
 from heed.algorithms import ALGORITHMS
@@ -109,17 +114,28 @@ def judged(start: Start, policy: Path, seed: int) -> Evaluation:
     return evaluate_policy(policy, start.policy, start.held_out, None, longest, seed, truth=support_desk, device="cpu")
 
 
+def one_run(name: str, start: Start, seed: int) -> SweepRun:
+    """Train by one algorithm and judge what came of it."""
+    begun = time.monotonic()
+    with TemporaryDirectory() as folder:
+        tokens = trained(name, start, Path(folder) / name, seed)
+        return run_of(name, seed, judged(start, Path(folder) / name, seed), tokens, begun)
+
+
 def runs(made: Report, names: list[str], seeds: tuple[int, ...]) -> Sweep:
-    """Every algorithm on every seed, a row each, and a row of the mean over the seeds of each algorithm."""
+    """Every algorithm on every seed, a row each, and a row of the mean over the seeds of each algorithm.
+
+    As many run at once as there are cores, each on one: models as small as these gain little from a second.
+    """
     found: list[SweepRun] = []
-    for seed in seeds:
-        with TemporaryDirectory() as folder:
-            start = begin(Path(folder) / "project", seed)
-            for name in names:
-                begun = time.monotonic()
-                tokens = trained(name, start, Path(folder) / name, seed)
-                found.append(run_of(name, seed, judged(start, Path(folder) / name, seed), tokens, begun))
-                _add(made, found[-1])
+    workers = ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,))
+    with TemporaryDirectory() as folder, workers:
+        starts = {seed: workers.submit(begin, Path(folder) / str(seed), seed) for seed in seeds}
+        asked = [workers.submit(one_run, name, starts[seed].result(), seed) for seed in seeds for name in names]
+        for run in as_completed(asked):
+            found.append(run.result())
+            _add(made, found[-1])
+    found.sort(key=lambda run: (seeds.index(run.seed), names.index(run.name)))
     sweep = Sweep(measure="true win rate against the policy at the start", nothing=0.5, is_truth=True, runs=found)
     for one in settings_of(sweep) if len(seeds) > 1 else ():
         kls = [run.kl.estimate or 0.0 for run in one.runs]

@@ -29,6 +29,7 @@ FLOORS = (
         "value_settings",
         "config",
         "lazily",
+        "memory",
         "statistics",
     ),
     ("losses", "teaching"),

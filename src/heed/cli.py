@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from heed.errors import HeedError, ProjectError
+from heed.memory import look_rarely
 from heed.terminal import (
     asking,
     dialogues,
@@ -49,6 +50,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The program ``heed``. Exit codes: 0 done, 1 something was left out or found wrong, 2 an error, 130 stopped."""
+    look_rarely()
     open_streams()
     try:
         try:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from heed.models.affine import Affine
-from heed.models.batch import TokenBatch, pad_rows, rounded_rows, take_rows
+from heed.models.batch import Group, TokenBatch, pad_rows, rounded_rows, spread_rows, take_rows
 from heed.models.cache import Cache
 
 
@@ -103,8 +103,15 @@ class Trunk(ABC):
         Returns:
             [N, D], or [M, D] with ``keep``.
         """
-        unused = (0, batch.rows - batch.ids.numel())
-        ids, positions = F.pad(batch.ids, unused), F.pad(batch.positions, unused)
+        ids, positions = batch.computed
+        again: Tensor | None = None
+        if batch.once is not None:
+            # A prompt's last token predicts the first of several completions.
+            of = batch.once.of
+            keep, again = torch.unique(of if keep is None else of[keep], return_inverse=True)
+        wanted = ids.numel() if keep is None else keep.numel()
+        unused = (0, batch.rows - ids.numel())
+        ids, positions = F.pad(ids, unused), F.pad(positions, unused)
         hidden = self.embed(ids, positions)
         rotary = self.rotary(positions)
         kept = None if keep is None else rounded_rows(keep.numel(), hidden.device)
@@ -124,8 +131,8 @@ class Trunk(ABC):
             else:
                 hidden = through(layer, hidden)
         hidden = self.final(hidden)
-        wanted = batch.ids.numel() if keep is None else keep.numel()
-        return hidden if hidden.shape[0] == wanted else hidden[:wanted]
+        hidden = hidden if hidden.shape[0] == wanted else hidden[:wanted]
+        return hidden if again is None else hidden.index_select(0, again)
 
     @contextmanager
     def using(self, weights: list[LayerWeights]) -> Iterator[None]:
@@ -177,19 +184,25 @@ class Trunk(ABC):
     def attend(self, batch: TokenBatch, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out: Tensor | None = None
         for group in batch.groups:
-            parts = []
-            for tensor in (q, k, v):
-                rows = tensor
-                if group.tokens is not None and group.places is not None:
-                    rows = pad_rows(take_rows(tensor, group.tokens), group.places, group.rows * group.width)
-                parts.append(rows.view(group.rows, group.width, *rows.shape[1:]).transpose(1, 2))
+            parts = [self._laid_out(tensor, group, tensor is q) for tensor in (q, k, v)]
             # Padding is on the right and attention is causal, so no real token ever sees a padded one.
             grouped = self.heads != self.kv_heads
             mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True, enable_gqa=grouped)
             flat = mixed.transpose(1, 2).reshape(group.rows * group.width, self.heads * self.head_dim)
-            if group.tokens is None or group.places is None:
+            if group.places is None:
                 return flat
+            if group.tokens is None:
+                return take_rows(flat, group.places, q.shape[0])
             piece = pad_rows(take_rows(flat, group.places), group.tokens, q.shape[0])
             out = piece if out is None else out + piece
         assert out is not None
         return out
+
+    def _laid_out(self, tensor: Tensor, group: Group, asking: bool) -> Tensor:
+        """Queries (``asking``), keys or values [N, heads, head_dim] of a group of sequences [rows, heads, width, head_dim]."""
+        rows = tensor
+        if group.seen is not None:
+            rows = spread_rows(tensor, group) if asking else tensor.index_select(0, group.seen)
+        elif group.tokens is not None and group.places is not None:
+            rows = pad_rows(take_rows(tensor, group.tokens), group.places, group.rows * group.width)
+        return rows.view(group.rows, group.width, *rows.shape[1:]).transpose(1, 2)

@@ -19,6 +19,7 @@ from heed.errors import ConfigError, ProjectError
 from heed.feedback.kinds import PromptContent, prompt_id
 from heed.files import file_errors, shown_entries, write_text
 from heed.lock import FileLock
+from heed.memory import look_as_usual
 from heed.texts import text_fault
 from heed.train.checkpoint import Checkpoints, write_error
 
@@ -245,6 +246,7 @@ def prepare_machine(device: str, threads: int = 0) -> str:
     import torch
     from transformers.utils import logging
 
+    look_as_usual()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     if threads:

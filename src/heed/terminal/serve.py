@@ -40,7 +40,7 @@ def serve(
 
     The first start makes the project's secrets and prints a link for the first admin.
     """
-    from heed.web.memory import starting
+    from heed.memory import starting
 
     with starting():
         from heed.web.server import Serving, run, run_trial

@@ -181,8 +181,8 @@ class Learner:
         mask = cut(rollout.mask)
 
         def policy_part(hidden: Tensor) -> Tensor:
-            bonus = settings.entropy_coefficient > 0
-            scored = token_scores(self.policy, hidden, laid.targets, settings.temperature, with_entropy=bonus)
+            entropic = settings.entropy_coefficient > 0
+            scored = token_scores(self.policy, hidden, laid.targets, settings.temperature, with_entropy=entropic)
             logprobs, weight = laid.grid(scored.logprobs), cut(weights)
             # Both losses are linear in the advantages, clipped or not: a weight above 0 may go with them.
             weighed = cut(rollout.advantages) * weight
@@ -199,7 +199,9 @@ class Learner:
                 loss = loss + self.control.coefficient * penalty
             if scored.entropy is None:
                 return loss
-            return loss - settings.entropy_coefficient * scored.entropy.sum() / tokens
+            # Tokens count in the bonus as they do in the loss: its coefficient is reward a nat by any algorithm.
+            bonus = masked_sum(weight * laid.grid(scored.entropy), mask) / tokens
+            return loss - settings.entropy_coefficient * bonus
 
         def value_part(head: nn.Module, hidden: Tensor) -> Tensor:
             values = laid.grid(head(hidden)[:, 0].float())

@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from heed.config import ServeSettings
 from heed.errors import HeedError, SignInError
+from heed.memory import keep_what_is_loaded
 from heed.project import Project
 from heed.web.background import beside
 from heed.web.call import Call, Studio
@@ -27,7 +28,6 @@ from heed.web.connections import AcceptErrors
 from heed.web.desk import Desk
 from heed.web.errors import PausedError, RoleError, asked_for_json, internal, of_http, of_validation, problem, status_of
 from heed.web.identity import Identities, credentials_of
-from heed.web.memory import keep_what_is_loaded
 from heed.web.on_demand import OnDemand, Rest, api_route
 from heed.web.pages import STATIC, static_version
 from heed.web.permissions import Caller, anyone

@@ -30,13 +30,13 @@ from heed.config import ServeSettings
 from heed.errors import ConfigError, ProjectError
 from heed.feedback.kinds import explain_validation
 from heed.feedback.upkeep import refresh_statistics
+from heed.memory import starting
 from heed.people import audit
 from heed.people.invitations import first_invitation
 from heed.people.secrets import load_secrets
 from heed.project import Project
 from heed.web.app import create_app
 from heed.web.connections import ACCEPTED_AT_ONCE, raise_file_limit
-from heed.web.memory import starting
 from heed.web.protocol import BoundedHttp
 from heed.web.security import Address
 

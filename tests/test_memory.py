@@ -6,7 +6,7 @@ import gc
 import subprocess
 import sys
 
-from heed.web.memory import starting
+from heed.memory import starting
 
 
 def test_what_was_loaded_to_begin_with_is_never_looked_through_again():
@@ -36,3 +36,39 @@ def test_the_first_page_waits_for_no_surface_but_its_own():
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert "heed.web.account.entry_routes" in loaded
     assert not {f"heed.web.{surface}.routes" for surface in ("studio", "account", "board", "exchange")} & set(loaded)
+
+
+def test_a_program_looks_rarely_while_it_loads_and_as_usual_once_it_works():
+    program = """
+import gc
+usual = gc.get_threshold()
+import heed.memory as memory
+memory.look_as_usual()
+assert gc.get_freeze_count() == 0  # not a program of heed's own: whoever imports it keeps what is theirs
+memory.look_rarely()
+assert gc.get_threshold()[0] > 10 * usual[0]
+from heed.stages.results import prepare_machine
+prepare_machine("cpu")
+assert gc.get_threshold() == usual
+assert gc.get_freeze_count() > 100_000
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_what_stands_when_a_program_ends_is_not_looked_through():
+    program = """
+import heed.memory as memory
+memory.look_rarely()
+class Told:
+    def __del__(self):
+        print("looked")
+one = Told()
+one.itself = one
+del one
+"""
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert told == ""
+    told = subprocess.run(
+        [sys.executable, "-c", program.replace("memory.look_rarely()", "")], check=True, capture_output=True, text=True
+    ).stdout
+    assert told == "looked\n"
