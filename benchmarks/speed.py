@@ -50,8 +50,9 @@ RACES = (
     Race("ppo_shared", "ppo", 2.2),
 )
 STARTS = (("import heed", 0.3), ("heed --help", 0.4))
+WAYS = {"sft_bfloat16": "supervised steps in bfloat16", "sft_compiled": "supervised steps by torch.compile"}
 LARGE = ("memory", "share_1m", "share_30m")
-NAMES = ("products", *(race.task for race in RACES), *(name for name, _ in STARTS), *LARGE, "stories")
+NAMES = ("products", *(race.task for race in RACES), *(name for name, _ in STARTS), *WAYS, *LARGE, "stories")
 
 
 def run_task(task: str, device: str, steps: int = _STEPS) -> dict[str, Any]:
@@ -141,6 +142,21 @@ def on_gpu(chosen: list[str], rows: Report) -> None:
             )
 
 
+def ways(chosen: list[str], rows: Report) -> None:
+    """Other ways to compute than float32 uncompiled, as times the speed of that; and what ``heed doctor`` takes here."""
+    from heed.stages.machine import fastest, training_rates
+
+    asked = [task for task in WAYS if task in chosen]
+    plain = run_task("sft", "cpu")["seconds"] if asked else []
+    for task in asked:
+        start = time.monotonic()
+        ratio, low, high = median_interval(lambda own, other: other / own, run_task(task, "cpu")["seconds"], plain)
+        spent = time.monotonic() - start
+        taken = {"heed doctor takes": fastest(training_rates("cpu"))} if task == "sft_bfloat16" else {}
+        what = f"{WAYS[task]}, beside float32 as it is"
+        rows.add(Row(what, ratio, "times", low, high, seeds=(0,), seconds=spent, details=taken))
+
+
 def large(task: str, rows: Report) -> None:
     """Memory of an online step with a large vocabulary, or the share of bare products that training reaches."""
     start = time.monotonic()
@@ -186,7 +202,7 @@ def main(arguments: list[str]) -> None:
         if name in chosen:
             start_up(name, target, rows)
     contests = [contest for contest in RACES if contest.task in chosen]
-    if "products" in chosen or contests or set(LARGE) & set(chosen):
+    if "products" in chosen or contests or {*LARGE, *WAYS} & set(chosen):
         rates = product_rates("cpu", rows)
         missing = prepare()
         measured: dict[str, list[float]] = {}
@@ -196,6 +212,8 @@ def main(arguments: list[str]) -> None:
                 continue
             times, source = peer_times(contest, not options.no_peers, measured, rows)
             race(contest, rates, times, source, rows)
+        if not missing:
+            ways(chosen, rows)
         for task in LARGE:
             if task in chosen and not missing:
                 large(task, rows)

@@ -27,6 +27,9 @@ _HERE = Path(__file__).resolve().parent
 
 def main(model: str, prompts: str, seed: int, target: float, steps: int) -> None:
     """heed's side: prints a line of JSON when the score is passed."""
+    from heed.memory import look_rarely
+
+    look_rarely()  # as the program heed does
     from heed.config import PolicySettings
     from heed.models.policy import Policy
     from heed.raters.utilities import vader

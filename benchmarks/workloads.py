@@ -94,10 +94,15 @@ def _work() -> dict[str, Any]:
     return found
 
 
-def sft(device: str, steps: int, mixed: bool) -> Timed:
-    """32 texts a step; the first token is the prompt, all others are learned."""
+def sft(device: str, steps: int, mixed: bool, way: str = "") -> Timed:
+    """32 texts a step; the first token is the prompt, all others are learned. ``way``: "bfloat16" or "compiled", by torch.compile."""
     texts = _work()["texts_mixed" if mixed else "texts"][: steps * _BATCH]
-    task = CompletionTask(Policy.load(work_folder() / "policy", device), [(t[:1], t[1:]) for t in texts])
+    policy = Policy.load(work_folder() / "policy", device)
+    if way == "bfloat16":
+        policy.body.dtype = torch.bfloat16
+    if way == "compiled":
+        policy.body.hidden = torch.compile(policy.body.hidden)  # type: ignore[method-assign]
+    task = CompletionTask(policy, [(t[:1], t[1:]) for t in texts])
     clock = StepClock(device)
     settings = FitSettings(steps, _BATCH, 8192, _RATE, checkpoint_every=steps + 1)
     fit(task, settings, 0, watcher=clock)
@@ -261,6 +266,8 @@ TASKS: dict[str, Callable[[str, int], Timed]] = {
     "sampling": sampling,
     "sft": lambda device, steps: sft(device, steps, mixed=False),
     "sft_mixed": lambda device, steps: sft(device, steps, mixed=True),
+    "sft_bfloat16": lambda device, steps: sft(device, steps, mixed=False, way="bfloat16"),
+    "sft_compiled": lambda device, steps: sft(device, steps, mixed=False, way="compiled"),
     "reward": lambda device, steps: reward(device, steps, mixed=False),
     "reward_mixed": lambda device, steps: reward(device, steps, mixed=True),
     "dpo": lambda device, steps: dpo(device, steps, mixed=False),

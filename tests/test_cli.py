@@ -302,6 +302,7 @@ def test_the_doctor_finds_what_is_wrong_and_changes_nothing(project: Path) -> No
     assert well["database"] == {"name": "database", "state": "ok", "detail": f"sqlite, schema {HEAD}", "fix": ""}
     assert well["Python"]["detail"].startswith(".".join(map(str, sys.version_info[:3])))
     assert "GFLOP/s" in well["matrix products"]["detail"]
+    assert "new projects here train with dtype" in well["training"]["detail"]
     assert well["lock"]["detail"] == "free"
     assert code == any(check["state"] == "problem" for check in well.values())
     with Project.open(project) as opened, opened.lock():

@@ -135,6 +135,46 @@ def test_the_gradient_is_that_of_the_paper_s_objective_in_any_split(name: str) -
         torch.testing.assert_close(one, expected, **tolerance)
 
 
+def shares(name: str, trainer: OnlineTrainer, rollout: Rollout) -> list[float]:
+    """How much a token of each completion counts in the paper's objective, beside its advantage."""
+    lengths, score = rollout.lengths, rollout.scores.tolist()
+    rows = range(len(lengths))
+    groups = [range(row - row % 4, row - row % 4 + 4) for row in rows]
+    if name in ("rloo", "online_dpo"):
+        return [1 / len(rows)] * len(rows)
+    if name in ("grpo", "gspo"):
+        return [1 / (len(rows) * length) for length in lengths]
+    if name == "dr_grpo":
+        return [1 / (len(rows) * trainer.settings.max_new_tokens)] * len(rows)
+    if name == "dapo":
+        counts = [len({score[other] for other in groups[row]}) > 1 for row in rows]
+    elif name == "best_of_n":
+        counts = [bool((rollout.advantages[row] != 0).any()) for row in rows]
+    else:
+        counts = [True for _ in rows]
+    return [count / sum(length for length, one in zip(lengths, counts, strict=True) if one) for count in counts]
+
+
+@pytest.mark.parametrize("name", CRITICLESS)
+def test_tokens_count_in_the_entropy_bonus_as_they_do_in_the_loss(name: str) -> None:
+    coefficient = 0.7
+    trainer = of(name, whiten_advantages=False)
+    rollout = trainer.roll_out(trainer.prompts[:4], 5)
+    plain = accumulated(trainer, rollout, 10_000)
+    trainer.settings = trainer.settings.model_copy(update={"entropy_coefficient": coefficient})
+    found = accumulated(trainer, rollout, 20) - plain
+    trainer.policy.model.zero_grad()
+    bonus = torch.zeros(())
+    for row, share in enumerate(shares(name, trainer, rollout)):
+        prompt, written = rollout.prompt_ids[row], rollout.samples.tokens[row]
+        log_p = trainer.policy.model(input_ids=torch.tensor([prompt + written])).logits[0].log_softmax(-1)
+        predicting = log_p[len(prompt) - 1 : len(prompt) - 1 + len(written)]
+        bonus = bonus + share * -(predicting.exp() * predicting).sum()
+    (-coefficient * bonus).backward()
+    expected = gradient(trainer)
+    torch.testing.assert_close(found, expected, atol=1e-6 + 2e-4 * float(expected.abs().max()), rtol=1e-3)
+
+
 def test_ppo_of_one_epoch_without_clipping_is_a2c() -> None:
     weights = []
     for name, more in (("a2c", {}), ("ppo", {"epochs": 1, "clip_ratio": 1e9})):

@@ -52,10 +52,6 @@ class Check:
     fix: str = ""
 
 
-_WORTH_BFLOAT16 = 1.5
-"""Times as fast that a bfloat16 product must be to make up for what surrounds products, which is in float32."""
-
-
 def examine(folder: Path, online: bool) -> list[Check]:
     """Look at the machine, the installation and the project around ``folder``; changes nothing.
 
@@ -64,7 +60,7 @@ def examine(folder: Path, online: bool) -> list[Check]:
         online: also try to reach the Hugging Face hub.
     """
     place = _project_folder(folder)
-    checks = [_python(), _torch(), _processor(), _product(), *_gpus(), _memory()]
+    checks = [_python(), _torch(), _processor(), _product(), _training(), *_gpus(), _memory()]
     checks += [_disk("disk of the project" if place else "disk here", place or folder), _cache()]
     checks += [*_extras()]
     checks += _project(place) if place else [Check("project", "ok", f"none around {folder}")]
@@ -129,13 +125,25 @@ def _product() -> Check:
     except (ImportError, RuntimeError) as error:
         return Check("matrix products", "problem", f"they fail: {error}", "pip install --force-reinstall torch")
     path = "oneDNN" if by_onednn() else "torch's own"
-    told = (
-        "dtype bfloat16 should train faster here"
-        if half > _WORTH_BFLOAT16 * rate
-        else "dtype float32 is the faster here"
-    )
-    rates = f"{rate / 1e9:,.0f} GFLOP/s in float32, by {path}, {half / 1e9:,.0f} in bfloat16: {told}"
+    rates = f"{rate / 1e9:,.0f} GFLOP/s in float32, by {path}, {half / 1e9:,.0f} in bfloat16"
     return Check("matrix products", "ok", rates)
+
+
+def _training() -> Check:
+    """In which numbers to train, on the device that ``device: auto`` takes."""
+    try:
+        from heed.stages.machine import fastest, training_rates
+        from heed.stages.results import prepare_machine
+
+        device = prepare_machine("auto")
+        rates = training_rates(device)
+    except (ImportError, RuntimeError) as error:
+        return Check("training", "problem", f"a step fails: {error}", "pip install --force-reinstall torch")
+    told = " and ".join(f"{rate:,.0f} in {name}" for name, rate in rates.items())
+    detail = (
+        f"{told} tokens a second of a small model, on {device}: new projects here train with dtype {fastest(rates)}"
+    )
+    return Check("training", "ok", detail)
 
 
 def _gpus() -> list[Check]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heed.config import NO_MODEL, ProjectSettings, parse_settings
 from heed.errors import ConfigError, DataError, ModelError
+from heed.stages.machine import Dtype, fastest, may_have_bfloat16, settings_for, training_rates
 from heed.terminal.console import report_broken
 from heed.terminal.text import counted
 
@@ -49,7 +50,11 @@ def init_from_files(folder: Path, model: str, prompts: Path, demonstrations: Pat
         report_broken(demonstrations, broken)
         told.append(f"{counted(len(rows), 'demonstration')}{_broken(broken)}")
         copies[_copied_name(demonstrations)] = demonstrations
-    values = {
+    trained_in = _numbers()
+    if trained_in != "float32":
+        told.append(f"trained in {trained_in}, which is the faster here")
+    values: dict[str, Any] = {
+        **settings_for(trained_in),
         "name": folder.resolve().name,
         "model": source,
         "prompts": PROMPTS,
@@ -141,6 +146,15 @@ def missing_options(model: str | None, prompts: Path | None) -> ConfigError:
         "Give both. To collect feedback before there is a model: heed init NAME --studio; to try heed in its built-in "
         "world: heed init NAME --sandbox",
     )
+
+
+def _numbers() -> Dtype:
+    """The numbers in which this machine trains the fastest; measured where it may have units for others than float32."""
+    if not may_have_bfloat16():
+        return "float32"
+    from heed.stages.results import prepare_machine
+
+    return fastest(training_rates(prepare_machine("auto")))
 
 
 def _broken(broken: list[BrokenRow]) -> str:
