@@ -103,8 +103,10 @@ def trained(name: str, start: Start, out: Path, seed: int) -> int:
     values |= {"algorithm": name, "samples_per_prompt": each, "prompts_per_step": _COMPLETIONS // each}
     if name != "ppo":  # which passes over a rollout as often as in the demonstration
         values["epochs"] = None
+    if name in ("trpo", "online_dpo"):
+        values["entropy_coefficient"] = 0.0  # which they have no use for
     if name == "trpo":
-        values |= {"value_model": "separate", "entropy_coefficient": 0.0}
+        values["value_model"] = "separate"
     online = PolicySettings.model_validate(values)
     return train_policy(start.policy, start.reward, start.prompts, out, online, seed, device="cpu").tokens
 

@@ -244,6 +244,11 @@ class PolicySettings(TunedSettings):
             )
         if self.algorithm == "online_dpo" and self.kl_coefficient == 0:
             raise ValueError("kl_coefficient is the beta of online_dpo, and with 0 it learns nothing; set it above 0")
+        if self.algorithm == "online_dpo" and self.entropy_coefficient:
+            raise ValueError(
+                "the loss of online_dpo is in no units of reward that an entropy bonus could be weighed against; leave "
+                "entropy_coefficient at 0"
+            )
         if self.quantization != "none" and (self.staleness or self.algorithm == "a3c"):
             raise ValueError("actors would sample with whole weights; set staleness to 0, or quantization to none")
         if self.staleness and self.algorithm in OWN_SAMPLES:

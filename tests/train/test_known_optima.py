@@ -46,7 +46,6 @@ def trainer_of(
         "kl_budget": 1e6,
         "update_kl_limit": 1e6,
         "max_grad_norm": 10.0,
-        # Of online DPO the advantages are of the size of its beta: a bonus beside them would be all there is.
         "entropy_coefficient": 0.0 if name in ("trpo", "online_dpo") else 0.05,
         "trust_region": 0.05,
         "staleness": 0,
