@@ -76,10 +76,19 @@ def test_every_algorithm_is_varied_in_what_its_settings_have(model: Path) -> Non
     assert [one.settings.model_dump().get("kl_coefficient") for one in found] == [0.1, 0.2, None]
 
 
+def test_settings_of_a_section_within_are_varied_too(model: Path) -> None:
+    found = variations(start_of(model), ["rloo"], {"lora.rank": [0, 4], "kl_coefficient": [0.2]})
+    assert [one.settings.lora.rank for one in found] == [0, 4]
+    assert {one.settings.kl_coefficient for one in found} == {0.2}
+    assert start_of(model).policy.lora.rank == 0, "the start's own settings stay"
+
+
 @pytest.mark.parametrize(
     ("algorithms", "varied", "why"),
     [
         (["ppo"], {"betta": [1]}, "no such setting"),
+        (["ppo"], {"lora.alfa": [1]}, "no such setting"),
+        (["ppo"], {"lora.rank": [-1]}, "lora.rank"),
         (["ppo"], {"algorithm": ["rloo"]}, "--algorithm A,B"),
         (["ppo"], {"kl_coefficient": ["low"]}, "kl_coefficient"),
         (["nothing"], {}, "no algorithm"),
@@ -222,7 +231,12 @@ def test_the_words_name_what_gains_as_much_nearer_and_what_is_no_truth() -> None
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 
 
-@given(st.lists(st.tuples(names, st.floats(0, 50), st.floats(-3, 3)), max_size=25))
+def test_control_characters_in_a_name_leave_the_picture_whole() -> None:
+    root = ElementTree.fromstring(str(picture(swept([("a\x00\x1b[1m", 1.0, 1.0)]), "title")))
+    assert "a\ufffd\ufffd[1m" in [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+@given(st.lists(st.tuples(names, st.floats(0, 50), st.floats(-3, 3)), max_size=60))
 def test_the_picture_holds_every_name_once_apart_and_inside(rows: list[tuple[str, float, float]]) -> None:
     found = swept(rows)
     root = ElementTree.fromstring(str(picture(found, "title")))

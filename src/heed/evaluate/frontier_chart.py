@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -16,6 +17,7 @@ _FEW = 6
 _ROW = 14
 """Least distance of two names (pixels)."""
 _HUES = 8
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 # Told apart on white and on black, and by their order of lightness where colours are not seen.
 _LIGHT = ("#1b5a9e", "#a34a08", "#1d7a4c", "#8e2f7b", "#6b5b00", "#b3261e", "#3f4e5c", "#0f7286")
 _DARK = ("#86b6ee", "#f0a565", "#7fd1a4", "#e39ad3", "#d9c65a", "#ff9d94", "#b9c4ce", "#74cfe0")
@@ -49,22 +51,29 @@ def picture(sweep: Sweep, title: str) -> Markup:
     ys = [sweep.nothing] + [y for s in settings for run in s.runs for _, y in _path(run.track, sweep)]
     xs += [run.kl.estimate or 0.0 for s in settings for run in s.runs]
     ys += [end for s in settings for end in (s.low, s.high, s.gain)]
-    frame = _Frame(widened(xs), widened(ys))
+    # As high as the names need, one below the other.
+    height = max(_HEIGHT, _TOP + _BOTTOM + _ROW * (len(settings) - 1))
+    frame = _Frame(widened(xs), widened(ys), height)
     parts = [_axes(frame, sweep)]
     edge = frontier(settings)
     if len(edge) > 1:
         points = " ".join(f"{frame.x(s.kl)},{frame.y(s.gain)}" for s in edge)
         parts.append(Markup('<polyline class="front" points="{}"/>').format(points))
-    names = _apart([frame.y(s.gain) for s in settings])
+    names = _apart([frame.y(s.gain) for s in settings], height)
     for place, (setting, y) in enumerate(zip(settings, names, strict=True)):
         parts.append(_drawn(frame, setting, sweep, place, y, " faint" if len(settings) > _FEW else ""))
-    told = "; ".join(f"{s.name}: {number(s.gain)} at a KL of {number(s.kl)}" for s in settings)
-    return _svg(title, told + ".", Markup("").join(parts))
+    told = "; ".join(f"{_written(s.name)}: {number(s.gain)} at a KL of {number(s.kl)}" for s in settings)
+    return _svg(title, told + ".", Markup("").join(parts), height)
+
+
+def _written(name: str) -> str:
+    """A name without the control characters that no SVG may hold."""
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", name)
 
 
 class _Frame:
-    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
-        self.x_range, self.y_range = x_range, y_range
+    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float], height: int) -> None:
+        self.x_range, self.y_range, self.height = x_range, y_range, height
 
     def x(self, value: float) -> float:
         low, high = self.x_range
@@ -72,7 +81,7 @@ class _Frame:
 
     def y(self, value: float) -> float:
         low, high = self.y_range
-        return round(_HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM), 1)
+        return round(self.height - _BOTTOM - (value - low) / (high - low) * (self.height - _TOP - _BOTTOM), 1)
 
 
 def _path(track: Sequence[tuple[float, float]], sweep: Sweep) -> list[tuple[float, float]]:
@@ -81,7 +90,7 @@ def _path(track: Sequence[tuple[float, float]], sweep: Sweep) -> list[tuple[floa
 
 
 def _axes(frame: _Frame, sweep: Sweep) -> Markup:
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    right, bottom = _WIDTH - _RIGHT, frame.height - _BOTTOM
     line = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
     text = Markup('<text class="soft" text-anchor="{}" x="{}" y="{}">{}</text>')
     rows, columns = ticks(*frame.y_range, about=6), ticks(*frame.x_range, about=7)
@@ -94,7 +103,9 @@ def _axes(frame: _Frame, sweep: Sweep) -> Markup:
         parts.append(text.format("middle", frame.x(tick), bottom + 20, label))
     parts.append(line.format("axis", _LEFT, right, bottom, bottom))
     parts.append(line.format("zero", _LEFT, right, frame.y(sweep.nothing), frame.y(sweep.nothing)))
-    parts.append(text.format("middle", (_LEFT + right) / 2, _HEIGHT - 10, "KL to the reference (nats a completion)"))
+    parts.append(
+        text.format("middle", (_LEFT + right) / 2, frame.height - 10, "KL to the reference (nats a completion)")
+    )
     parts.append(Markup('<text class="ink" x="{}" y="22">{}</text>').format(_LEFT, sweep.measure))
     return Markup("").join(parts)
 
@@ -119,25 +130,27 @@ def _drawn(frame: _Frame, setting: Setting, sweep: Sweep, place: int, label_y: f
     lead = Markup('<line class="lead c{}" x1="{}" y1="{}" x2="{}" y2="{}"/>')
     parts.append(lead.format(hue, x + 7, y, edge - 12, label_y))
     parts.append(Markup('<path class="c{}" transform="translate({} {})" d="{}"/>').format(hue, edge, label_y, shape))
-    parts.append(Markup('<text class="ink" x="{}" y="{}">{}</text>').format(edge + 10, label_y + 4.5, setting.name))
+    parts.append(
+        Markup('<text class="ink" x="{}" y="{}">{}</text>').format(edge + 10, label_y + 4.5, _written(setting.name))
+    )
     return Markup("").join(parts)
 
 
-def _apart(wanted: Sequence[float]) -> list[float]:
+def _apart(wanted: Sequence[float], height: int) -> list[float]:
     """Heights of names near those wanted, far enough apart to be read, within the drawing."""
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     found = [0.0] * len(wanted)
     last = float(_TOP - _ROW)
     for place in order:
         last = found[place] = max(wanted[place], last + _ROW)
-    least = float(_HEIGHT - _BOTTOM + _ROW)
+    least = float(height - _BOTTOM + _ROW)
     for place in reversed(order):
         least = found[place] = min(found[place], least - _ROW)
     return found
 
 
-def _svg(title: str, told: str, body: Markup) -> Markup:
+def _svg(title: str, told: str, body: Markup, height: int = _HEIGHT) -> Markup:
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" role="img" aria-labelledby="t d"><title id="t">{t}</title>'
         '<desc id="d">{d}</desc>{s}{b}</svg>'
-    ).format(w=_WIDTH, h=_HEIGHT, t=title, d=told, s=Markup(_STYLE), b=body)
+    ).format(w=_WIDTH, h=height, t=title, d=told, s=Markup(_STYLE), b=body)

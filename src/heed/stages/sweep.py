@@ -7,9 +7,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from heed.algorithms import algorithm_named
 from heed.config import DQNSettings, EvaluateSettings, ILQLSettings, PolicySettings, PreferenceSettings, parse_settings
@@ -87,7 +90,7 @@ def variations(start: SweepStart, algorithms: Sequence[str], varied: Mapping[str
     """
     chosen = [algorithm_named(name) for name in dict.fromkeys(algorithms)]
     offline = {one.name: one.on_judgments for one in chosen}
-    fields = {name: set(type(_start_of(start, name, off)).model_fields) for name, off in offline.items()}
+    fields = {name: _keys(type(_start_of(start, name, off))) for name, off in offline.items()}
     for key in varied:
         if key == "algorithm":
             raise ConfigError("--vary algorithm", "algorithms have an option of their own.", "Write --algorithm A,B.")
@@ -124,7 +127,20 @@ def _settings(
 ) -> PolicySettings | PreferenceSettings | ILQLSettings:
     source = f"--vary {', '.join(changes)}" if changes else f"--algorithm {algorithm}"
     own, named = _start_of(start, algorithm, offline), {} if offline else {"algorithm": algorithm}
-    return parse_settings(type(own), own.model_dump() | named | dict(changes), source)
+    values = own.model_dump() | named
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        reduce(lambda inner, section: inner[section], sections, values)[last] = value
+    return parse_settings(type(own), values, source)
+
+
+def _keys(kind: type[BaseModel]) -> set[str]:
+    """Names of all settings of a section, those of a section within it behind a dot."""
+    found = set(kind.model_fields)
+    for name, field_ in kind.model_fields.items():
+        if isinstance(field_.annotation, type) and issubclass(field_.annotation, BaseModel):
+            found |= {f"{name}.{key}" for key in _keys(field_.annotation)}
+    return found
 
 
 def _refuse_without_source(start: SweepStart, offline: Mapping[str, bool]) -> None:
