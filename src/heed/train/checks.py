@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from heed.train.online_loop import OnlineLoop
     from heed.train.rollout import Rollout
 
-_PROMPTS = 4
+_PROMPTS, _COMPLETIONS = 4, 8
+"""Of the rollout that is checked: at most so many prompts, and fewer where each has several samples."""
 # Two orders of summation of the same float32 products differ by about 1e-5 nats; a wrong mask or position by over 0.1.
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.05}
 
@@ -63,7 +64,8 @@ def _rollout(trainer: OnlineTrainer) -> Rollout:
         generator = torch.Generator().manual_seed(trainer.seed)
         trainer.scorer = lambda prompts, ids, samples: torch.randn(len(samples.tokens), generator=generator)
     try:
-        return trainer.roll_out(trainer.prompts[:_PROMPTS], seed=trainer.seed)
+        prompts = max(1, min(_PROMPTS, _COMPLETIONS // trainer.settings.samples_per_prompt))
+        return trainer.roll_out(trainer.prompts[:prompts], seed=trainer.seed)
     finally:
         trainer.scorer = scorer
 
