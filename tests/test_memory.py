@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from pathlib import Path
 
 from heed.memory import starting
 
@@ -55,20 +56,19 @@ assert gc.get_freeze_count() > 100_000
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_what_stands_when_a_program_ends_is_not_looked_through():
+def test_what_a_function_of_the_user_has_written_is_written_out_when_the_program_ends(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "log = open('log.txt', 'w')\ndef score(prompt, text):\n    log.write('scored')\n    return 1.0\n", encoding="utf-8"
+    )
     program = """
-import heed.memory as memory
-memory.look_rarely()
-class Told:
-    def __del__(self):
-        print("looked")
-one = Told()
-one.itself = one
-del one
+from heed.memory import look_rarely
+look_rarely()
+import torch
+from heed.raters.utilities import utility_by_name
+from heed.stages.results import prepare_machine
+score = utility_by_name("mine:score")
+prepare_machine("cpu")
+score("", "")
 """
-    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-    assert told == ""
-    told = subprocess.run(
-        [sys.executable, "-c", program.replace("memory.look_rarely()", "")], check=True, capture_output=True, text=True
-    ).stdout
-    assert told == "looked\n"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "scored"

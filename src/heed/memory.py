@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +14,17 @@ _NEW_OBJECTS = 10_000
 
 
 def look_rarely() -> None:
-    """For a program that begins: until ``look_as_usual``, garbage is looked for rarely, and not once more when the program ends."""
+    """For a program that begins: until ``look_as_usual``, garbage is looked for rarely."""
     gc.set_threshold(*_WHILE_LOADING)
-    # At its end Python looks through all there is before it gives everything back to the system anyway: a second, with torch.
-    atexit.register(gc.freeze)
 
 
 def look_as_usual() -> None:
-    """What a program needs is loaded: where it looked rarely, it looks as usual again, and never among what there is now."""
+    """What a program needs is loaded: where it looked rarely, it looks as usual again, and never among what there is now; not when it
+    ends either, which took a second with torch.
+
+    Before anybody else's code is loaded, too: what that leaves is looked through to the end, or files that it opened would never be
+    written out.
+    """
     if gc.get_threshold() == _WHILE_LOADING:
         gc.freeze()
         gc.set_threshold(*_USUAL)

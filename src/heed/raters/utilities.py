@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from heed.errors import ConfigError, DataError
 from heed.feedback.kinds import PromptContent
+from heed.memory import look_as_usual
+from heed.texts import shown
 
 _BUILT_IN = {"support_desk": "heed.sandbox.utility:support_desk", "vader": "heed.raters.utilities:vader"}
 
@@ -85,11 +87,11 @@ class CheckedUtility:
             ) from error
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
             raise DataError(
-                f"utility '{self.name}' gave {value!r} for the completion {completion[:60]!r}",
+                f"utility '{self.name}' gave {shown(value)} for the completion {completion[:60]!r}",
                 "a utility is a finite number.",
                 "Correct the function.",
             )
@@ -129,6 +131,8 @@ def _told(error: Exception) -> str:
 
 
 def _import(module_name: str, utility: str) -> Any:
+    if utility not in _BUILT_IN:
+        look_as_usual()
     here = str(Path.cwd())
     added = here not in sys.path
     if added:
