@@ -30,6 +30,7 @@ from heed.config import GROUPED, ILQLSettings, PolicySettings, PreferenceSetting
 from heed.demo import create_sandbox
 from heed.evaluate.frontier import Sweep, SweepRun, frontier, settings_of
 from heed.evaluate.frontier_chart import picture
+from heed.fitting import fitted
 from heed.project import Project
 from heed.questions import judgments_in
 from heed.rounds import Rounds
@@ -99,14 +100,10 @@ def trained(name: str, start: Start, out: Path, seed: int) -> int:
         done = train_preferences(start.policy, start.judgments, out, name, settings, seed, start.reliability, "cpu")
         return done.tokens
     each = _GROUP if name in GROUPED and name not in ("rloo", "online_dpo") else 2
-    values = start.policy_settings.model_dump()
-    values |= {"algorithm": name, "samples_per_prompt": each, "prompts_per_step": _COMPLETIONS // each}
+    values = fitted(start.policy_settings, name)[0].model_dump()
+    values |= {"samples_per_prompt": each, "prompts_per_step": _COMPLETIONS // each}
     if name != "ppo":  # which passes over a rollout as often as in the demonstration
         values["epochs"] = None
-    if name in ("trpo", "online_dpo"):
-        values["entropy_coefficient"] = 0.0  # which they have no use for
-    if name == "trpo":
-        values["value_model"] = "separate"
     online = PolicySettings.model_validate(values)
     return train_policy(start.policy, start.reward, start.prompts, out, online, seed, device="cpu").tokens
 
@@ -140,9 +137,12 @@ def runs(made: Report, names: list[str], seeds: tuple[int, ...]) -> Sweep:
     found.sort(key=lambda run: (seeds.index(run.seed), names.index(run.name)))
     sweep = Sweep(measure="true win rate against the policy at the start", nothing=0.5, is_truth=True, runs=found)
     for one in settings_of(sweep) if len(seeds) > 1 else ():
-        kls = [run.kl.estimate or 0.0 for run in one.runs]
-        details = {"KL": one.kl, "KL least": min(kls), "KL most": max(kls)}
-        what = f"{one.name}: true win rate, mean of the seeds, least and most"
+        kls, gains = (
+            [ends.estimate or 0.0 for ends in column]
+            for column in ([r.kl for r in one.runs], [r.gain for r in one.runs])
+        )
+        details = {"KL": one.kl, "KL least": min(kls), "KL most": max(kls), "least": min(gains), "most": max(gains)}
+        what = f"{one.name}: true win rate, mean of the seeds, ends of their intervals"
         made.add(Row(what, one.gain, "", one.low, one.high, seeds=seeds, details=details))
     return sweep
 
@@ -165,7 +165,7 @@ def _add(made: Report, run: SweepRun) -> None:
 def document(sweep: Sweep, seeds: tuple[int, ...]) -> None:
     """Write the table and the picture that the guide shows."""
     settings = settings_of(sweep)
-    edge = {one.name for one in frontier(settings)}
+    edge = {one.name for one in frontier(settings, sweep.nothing)}
     lines = [
         "# What each algorithm reaches",
         "",
@@ -177,7 +177,7 @@ def document(sweep: Sweep, seeds: tuple[int, ...]) -> None:
         "",
         "![True win rate against the KL to the reference, a mark an algorithm](images/optimised.svg)",
         "",
-        "| algorithm | true win rate, mean of the seeds | least to most | KL (nats a completion) | |",
+        "| algorithm | true win rate, mean of the seeds | ends of their 95 % intervals | KL (nats a completion) | |",
         "|---|---|---|---|---|",
     ]
     for one in sorted(settings, key=lambda s: -s.gain):

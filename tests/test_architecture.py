@@ -28,6 +28,7 @@ FLOORS = (
         "training_settings",
         "value_settings",
         "config",
+        "fitting",
         "lazily",
         "memory",
         "statistics",

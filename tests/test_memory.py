@@ -58,7 +58,8 @@ assert gc.get_freeze_count() > 100_000
 
 def test_what_a_function_of_the_user_has_written_is_written_out_when_the_program_ends(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "log = open('log.txt', 'w')\ndef score(prompt, text):\n    log.write('scored')\n    return 1.0\n", encoding="utf-8"
+        "log = open('log.txt', 'w')\ndef score(prompt, text):\n    log.write('scored')\n    return 1.0\n",
+        encoding="utf-8",
     )
     program = """
 from heed.memory import look_rarely

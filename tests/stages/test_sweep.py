@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heed.algorithms import ALGORITHMS
 from heed.config import DQNSettings, EvaluateSettings, PolicySettings
 from heed.errors import ConfigError, DataError
 from heed.evaluate.frontier import Setting, Sweep, SweepRun, advice, frontier, settings_of
 from heed.evaluate.frontier_chart import picture
+from heed.fitting import fitted
 from heed.project import Project
 from heed.rounds import Rounds
 from heed.stages.data import ComparisonRow
@@ -193,8 +195,14 @@ def test_without_a_truth_the_judge_or_the_reward_itself_is_the_measure(model: Pa
     start = start_of(model, truth=None, reward=a_share)
     found = run_sweep(start, variations(start, ["rloo"], {}), [0], tmp_path, EvaluateSettings(prompts=4), "cpu")
     assert not found.is_truth
-    assert found.nothing == 0.5
-    assert found.runs[0].gain.estimate is None, "a function is no judge of held-out texts"
+    assert found.nothing == 0.0
+    assert "the reward that was trained on" in advice(found)
+    gain = found.runs[0].gain.estimate
+    with_truth = start_of(model)
+    told = run_sweep(
+        with_truth, variations(with_truth, ["rloo"], {}), [0], tmp_path / "b", EvaluateSettings(prompts=4), "cpu"
+    )
+    assert gain == told.runs[0].gain.estimate, "the same function, called by its right name or by the wrong one"
 
 
 # What it comes to
@@ -216,8 +224,37 @@ def test_the_frontier_is_what_nothing_beats_in_both(points: list[tuple[float, fl
 def test_seeds_stand_together_and_failures_apart() -> None:
     found = swept([("a", 2.0, 1.0), ("a", 4.0, 0.0), ("b", 1.0, 0.5)])
     a, b = settings_of(found)
-    assert (a.kl, a.gain, a.low, a.high, a.seeds) == (3.0, 0.5, 0.0, 1.0, 2)
+    assert (a.kl, a.gain, a.seeds) == (3.0, 0.5, 2)
+    assert (a.low, a.high) == pytest.approx((-0.1, 1.1)), "no seed's own uncertainty is lost"
     assert (b.low, b.high) == pytest.approx((0.4, 0.6)), "of a single seed its interval"
+
+
+def test_no_divergence_is_below_none_and_chance_is_not_nearness() -> None:
+    found = swept([("a", -0.04, 0.125), ("b", 0.01, 0.13)])
+    assert [s.kl for s in settings_of(found)] == [0.0, 0.01]
+    assert "nearer" not in advice(found)
+
+
+def test_what_gains_less_than_the_reference_is_beaten_by_it() -> None:
+    settings = settings_of(swept([("worse", 0.01, -0.03), ("better", 3.0, 0.2)]))
+    assert [s.name for s in frontier(settings, 0.0)] == ["better"]
+
+
+def test_a_run_with_alarms_is_not_praised_without_a_word() -> None:
+    found = swept([("far", 43.0, 0.7)])
+    assert "alarm" not in advice(found)
+    loud = found.model_copy(update={"runs": [found.runs[0].model_copy(update={"alarms": ["KL alarm at step 3"]})]})
+    assert "It raised alarms" in advice(loud)
+
+
+def test_an_algorithm_takes_over_what_it_can_of_settings_for_another() -> None:
+    ppo = PolicySettings(epochs=2, minibatches=4, value_model="shared", entropy_coefficient=0.05, samples_per_prompt=1)
+    trpo, told = fitted(ppo, "trpo")
+    assert (trpo.algorithm, trpo.value_model, trpo.entropy_coefficient, trpo.epochs) == ("trpo", "separate", 0.0, 2)
+    assert told == ["entropy_coefficient 0 (not 0.05)", "value_model separate (not shared)"]
+    for name in ALGORITHMS:
+        assert fitted(ppo, name)[0].algorithm == name, "of whatever settings of another there is a way to it"
+    assert fitted(ppo, "ppo") == (ppo, [])
 
 
 def test_the_words_name_what_gains_as_much_nearer_and_what_is_no_truth() -> None:
@@ -287,10 +324,6 @@ def test_the_command_sweeps_a_project_and_leaves_its_runs_alone(turned: Path) ->
         "rloo,dpo",
         "--vary",
         "learning_rate=0.001,0.01",
-        "--set",
-        "epochs=null",
-        "--set",
-        "minibatches=1",
         "-q",
     )
     assert done.returncode == 0, done.stderr

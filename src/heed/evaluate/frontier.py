@@ -7,12 +7,16 @@ A policy that has moved further from its reference has had more chances to find 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from heed.statistics import Interval, Record
+
+_NEAR = 0.1
+"""Nats a completion that two KL differ by at least where one is called nearer: less is chance."""
 
 
 class SweepRun(Record):
@@ -44,8 +48,8 @@ class Sweep(Record):
 
 
 class Setting(NamedTuple):
-    """The runs of one setting together: means over the seeds; ``low`` and ``high`` are the least and the most of the seeds, or of
-    a single seed its interval."""
+    """The runs of one setting together: means over the seeds; ``low`` and ``high`` are the least and the greatest end of their
+    intervals. ``alarmed`` says whether a run of it raised an alarm."""
 
     name: str
     kl: float
@@ -54,6 +58,10 @@ class Setting(NamedTuple):
     high: float
     seeds: int
     runs: list[SweepRun]
+
+    @property
+    def alarmed(self) -> bool:
+        return any(run.alarms for run in self.runs)
 
 
 def settings_of(sweep: Sweep) -> list[Setting]:
@@ -67,17 +75,20 @@ def settings_of(sweep: Sweep) -> list[Setting]:
 
 def _together(name: str, runs: list[SweepRun]) -> Setting:
     gains = [run.gain.estimate or 0.0 for run in runs]
-    low, high = min(gains), max(gains)
-    if len(runs) == 1 and runs[0].gain.low is not None and runs[0].gain.high is not None:
-        low, high = runs[0].gain.low, runs[0].gain.high
-    return Setting(name, fmean(run.kl.estimate or 0.0 for run in runs), fmean(gains), low, high, len(runs), runs)
+    # All seeds are judged on the same prompts, so how far they lie apart says nothing of how far other prompts would.
+    low = min(gains + [run.gain.low for run in runs if run.gain.low is not None])
+    high = max(gains + [run.gain.high for run in runs if run.gain.high is not None])
+    # No divergence is below 0; its estimate may be, by chance.
+    kl = max(0.0, fmean(run.kl.estimate or 0.0 for run in runs))
+    return Setting(name, kl, fmean(gains), low, high, len(runs), runs)
 
 
-def frontier(settings: Sequence[Setting]) -> list[Setting]:
-    """Those that no other beats in both: more gained, and less far from the reference; by KL."""
+def frontier(settings: Sequence[Setting], nothing: float = -inf) -> list[Setting]:
+    """Those that no other beats in both: more gained, and less far from the reference; by KL. The reference itself gains
+    ``nothing`` at no KL."""
     kept: list[Setting] = []
     for one in sorted(settings, key=lambda s: (s.kl, -s.gain)):
-        if not kept or one.gain > kept[-1].gain:
+        if one.gain > (kept[-1].gain if kept else nothing):
             kept.append(one)
     return kept
 
@@ -88,12 +99,16 @@ def advice(sweep: Sweep) -> str:
     if not found:
         return "No run came to an end; see what each says."
     best = max(found, key=lambda s: s.gain)
-    spread = "least to most of its seeds" if best.seeds > 1 else "95 % interval"
+    spread = "ends of its seeds' 95 % intervals" if best.seeds > 1 else "95 % interval"
     told = f"Most is gained by {best.name}: {best.gain:.3g} ({best.low:.3g} to {best.high:.3g}, {spread}) at a KL of {best.kl:.3g}."
     if best.low <= sweep.nothing:
         told += " That is not surely more than nothing."
+    if best.alarmed:
+        told += " It raised alarms: see what needs a look before you take it."
     nearer = [
-        s for s in found if s is not best and s.high >= best.low and s.kl < 0.75 * best.kl and s.gain > sweep.nothing
+        s
+        for s in found
+        if s is not best and s.high >= best.low and s.kl < 0.75 * best.kl - _NEAR and s.gain > sweep.nothing
     ]
     if nearer:
         other = min(nearer, key=lambda s: s.kl)

@@ -55,7 +55,7 @@ def picture(sweep: Sweep, title: str) -> Markup:
     height = max(_HEIGHT, _TOP + _BOTTOM + _ROW * (len(settings) - 1))
     frame = _Frame(widened(xs), widened(ys), height)
     parts = [_axes(frame, sweep)]
-    edge = frontier(settings)
+    edge = frontier(settings, sweep.nothing)
     if len(edge) > 1:
         points = " ".join(f"{frame.x(s.kl)},{frame.y(s.gain)}" for s in edge)
         parts.append(Markup('<polyline class="front" points="{}"/>').format(points))

@@ -21,6 +21,7 @@ from heed.evaluate.frontier import Sweep, SweepRun, advice, frontier, settings_o
 from heed.evaluate.frontier_chart import picture
 from heed.feedback.kinds import PromptContent
 from heed.files import file_errors, write_text
+from heed.fitting import fitted
 from heed.stages.data import Demonstrations
 from heed.stages.evaluation import Evaluation, evaluate_policy
 from heed.stages.identity import model_identity
@@ -31,11 +32,12 @@ from heed.stages.preference import train_preferences
 from heed.stages.results import StageResult, content_hash, plain
 from heed.statistics import Interval, Undefined, undefined_interval
 from heed.train.progress import Watcher
-from heed.train.text_rewards import TextReward, known_by
+from heed.train.text_rewards import TextReward, known_by, reward_named
 
 TITLE = "What was gained, against the KL to the reference"
 _EVALUATION = ".evaluation.json"
 _CONFIDENCE = 0.95
+Reward = str | Path | TextReward | Callable[[PromptContent, str], float] | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class SweepStart:
     """
 
     model: str
-    reward: str | Path | TextReward | Callable[[PromptContent, str], float] | None
+    reward: Reward
     prompts: Sequence[PromptContent]
     held_out: Sequence[PromptContent]
     judgments: Sequence[Judgment] = ()
@@ -107,6 +109,12 @@ def variations(start: SweepStart, algorithms: Sequence[str], varied: Mapping[str
             changes = dict(zip(own, values, strict=True))
             found.append(Variation(one.name, changes, _settings(start, one.name, offline[one.name], changes)))
     _refuse_without_source(start, offline)
+    if start.truth is None and start.judge is None and start.reward is None:
+        raise ConfigError(
+            "a sweep that nothing measures",
+            "there is no reward either, of those that learn from judgments.",
+            "Give --truth my_truth:score, or --judge DIR, a reward model fitted on other judgments.",
+        )
     return found
 
 
@@ -118,7 +126,7 @@ def _each_once(values: Sequence[Any]) -> list[Any]:
 def _start_of(start: SweepStart, algorithm: str, offline: bool) -> PolicySettings | PreferenceSettings | ILQLSettings:
     """The settings that an algorithm has room in."""
     if not offline:
-        return start.policy
+        return fitted(start.policy, algorithm)[0]
     return start.ilql if algorithm == "ilql" else start.preference
 
 
@@ -211,7 +219,18 @@ def measure_of(start: SweepStart) -> tuple[str, float, bool]:
         return "true utility gained over the reference", 0.0, True
     if start.judge is not None:
         return "win rate against the reference, by a judge that no run was trained on", 0.5, True
+    if _function_of(start.reward) is not None:
+        return "reward gained over the reference, by the reward that was trained on", 0.0, False
     return "win rate against the reference, by the reward that was trained on", 0.5, False
+
+
+def _function_of(reward: Reward) -> Callable[[PromptContent, str], float] | None:
+    """A reward that is no model's folder, as a function of one text; None where it is one, or there is none."""
+    found = reward_named(reward) if isinstance(reward, str) else reward
+    if isinstance(found, TextReward):
+        scores = found.scores
+        return lambda prompt, text: float(scores([prompt], [text])[0])
+    return found if callable(found) else None
 
 
 def _swept(start: SweepStart, runs: list[SweepRun]) -> Sweep:
@@ -296,15 +315,23 @@ def _judged(
     start: SweepStart, policy: Path, seed: int, settings: EvaluateSettings, device: str, watcher: Watcher
 ) -> Evaluation:
     """The evaluation of a policy, as it stands beside it or made now."""
-    judge = start.judge or (start.reward if isinstance(start.reward, str | Path) else None)
-    by = None if start.truth is not None or judge is None else str(judge)
+    measure, by = start.truth, None
+    if measure is None and start.judge is not None:
+        by = str(start.judge)
+    elif measure is None:
+        measure = _function_of(start.reward)
+        by = str(start.reward) if measure is None and start.reward is not None else None
     longest = start.policy.max_new_tokens
     identity = content_hash(
         [
             [plain(prompt) for prompt in start.held_out],
             [settings.model_dump(), longest, seed],
             None if by is None else model_identity(by),
-            None if start.truth is None else known_by(start.truth),
+            None
+            if measure is None
+            else known_by(measure)
+            if measure is start.truth
+            else _reward_known_by(start.reward),
             [model_identity(policy), model_identity(start.model)],
         ]
     )
@@ -315,14 +342,22 @@ def _judged(
         if values.get("identity") == identity:
             return Evaluation.model_validate(values["found"])
     found = evaluate_policy(
-        policy, start.model, start.held_out, settings, longest, seed, by, start.truth, (), device, watcher
+        policy, start.model, start.held_out, settings, longest, seed, by, measure, (), device, watcher
     )
     write_text(kept, json.dumps({"identity": identity, "found": found.model_dump(mode="json")}) + "\n")
     return found
 
 
+def _reward_known_by(reward: Reward) -> str:
+    found = reward_named(reward) if isinstance(reward, str) else reward
+    if isinstance(found, TextReward):
+        return f"{found.name} {found.source}"
+    assert callable(found)
+    return known_by(found)
+
+
 def _gain(start: SweepStart, found: Evaluation) -> Interval:
-    if start.truth is None:
+    if start.truth is None and (start.judge is not None or _function_of(start.reward) is None):
         return Interval(**found.proxy.model_dump(exclude={"length_controlled"}))
     if isinstance(found.true_utility, Undefined):
         return undefined_interval(found.true_utility.reason, "none", _CONFIDENCE)
@@ -350,7 +385,7 @@ def write(sweep: Sweep, folder: Path) -> tuple[Path, ...]:
         .render(
             sweep=sweep,
             settings=settings,
-            edge={one.name for one in frontier(settings)},
+            edge={one.name for one in frontier(settings, sweep.nothing)},
             picture=drawn,
             advice=advice(sweep),
             title=TITLE,

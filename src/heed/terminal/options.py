@@ -69,7 +69,7 @@ class Choices:
         if not self.sets:
             return base
         for key, value in map(_assignment, self.sets):
-            _put(values, key.split("."), value)
+            _put(values, key.removeprefix(f"{self.section}.").split("."), value)
         return parse_settings(type(base), values, "--set")
 
 

@@ -10,6 +10,7 @@ import typer
 
 from heed.algorithms import ALGORITHMS, Algorithm, algorithm_named
 from heed.errors import ConfigError, DataError
+from heed.fitting import fitted
 from heed.terminal.console import console, note, report_broken
 from heed.terminal.options import (
     Choices,
@@ -29,6 +30,7 @@ from heed.terminal.stages import Model, Out, Round, print_result, train
 from heed.terminal.text import counted, safe
 
 if TYPE_CHECKING:
+    from heed.config import ProjectSettings
     from heed.feedback.kinds import PromptContent
     from heed.stages.data import DemonstrationRow
 
@@ -77,24 +79,27 @@ def train_policy(
         own_choices = Choices(algorithm_named(algorithm or "").section, config, sets or (), seed, device)
         _on_judgments(algorithm or "", model, data, out, own_choices, quiet)
         return
-    own = [] if algorithm is None else [f"algorithm={algorithm}"]
-    of_dqn, of_policy = _parted(sets or ())
-    choices = Choices("policy", config, [*of_policy, *own], seed, device)
     if model is None or reward is None or prompts is None or out is None:
         options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
+        if reward is not None and (model, prompts, out) == (None, None, None):
+            raise ConfigError(
+                "heed train policy with --reward alone",
+                "inside a project policy.reward names the reward.",
+                f"Give --set reward={reward}; or work on files, with --model, --prompts and --out as well.",
+            )
         refuse_some("heed train policy", options)
         only_with("heed train policy", "--model, --reward, --prompts and --out", {"--pretraining": pretraining})
-        with rounds(choices, quiet, fresh) as (stages, _):
-            own_section = _choices_of_dqn(of_dqn, config)
-            stages.project.settings.dqn = own_section.settings(stages.project.settings.dqn)
-            _refuse_dqn_elsewhere(of_dqn, stages.project.settings.policy.algorithm)
+        with rounds(Choices("", seed=seed, device=device), quiet, fresh) as (stages, _):
+            _choose(stages.project.settings, algorithm, sets or (), config)
             run = stages.train_policy(round)
         print_run(run)
         return
     from heed.config import DQNSettings, PolicySettings
     from heed.terminal.watcher import watching
 
-    settings = choices.settings(PolicySettings())
+    own = [] if algorithm is None else [f"algorithm={algorithm}"]
+    of_dqn, of_policy = _parted(sets or ())
+    settings = Choices("policy", config, [*of_policy, *own]).settings(PolicySettings())
     _refuse_dqn_elsewhere(of_dqn, settings.algorithm)
     dqn = _choices_of_dqn(of_dqn, config).settings(DQNSettings()) if settings.algorithm == "dqn" else None
     contents = _training_prompts(prompts)
@@ -131,11 +136,33 @@ def _named(algorithm: str | None, data: Path | None, config: Path | None) -> str
     return None if algorithm is None else algorithm_named(algorithm).name
 
 
+def _choose(settings: ProjectSettings, algorithm: str | None, sets: Sequence[str], config: Path | None) -> None:
+    """Let the command line stand in for what a project says: of the section that the algorithm's settings are in.
+
+    Raises:
+        ConfigError: a setting is none of this algorithm's, or a value does not fit.
+    """
+    whole = config if config is not None and "policy" in section_of(config, "") else None
+    named = algorithm or Choices("policy", whole).settings(settings.policy).algorithm
+    settings.policy, told = fitted(settings.policy, named)
+    if told and algorithm is not None:
+        note(f"{named} takes {', '.join(told)}")
+    one = algorithm_named(named)
+    if one.on_judgments:
+        own = Choices(one.section, config, sets).settings(getattr(settings, one.section))
+        setattr(settings, one.section, own)
+        return
+    of_dqn, of_policy = _parted(sets)
+    settings.policy = Choices("policy", config, [*of_policy, f"algorithm={named}"]).settings(settings.policy)
+    settings.dqn = _choices_of_dqn(of_dqn, config).settings(settings.dqn)
+    _refuse_dqn_elsewhere(of_dqn, named)
+
+
 def _parted(sets: Sequence[str]) -> tuple[list[str], list[str]]:
     """What --set says of the section ``dqn``, and the rest."""
     from heed.config import DQNSettings
 
-    of_dqn = [text for text in sets if text.partition("=")[0].strip() in DQNSettings.model_fields]
+    of_dqn = [text for text in sets if text.partition("=")[0].strip().removeprefix("dqn.") in DQNSettings.model_fields]
     return of_dqn, [text for text in sets if text not in of_dqn]
 
 

@@ -89,6 +89,8 @@ def sweep(
             )
     _print(found)
     console().print(safe(str(place / "sweep.html")), soft_wrap=True)
+    if any(run.error for run in found.runs):
+        raise typer.Exit(1)
 
 
 def _varied(text: str) -> tuple[str, list[Any]]:
@@ -136,7 +138,8 @@ def _from_files(
     if data is not None:
         learned, broken = read_judgments(data)
         report_broken(data, broken)
-        kept = [row for row in learned.rows if prompt_id(row.prompt) not in set(map(prompt_id, held))]
+        aside_ids = set(map(prompt_id, held))
+        kept = [row for row in learned.rows if prompt_id(row.prompt) not in aside_ids]
         if aside := len(learned.rows) - len(kept):
             note(f"{data}: {counted(aside, 'row')} not learned from: about prompts that are judged on")
         judgments = tuple(kept)
@@ -175,7 +178,7 @@ def _print(found: Sweep) -> None:
     for name, justify in (
         ("setting", "left"),
         ("gained", "right"),
-        ("from", "right"),
+        ("from", "right"),  # ends of intervals
         ("to", "right"),
         ("KL", "right"),
     ):

@@ -1,0 +1,48 @@
+"""Settings that were chosen for one algorithm, taken over to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heed.config import GROUPED, ONE_UPDATE, OWN_SAMPLES, PolicySettings, parse_settings
+
+
+def fitted(settings: PolicySettings, algorithm: str) -> tuple[PolicySettings, list[str]]:
+    """The settings with another algorithm; those that it cannot have are as it has them, and told.
+
+    Returns:
+        The settings, and of each that differs its name and both values.
+
+    Raises:
+        ConfigError: there is no such algorithm.
+    """
+    if algorithm == settings.algorithm:
+        return settings, []
+    values = settings.model_dump()
+    changes = {key: value for key, value in _needed(values, algorithm).items() if values[key] != value}
+    told = [f"{key} {_written(value)} (not {_written(values[key])})" for key, value in changes.items()]
+    return parse_settings(PolicySettings, values | changes | {"algorithm": algorithm}, f"algorithm {algorithm}"), told
+
+
+def _needed(values: dict[str, Any], algorithm: str) -> dict[str, Any]:
+    """What the algorithm has, of what other algorithms may have otherwise."""
+    needed: dict[str, Any] = {}
+    if algorithm in GROUPED:
+        needed["samples_per_prompt"] = max(2, values["samples_per_prompt"])
+    if algorithm in ONE_UPDATE:
+        needed |= {"epochs": None, "minibatches": 1}
+    if algorithm in OWN_SAMPLES and values["staleness"]:
+        needed["staleness"] = None
+    if algorithm in ("trpo", "online_dpo"):
+        needed["entropy_coefficient"] = 0.0
+    if algorithm == "trpo":
+        needed["value_model"] = "separate"
+    if algorithm in ("trpo", "dqn"):
+        needed |= {"dtype": "float32", "pretraining_coefficient": 0.0}
+    if algorithm == "dqn":
+        needed |= {"temperature": 1.0, "staleness": None}
+    return needed
+
+
+def _written(value: Any) -> str:
+    return "its own" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
