@@ -6,12 +6,13 @@ Each seed collects 2,000 comparisons of simulated raters and trains one reward m
 starts from the same tuned policy. Those that sample see that reward alone and sample 5,120 completions; those that learn from
 judgments see the comparisons alone, as many tokens of them. Judged is by the true utility, on prompts that nobody has seen.
 
-A whole run also writes ``docs/optimised.md`` and its picture anew.
+A whole run takes about an hour and goes on where it was stopped; at its end it writes ``docs/optimised.md`` and its picture anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import time
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 
-from common import Report, Row, report
+from common import Report, Row, report, results_folder
 from heed.algorithms import ALGORITHMS
 from heed.config import GROUPED, ILQLSettings, PolicySettings, PreferenceSettings
 from heed.demo import create_sandbox
@@ -121,19 +122,49 @@ def one_run(name: str, start: Start, seed: int) -> SweepRun:
         return run_of(name, seed, judged(start, Path(folder) / name, seed), tokens, begun)
 
 
-def runs(made: Report, names: list[str], seeds: tuple[int, ...]) -> Sweep:
+def _code() -> str:
+    """A hash of heed and of this file: what figures depend on beside the machine."""
+    files = sorted([Path(__file__), *(Path(__file__).resolve().parent.parent / "src" / "heed").rglob("*.py")])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _done(partial: Path | None) -> list[SweepRun]:
+    """The runs that a stopped run of this very code has done; begins the file of them anew where there is none."""
+    if partial is None:
+        return []
+    lines = partial.read_text(encoding="utf-8").splitlines() if partial.is_file() else []
+    if lines[:1] != [_code()]:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(_code() + "\n", encoding="utf-8")
+        return []
+    return [SweepRun.model_validate_json(line) for line in lines[1:]]
+
+
+def runs(made: Report, names: list[str], seeds: tuple[int, ...], partial: Path | None = None) -> Sweep:
     """Every algorithm on every seed, a row each, and a row of the mean over the seeds of each algorithm.
 
-    As many run at once as there are cores, each on one: models as small as these gain little from a second.
+    As many run at once as there are cores, each on one: models as small as these gain little from a second. What a stopped run has
+    done of a whole one is taken from ``partial`` as long as heed is the same.
     """
-    found: list[SweepRun] = []
+    found = [run for run in _done(partial) if run.seed in seeds and run.name in names]
+    for run in found:
+        _add(made, run)
+    left = [
+        (name, seed) for seed in seeds for name in names if (name, seed) not in {(run.name, run.seed) for run in found}
+    ]
     workers = ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,))
     with TemporaryDirectory() as folder, workers:
-        starts = {seed: workers.submit(begin, Path(folder) / str(seed), seed) for seed in seeds}
-        asked = [workers.submit(one_run, name, starts[seed].result(), seed) for seed in seeds for name in names]
+        starts = {
+            seed: workers.submit(begin, Path(folder) / str(seed), seed)
+            for seed in dict.fromkeys(seed for _, seed in left)
+        }
+        asked = [workers.submit(one_run, name, starts[seed].result(), seed) for name, seed in left]
         for run in as_completed(asked):
             found.append(run.result())
             _add(made, found[-1])
+            if partial is not None:
+                with partial.open("a", encoding="utf-8") as file:
+                    file.write(found[-1].model_dump_json() + "\n")
     found.sort(key=lambda run: (seeds.index(run.seed), names.index(run.name)))
     sweep = Sweep(measure="true win rate against the policy at the start", nothing=0.5, is_truth=True, runs=found)
     for one in settings_of(sweep) if len(seeds) > 1 else ():
@@ -199,10 +230,13 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     made = report("optimise", whole=not arguments)
     seeds = tuple(options.seed or _SEEDS)
-    sweep = runs(made, options.only or list(ALGORITHMS), seeds)
-    if not arguments:
+    partial = None if arguments else results_folder() / "optimise.partial.jsonl"
+    sweep = runs(made, options.only or list(ALGORITHMS), seeds, partial)
+    if partial is not None:
         document(sweep, seeds)
     made.finish()
+    if partial is not None:
+        partial.unlink()
 
 
 if __name__ == "__main__":

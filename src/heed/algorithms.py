@@ -133,8 +133,8 @@ ALGORITHMS: dict[str, Algorithm] = {
             "Where no update may move the policy further than a bound that is stated beforehand: policy.trust_region. Learning "
             "rate and clipping play no part; epochs are those of the values.",
             _A_REWARD,
-            "Samples in every step, a network of values, and some 30 passes over each rollout for the step along the natural "
-            "gradient.",
+            "Samples in every step, a network of values, and some 30 passes over a part of each rollout for the step along the "
+            "natural gradient.",
             own={"epochs": 4},
         ),
         Algorithm(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from heed.config import PolicySettings
+from heed.train import trust_region
 from heed.train.online import OnlineTrainer
 from heed.train.supervised import CompletionTask
 from heed.train.trust_region import DAMPING, Tokens, conjugate_gradients
@@ -29,7 +30,7 @@ def tokens_of(trainer: OnlineTrainer) -> Tokens:
 def jacobian(tokens: Tokens) -> Tensor:
     """Gradient of each token's log-probability [N, P], by transformers and autograd, one token at a time."""
     rows = []
-    for prompt, written in zip(tokens.rollout.prompt_ids, tokens.rollout.samples.tokens, strict=True):
+    for prompt, written in zip(tokens.prompt_ids, tokens.written, strict=True):
         logits = tokens.policy.model(input_ids=torch.tensor([prompt + written])).logits[0].log_softmax(-1)
         for place, token in enumerate(written):
             parts = torch.autograd.grad(
@@ -56,11 +57,42 @@ def test_the_gradient_is_a_mean_over_tokens_in_any_split() -> None:
     trainer = of()
     tokens = tokens_of(trainer)
     rows = jacobian(tokens)
-    factors = torch.randn(tokens.rollout.mask.shape, generator=torch.Generator().manual_seed(2)) * tokens.rollout.mask
-    flat = factors[tokens.rollout.mask.bool()]
+    lengths = torch.tensor([len(written) for written in tokens.written])
+    mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+    factors = torch.randn(mask.shape, generator=torch.Generator().manual_seed(2)) * mask
+    flat = factors[mask]
     for size in (8, 64, 10_000):
         tokens.tokens_per_microbatch = size
         torch.testing.assert_close(tokens.gradient(factors), flat @ rows / len(rows), atol=1e-6, rtol=1e-3)
+
+
+def test_the_fisher_matrix_of_some_completions_is_a_mean_over_their_tokens() -> None:
+    trainer = of()
+    rollout = trainer.roll_out(trainer.prompts[:3], 1)
+    shared = (trainer.policy, rollout, trainer.settings.temperature, 64)
+    some = Tokens(*shared, each=3)
+    assert some.written == [rollout.samples.tokens[row] for row in (0, 3, 6, 9)]
+    rows = jacobian(some)
+    direction = torch.randn(rows.shape[1], generator=torch.Generator().manual_seed(0))
+    expected = rows.T @ (rows @ direction) / len(rows) + DAMPING * direction
+    assert float((some.fisher(direction) - expected).norm() / expected.norm()) < 0.01
+
+
+@pytest.mark.parametrize("fewest", [4, 40])
+def test_a_step_by_the_fisher_matrix_of_some_completions_keeps_its_bound_on_all(
+    fewest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust_region, "_FEWEST", fewest)
+    trainer = of(steps=6, trust_region=1e-3, prompts_per_step=6, samples_per_prompt=8, epochs=1)
+    rollout = trainer.roll_out([trainer.prompts[n] for n in range(6)], 0)
+    before = exact(trainer, rollout)
+    figures = trainer.learn(rollout, 0)
+    kl = float(
+        np.mean([float((p.exp() * (p - q)).sum()) for p, q in zip(before, exact(trainer, rollout), strict=True)])
+    )
+    assert figures["update_kl"] <= 1e-3
+    assert 0 < kl < 2e-3
+    assert figures["policy_loss"] < 1e-6
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -33,29 +33,34 @@ BACKTRACKS = 10
 _DIFFERENCE = 1e-3
 """Length of the finite difference beside that of the weights: small for the curvature, large for rounding in float32."""
 _NOTHING = 1e-10
+_EACH, _FEWEST = 10, 2_000
+"""The Fisher matrix is taken from a tenth of the rollout, which makes its products as cheap as a gradient (appendix C), but from no
+fewer tokens than about these. The surrogate and the KL that the step is held to are those of the whole."""
 
 
 class Tokens:
-    """The completion tokens of a rollout under one policy, a function of its weights."""
+    """The completion tokens of a rollout under one policy, a function of its weights; of every ``each``-th completion."""
 
-    def __init__(self, policy: Policy, rollout: Rollout, temperature: float, tokens_per_microbatch: int) -> None:
-        self.policy, self.rollout = policy, rollout
+    def __init__(
+        self, policy: Policy, rollout: Rollout, temperature: float, tokens_per_microbatch: int, each: int = 1
+    ) -> None:
+        self.policy = policy
+        self.prompt_ids, self.written = rollout.prompt_ids[::each], rollout.samples.tokens[::each]
         self.temperature, self.tokens_per_microbatch = temperature, tokens_per_microbatch
         self.weights: Sequence[nn.Parameter] = [p for p in policy.parameters() if p.requires_grad]
-        self.count = float(rollout.mask.sum())
+        self.count = float(sum(map(len, self.written)))
 
     def logprobs(self) -> Tensor:
-        """[B, T], nats."""
-        written = self.rollout.samples.tokens
+        """[B, T], nats; 0 beyond each completion's end."""
         return completion_logprobs(
-            self.policy, self.rollout.prompt_ids, written, self.temperature, self.tokens_per_microbatch
+            self.policy, self.prompt_ids, self.written, self.temperature, self.tokens_per_microbatch
         )
 
     def gradient(self, factors: Tensor) -> Tensor:
         """Gradient [P] of the mean over tokens of ``factors`` [B, T] times their log-probabilities."""
         for weight in self.weights:
             weight.grad = None
-        ids, written = self.rollout.prompt_ids, self.rollout.samples.tokens
+        ids, written = self.prompt_ids, self.written
         lengths = [len(p) + len(c) for p, c in zip(ids, written, strict=True)]
         for rows in microbatches(lengths, self.tokens_per_microbatch):
             laid = Continuations.of([ids[r] for r in rows], [written[r] for r in rows], self.policy.device)
@@ -83,7 +88,7 @@ class Tokens:
             ends.append(self.logprobs())
         vector_to_parameters(start, self.weights)
         along = (ends[0] - ends[1]) / (2 * size)
-        return self.gradient(along * self.rollout.mask) + DAMPING * direction
+        return self.gradient(along) + DAMPING * direction
 
 
 def conjugate_gradients(product: Callable[[Tensor], Tensor], right: Tensor, iterations: int = ITERATIONS) -> Tensor:
@@ -112,7 +117,9 @@ def natural_step(learner: Learner, rollout: Rollout) -> dict[str, float]:
         the step was halved (``backtracks``; one more than the most where nothing was better and the policy stays).
     """
     settings = learner.settings
-    tokens = Tokens(learner.policy, rollout, settings.temperature, settings.tokens_per_microbatch)
+    shared = (learner.policy, rollout, settings.temperature, settings.tokens_per_microbatch)
+    tokens = Tokens(*shared)
+    some = Tokens(*shared, each=max(1, min(_EACH, int(tokens.count) // _FEWEST)))
 
     def measured() -> tuple[float, float, float]:
         got = clipped_ratio_loss(
@@ -125,8 +132,8 @@ def natural_step(learner: Learner, rollout: Rollout) -> dict[str, float]:
     gradient = tokens.gradient(rollout.advantages * rollout.mask)
     loss, kl, ratio, halved = before, 0.0, first, BACKTRACKS + 1
     if float(gradient.norm()) > _NOTHING:
-        direction = conjugate_gradients(tokens.fisher, gradient)
-        longest = (2 * settings.trust_region / float(direction @ tokens.fisher(direction))) ** 0.5
+        direction = conjugate_gradients(some.fisher, gradient)
+        longest = (2 * settings.trust_region / float(direction @ some.fisher(direction))) ** 0.5
         for attempt in range(BACKTRACKS + 1):
             vector_to_parameters(start + longest * 0.5**attempt * direction, tokens.weights)
             found = measured()
