@@ -159,8 +159,8 @@ def runs(made: Report, names: list[str], seeds: tuple[int, ...], partial: Path |
             for seed in dict.fromkeys(seed for _, seed in left)
         }
         asked = [workers.submit(one_run, name, starts[seed].result(), seed) for name, seed in left]
-        for run in as_completed(asked):
-            found.append(run.result())
+        for ended in as_completed(asked):
+            found.append(ended.result())
             _add(made, found[-1])
             if partial is not None:
                 with partial.open("a", encoding="utf-8") as file:
