@@ -282,13 +282,31 @@ def test_a_function_is_brought_to_the_references_scale(model: Path, tmp_path: Pa
         for name, reward in (
             ("small", lambda p, t: float(t.count("a"))),
             ("large", lambda p, t: 5000.0 + 128.0 * t.count("a")),
+            ("far", lambda p, t: 1e9 + 2.0**-10 * t.count("a")),
+            ("tiny", lambda p, t: 2.0**-100 * t.count("a")),
+            ("huge", lambda p, t: 2.0**1000 * t.count("a")),
         )
     ]
-    first, second = ([row["reward"] for row in done.metrics["history"]] for done in once)
-    assert first == pytest.approx(second, abs=1e-3)
-    assert max(map(abs, second)) < 5
+    first, *others = ([row["reward"] for row in done.metrics["history"]] for done in once)
+    for other in others:
+        assert first == pytest.approx(other, abs=1e-3)
+    assert max(map(abs, first)) < 5
+    assert "standard deviations of the reference's samples" in once[0].verdict
+
+
+def test_a_function_that_tells_no_sample_from_another_stays_as_it_is(model: Path, tmp_path: Path) -> None:
     flat = train_policy(model, lambda p, t: 7.0, PROMPTS, tmp_path / "flat", SMALL)
     assert flat.metrics["reward_scale"] == [0.0, 1.0]
+    assert "standard deviations" not in flat.verdict
+    loud = train_policy(model, lambda p, t: 70.0, PROMPTS, tmp_path / "loud", SMALL)
+    assert any("100 % of the rewards lie beyond plus or minus 10" in alarm for alarm in loud.metrics["alarms"])
+
+
+def test_a_scale_rests_on_many_samples_of_a_single_prompt(model: Path, tmp_path: Path) -> None:
+    done = train_policy(model, lambda p, t: float(t.count("a")), PROMPTS[:1], tmp_path / "one", SMALL)
+    mean, std = done.metrics["reward_scale"]
+    assert std > 0
+    assert abs(done.metrics["history"][0]["reward"]) < 2
 
 
 def test_an_evaluation_on_prompts_that_were_trained_on_says_so(model: Path, tmp_path: Path) -> None:
@@ -358,11 +376,12 @@ def test_a_function_as_reward_is_known_again_in_another_process(model: Path, tmp
 
 def test_a_reward_that_is_no_number_names_the_step_and_keeps_the_checkpoint(model: Path, tmp_path: Path) -> None:
     calls = []
+    scaled = -(-64 // len(PROMPTS)) * len(PROMPTS)
 
     def reward(prompt: object, text: str) -> float:
         calls.append(text)
         # The samples it is scaled to, two of the self-check's four prompts and two steps of four are fine.
-        return math.nan if len(calls) > len(PROMPTS) + 8 + 2 * 8 else letter_likes(text)
+        return math.nan if len(calls) > scaled + 8 + 2 * 8 else letter_likes(text)
 
     with pytest.raises(TrainingError, match="step 3") as caught:
         train_policy(model, reward, PROMPTS, tmp_path / "out", SMALL)

@@ -110,7 +110,7 @@ def train_policy(
         with output.writing():
             written.save(output.folder)
             tell_trained_on(folder, (prompt.content for prompt in rolled))
-        return output.finish(metrics, verdict(result), result.tokens)
+        return output.finish(metrics, verdict(result, scorer.unit), result.tokens)
 
 
 def _identity(

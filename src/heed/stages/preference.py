@@ -308,18 +308,21 @@ def verdict_of_texts(metrics: Mapping[str, Any]) -> str:
     """What ``moved`` found, in words."""
     right, gain = metrics["accuracy"]["clustered"], metrics["gain"]
     if right["estimate"] is None:
-        return f"Nothing was held out to measure on: {right['reason']}"
+        return f"No pair of texts was held out to measure on: {right['reason']}"
     ends = "" if right["low"] is None else f" ({100 * right['low']:.1f} to {100 * right['high']:.1f} %)"
     text = f"It has moved towards the better text of {100 * right['estimate']:.1f} %{ends} of {right['n']:,} held-out pairs."
     better, worse = gain["better"], gain["worse"]
     text += f" Better texts are {_more(better)} probable than before by {abs(better):.1f} nats, worse ones {_more(worse)} by {abs(worse):.1f}."
-    if better < worse:
+    surely = right["high"] is not None and right["high"] < 0.5
+    if right["low"] is not None and right["low"] <= 0.5 <= right["high"]:
+        text += " So few pairs do not tell whether it has moved towards the better or the worse ones: hold out more."
+    if better < worse and surely:
         text += " It has moved the wrong way: see whether better and worse are the wrong way round, and lower the learning rate."
     elif better < -_FAR * metrics["held_out_length"]:
         text += " Nothing of what it could write is left: lower the learning rate, or take fewer epochs."
     elif better < 0:
         text += " That better texts have become less probable too is usual for such losses; sample before you use it."
-    return f"{text} Whether it writes better texts tells 'heed evaluate'."
+    return f"{text} Whether what it writes is better, 'heed evaluate' tells."
 
 
 def _more(gain: float) -> str:

@@ -10,6 +10,8 @@ from heed.config import PolicySettings
 _MUCH_OUTSIDE = 0.1
 # Share of the prompts whose samples all score alike: they teach nothing where samples are compared with each other.
 _MUCH_ALIKE = 0.5
+# Share of the rewards that are cut off: what lies beyond the cut all looks alike to the policy.
+_MUCH_CLIPPED = 0.5
 _AUDITS = 3
 
 
@@ -47,6 +49,11 @@ def reasons(
             "alike",
             figures.get("alike", 0.0) > _MUCH_ALIKE,
             f"the samples of {100 * figures.get('alike', 0.0):.0f} % of the prompts all score alike and teach nothing; take harder or easier prompts, or more samples a prompt",
+        ),
+        (
+            "clipped",
+            figures.get("clipped", 0.0) > _MUCH_CLIPPED,
+            f"{100 * figures.get('clipped', 0.0):.0f} % of the rewards lie beyond plus or minus {settings.reward_clip:g}, where none counts for more than another; let the reward spread less, or raise policy.reward_clip",
         ),
     ]
     audits = [row for row in history if "true" in row]

@@ -157,11 +157,13 @@ class OnlineLoop(ABC):
     def reward_figures(self, scores: Tensor, stated: Stated) -> dict[str, float]:
         """Figures of the scores of a rollout [B]."""
         outside = getattr(self.scorer, "outside", None)
+        clipped = float((scores.abs() >= self.settings.reward_clip).float().mean())
         return {
             "reward": float(scores.mean()),
             "constraint": float(stated.total(scores).mean()),
             **stated.figures(),
             **({} if outside is None else {"outside": outside}),
+            **({"clipped": clipped} if clipped else {}),
         }
 
     def audited(self, step: int) -> dict[str, float]:
@@ -222,12 +224,12 @@ def live_line(figures: dict[str, float]) -> str:
     return line + (f"  truth {figures['true']:+.2f}" if "true" in figures else "")
 
 
-def verdict(result: OnlineResult) -> str:
-    """What happened, in words a person can read."""
+def verdict(result: OnlineResult, unit: str = "") -> str:
+    """What happened, in words a person can read. ``unit``: of the reward, where it has one."""
     first, last = result.history[0], result.history[-1]
     text = (
-        f"{len(result.history)} steps, {result.ended}. Reward {first['reward']:+.2f} to {last['reward']:+.2f} standard "
-        f"deviations of the reference's samples, KL {last['kl']:.1f} nats a completion, entropy {first['entropy']:.2f} to "
+        f"{len(result.history)} steps, {result.ended}. Reward {first['reward']:+.2f} to {last['reward']:+.2f}"
+        f"{unit and ' ' + unit}, KL {max(0.0, last['kl']):.1f} nats a completion, entropy {first['entropy']:.2f} to "
         f"{last['entropy']:.2f} nats a token, length {first['length']:.0f} to {last['length']:.0f} tokens."
     )
     alarms = f"Alarms: {'; '.join(result.alarms)}." if result.alarms else "No alarms."

@@ -70,6 +70,7 @@ class ModelScorer:
     def __init__(self, model: Reward, policy: Policy, pessimism: float = 0.0) -> None:
         self.model, self.policy, self.pessimism = model, policy, pessimism
         self.outside: float | None = None
+        self.unit = "standard deviations of the texts that the reward was fitted on"
         decoder = isinstance(model, RewardModel) and not model.reader.encoder and not policy.encoder_decoder
         self.network = model if isinstance(model, RewardModel) and decoder else None
         if self.network is not None and self.network.reader.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
@@ -102,11 +103,17 @@ class ModelScorer:
         return encoded
 
 
+_SCALED_BY = 64
+"""Samples that a scale rests on, at least (count)."""
+_ROUNDING = 1e-13
+"""Of the largest score: what scores in double precision may differ by where they are equal."""
+
+
 class TextScorer:
     """A reward of texts as a scorer, less ``mean`` and divided by ``std``."""
 
     def __init__(self, reward: TextReward) -> None:
-        self.reward, self.mean, self.std = reward, 0.0, 1.0
+        self.reward, self.mean, self.std, self.unit = reward, 0.0, 1.0, ""
         self.asks = reward.asks
 
     def __call__(self, prompts: list[PromptContent], prompt_ids: list[list[int]], samples: Samples) -> Tensor:
@@ -123,18 +130,27 @@ class TextScorer:
         settings: PolicySettings,
         seed: int,
     ) -> None:
-        """Centre and scale to one sample of the reference for each prompt (with its token ids), as a reward model is.
+        """Centre and scale to samples of the reference for each prompt (with its token ids), as a reward model is.
 
         Where all of them score the same, or one is not a number, they stay as they are.
         """
         sampling = SamplingSettings(
-            samples_per_prompt=1, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature
+            samples_per_prompt=-(-_SCALED_BY // len(prompts)),
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
         )
         contents, ids = [content for content, _ in prompts], [own for _, own in prompts]
-        scores = self._exact(contents, sample(reference, ids, sampling, seed))
-        mean, std = float(scores.mean()), float(scores.std(correction=0))
-        if math.isfinite(mean) and std > 1e-6 * max(1.0, abs(mean)):
-            self.mean, self.std = mean, std
+        repeated = [content for content in contents for _ in range(sampling.samples_per_prompt)]
+        scores = self._exact(repeated, sample(reference, ids, sampling, seed))
+        largest = float(scores.abs().max())
+        if not math.isfinite(largest) or largest == 0.0:
+            return
+        # By the largest first: of the squares of very large or small numbers nothing would be left.
+        part = scores / largest
+        mean, std = float(part.mean()), float(part.std(correction=0))
+        if std > _ROUNDING:
+            self.mean, self.std = mean * largest, std * largest
+            self.unit = "standard deviations of the reference's samples"
 
 
 @torch.no_grad()
