@@ -304,7 +304,7 @@ def test_a_function_that_tells_no_sample_from_another_stays_as_it_is(model: Path
 
 def test_a_scale_rests_on_many_samples_of_a_single_prompt(model: Path, tmp_path: Path) -> None:
     done = train_policy(model, lambda p, t: float(t.count("a")), PROMPTS[:1], tmp_path / "one", SMALL)
-    mean, std = done.metrics["reward_scale"]
+    _, std = done.metrics["reward_scale"]
     assert std > 0
     assert abs(done.metrics["history"][0]["reward"]) < 2
 

@@ -79,6 +79,7 @@ class _Kept(Watcher):
         self.trainer, self.kill_at, self.told = trainer, kill_at, list[str]()
         self.versions = [self._weights()]
         self.sampled: list[Samples] = []
+        self.weights_lie_about = False
         estimated = trainer.estimated
 
         def listen(prompts: Any, samples: Samples, stale: bool = False) -> Any:
@@ -96,6 +97,8 @@ class _Kept(Watcher):
 
     def advance(self, done: int, total: int, line: str) -> None:
         self.versions.append(self._weights())
+        assert self.trainer.actors is None or self.trainer.actors._folder.name == "policy"
+        self.weights_lie_about = self.trainer.actors is not None and self.trainer.actors._folder.exists()
         if done == self.kill_at:
             assert self.trainer.actors is not None
             os.kill(self.trainer.actors._processes[0].pid, signal.SIGKILL)
@@ -108,6 +111,7 @@ def test_each_rollout_is_of_the_policy_that_many_updates_before(name: str) -> No
     trainer.run(watcher=watcher)
     assert "2 of 3 processes sample" in " ".join(watcher.told)
     assert [row["staleness"] for row in trainer.result.history] == [0, 1, 2, 2, 2]
+    assert not watcher.weights_lie_about, "a kill would leave them for good"
     fresh = of(name, True)
     for step, seen in enumerate(watcher.sampled):
         fresh.policy.model.load_state_dict(watcher.versions[max(0, step - 2)])

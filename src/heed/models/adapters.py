@@ -181,12 +181,19 @@ def base_of(source: str | Path) -> str | None:
     if not file.is_file() or (Path(source) / "config.json").is_file():
         return None
     try:
-        config = dict(json.loads(file.read_text(encoding="utf-8")))
-        base, kind = config["base_model_name_or_path"], config["peft_type"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ModelError(
             f"cannot read {file}", f"{cut(str(error), _REASON_SHOWN)}.", "Save the adapter anew with PEFT or heed."
         ) from error
+    needed = ("base_model_name_or_path", "peft_type")
+    if not isinstance(config, dict) or any(name not in config for name in needed):
+        raise ModelError(
+            f"{file} is no adapter's configuration",
+            f"it does not say {' and '.join(needed)}.",
+            "Save the adapter anew with PEFT or heed.",
+        )
+    base, kind = (config[name] for name in needed)
     # A megatron configuration would name code to import.
     if kind != "LORA" or config.get("megatron_config"):
         raise ModelError(

@@ -89,6 +89,8 @@ def train_sft(
             "history": done.history,
         }
         work = f"{len(done.history)} steps on {len(fitting)} demonstrations"
+        longer = len(taken.rows) - len(fitting)
+        work += f" (left out: {longer} longer than the model's context)" if longer else ""
         verdict = f"{work}: loss {before:.3f} to {after:.3f} nats a token. {sentence(taken.told)}".strip()
         return output.finish(metrics, verdict, done.tokens)
 

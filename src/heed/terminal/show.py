@@ -44,14 +44,24 @@ def headline(run: RunRecord) -> str:
         return f"{by} win rate {interval(rate)}" if rate else str(metrics["verdict"].get("sentence", ""))
     if run.stage == "policy" and "kl" in (metrics.get("history") or [{}])[-1]:
         first, last = metrics["history"][0], metrics["history"][-1]
-        reward = f"reward {first['reward']:.2f} to {last['reward']:.2f}, KL {last['kl']:.1f} nats a completion"
-        return reward + (f", {counted(len(metrics['alarms']), 'alarm')}" if metrics.get("alarms") else "")
+        moved = f"reward {first['reward']:.2f} to {last['reward']:.2f}, KL {max(0.0, last['kl']):.1f} nats a completion"
+        return f"{_algorithm(run)}{moved}" + (
+            f", {counted(len(metrics['alarms']), 'alarm')}" if metrics.get("alarms") else ""
+        )
+    if run.stage == "policy" and "accuracy" in metrics:
+        return f"{_algorithm(run)}towards the better text of {interval(metrics['accuracy']['clustered'])}"
     if run.stage == "sample" and "completions" in metrics:
         return f"{counted(metrics['completions'], 'completion')} of {counted(metrics['prompts'], 'prompt')}"
     if run.stage == "ask" and "by_choice" in metrics:
         return ", ".join(f"{choice.replace('_', ' ')} {count:,}" for choice, count in metrics["by_choice"].items())
     verdict = metrics.get("verdict", "")
     return verdict if isinstance(verdict, str) else ""
+
+
+def _algorithm(run: RunRecord) -> str:
+    """How the policy of a run was optimised, before what it came to; nothing of runs that do not say."""
+    named = run.config.get("algorithm", "")
+    return f"{named}: " if named else ""
 
 
 def print_run(run: RunRecord) -> None:

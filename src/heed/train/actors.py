@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ class Actors:
         self._asked: dict[int, int] = {}
         self._ready: dict[int, tuple[Samples, int]] = {}
         self._closing = contextlib.ExitStack()
+        self._folder, self._loaded = Path(), set[int]()
 
     def __enter__(self) -> Actors:
         count, threads = max(1, self.staleness), torch.get_num_threads()
@@ -66,10 +68,11 @@ class Actors:
             torch.set_num_threads(max(1, threads - count * each))
         self._closing.callback(torch.set_num_threads, threads)
         folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory(prefix="heed-actors-")))
-        self.policy.save(folder)
+        self._folder, self._loaded = folder / "policy", set()
+        self.policy.save(self._folder)
         computed = self.policy.body.dtype
         first = {
-            "folder": str(folder),
+            "folder": str(self._folder),
             "device": str(self.policy.device),
             "dtype": str(self.policy.model.dtype).removeprefix("torch."),
             "end_ids": sorted(self.policy.end_ids),
@@ -150,6 +153,10 @@ class Actors:
         answer = receive(stream)
         if answer is None:
             raise self._ended(self._place(step))
+        self._loaded.add(self._place(step))
+        if len(self._loaded) == len(self._processes):
+            # All have it in memory. Killed, this process could not remove it, and it is as large as the model.
+            shutil.rmtree(self._folder, ignore_errors=True)
         del self._asked[step]
         return unpacked(*answer), version
 
