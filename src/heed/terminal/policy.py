@@ -10,7 +10,6 @@ import typer
 
 from heed.algorithms import ALGORITHMS, Algorithm, algorithm_named
 from heed.errors import ConfigError, DataError
-from heed.fitting import fitted
 from heed.terminal.console import console, note, report_broken
 from heed.terminal.options import (
     Choices,
@@ -142,6 +141,8 @@ def _choose(settings: ProjectSettings, algorithm: str | None, sets: Sequence[str
     Raises:
         ConfigError: a setting is none of this algorithm's, or a value does not fit.
     """
+    from heed.fitting import fitted
+
     whole = config if config is not None and "policy" in section_of(config, "") else None
     named = algorithm or Choices("policy", whole).settings(settings.policy).algorithm
     settings.policy, told = fitted(settings.policy, named)

@@ -48,19 +48,19 @@ def headline(run: RunRecord) -> str:
         return f"{_algorithm(run)}{moved}" + (
             f", {counted(len(metrics['alarms']), 'alarm')}" if metrics.get("alarms") else ""
         )
-    if run.stage == "policy" and "accuracy" in metrics:
+    if run.stage == "policy" and metrics.get("accuracy", {}).get("clustered", {}).get("estimate") is not None:
         return f"{_algorithm(run)}towards the better text of {interval(metrics['accuracy']['clustered'])}"
     if run.stage == "sample" and "completions" in metrics:
         return f"{counted(metrics['completions'], 'completion')} of {counted(metrics['prompts'], 'prompt')}"
     if run.stage == "ask" and "by_choice" in metrics:
         return ", ".join(f"{choice.replace('_', ' ')} {count:,}" for choice, count in metrics["by_choice"].items())
     verdict = metrics.get("verdict", "")
-    return verdict if isinstance(verdict, str) else ""
+    return f"{_algorithm(run)}{verdict}" if isinstance(verdict, str) else ""
 
 
 def _algorithm(run: RunRecord) -> str:
     """How the policy of a run was optimised, before what it came to; nothing of runs that do not say."""
-    named = run.config.get("algorithm", "")
+    named = run.config.get("algorithm", "") if run.stage == "policy" else ""
     return f"{named}: " if named else ""
 
 

@@ -160,7 +160,8 @@ class ContrastiveTask:
         if not self.warned and steps >= _SETTLED * self.steps and uniformity(first.detach()) > COLLAPSED:
             self.warned = True
             self.watcher.alarm(
-                f"step {steps + 1}: nearly all texts stand in one place; raise prompts_per_step or lower the learning rate"
+                f"step {steps + 1}: the projection puts nearly all texts in one place, which teaches the backbone little; raise "
+                "prompts_per_step or lower the learning rate"
             )
 
     def loss(self, rows: Sequence[int], count: int) -> Tensor:
