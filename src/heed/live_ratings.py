@@ -196,7 +196,8 @@ class LiveRatings:
             return question
 
         question = store.write(add)
-        self.watcher.say(
+        # As an alarm: without it a quiet run would wait for people who do not know.
+        self.watcher.alarm(
             f"{len(lacking)} texts wait to be rated: people find them with 'heed serve', under '{QUESTION}'. Ctrl-C stops; the "
             "same command goes on with what has been rated"
         )

@@ -128,6 +128,21 @@ class Sources:
             raise ProjectError(f"no {stage} run is done", "this stage needs its result.", f"Run '{command}' first.")
         return found
 
+    def _policy_of(self, run_id: str) -> RunRecord:
+        """The run of this id, where it made a policy.
+
+        Raises:
+            ProjectError: it did not, or there is none.
+        """
+        found = self.project.run(run_id)
+        if found.stage != "policy" or found.state != "done":
+            raise ProjectError(
+                f"run '{run_id}'",
+                f"it is a run of the stage '{found.stage}' and {found.state}, and made no policy.",
+                "Name a run of 'heed train policy' that is done: see 'heed runs'.",
+            )
+        return found
+
     def _device(self) -> str:
         """The device of ``heed.yaml``, after its threads have been set."""
         return prepare_machine(self.settings.device, self.settings.threads)

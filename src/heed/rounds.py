@@ -227,17 +227,17 @@ class Rounds(Optimising):
             ending = "they have nothing to be better than" if name == WITHOUT_SAMPLES else why
             self.watcher.say(f"{count} {what} are kept but not learned from: {ending}")
 
-    def evaluate(self, round_: int = 0) -> RunRecord:
-        """Compare the newest policy with its reference on the test prompts.
+    def evaluate(self, round_: int = 0, policy_run: str | None = None) -> RunRecord:
+        """Compare the newest policy, or that of a run, with its reference on the test prompts.
 
         Raises:
-            ProjectError: no policy has been optimised.
+            ProjectError: no policy has been optimised, or the run made none.
         """
-        if (before := self._done("evaluate", round_)) is not None:
+        if policy_run is None and (before := self._done("evaluate", round_)) is not None:
             return before
         from heed.stages.evaluation import evaluate_policy
 
-        policy = self._latest("policy", "heed train policy")
+        policy = self._latest("policy", "heed train policy") if policy_run is None else self._policy_of(policy_run)
         reward = next((parent for parent in policy.parents if parent.startswith("reward-")), None)
         reference, maker = self.reference_policy()
         settings, raters = self.settings.evaluate, self.settings.raters

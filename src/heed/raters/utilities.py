@@ -65,8 +65,8 @@ class CheckedUtility:
     ``parts``, ``group_weights`` and ``span`` of the function are passed on where it has them.
     """
 
-    def __init__(self, name: str, function: Callable[[PromptContent, str], float]) -> None:
-        self.name, self._function = name, function
+    def __init__(self, name: str, function: Callable[[PromptContent, str], float], role: str = "utility") -> None:
+        self.name, self._function, self._role = name, function, role
         for optional in ("parts", "group_weights", "span"):
             if hasattr(function, optional):
                 setattr(self, optional, getattr(function, optional))
@@ -81,7 +81,7 @@ class CheckedUtility:
             value = self._function(prompt, completion)
         except Exception as error:  # somebody else's code may raise anything
             raise DataError(
-                f"utility '{self.name}' failed for the completion {completion[:60]!r}",
+                f"{self._role} '{self.name}' failed for the completion {completion[:60]!r}",
                 f"{_told(error)}.",
                 "Correct the function: it takes a prompt and a completion, and gives a number.",
             ) from error
@@ -91,15 +91,15 @@ class CheckedUtility:
             number = math.nan
         if not math.isfinite(number):
             raise DataError(
-                f"utility '{self.name}' gave {shown(value)} for the completion {completion[:60]!r}",
-                "a utility is a finite number.",
+                f"{self._role} '{self.name}' gave {shown(value)} for the completion {completion[:60]!r}",
+                f"a {self._role} is a finite number.",
                 "Correct the function.",
             )
         return number
 
 
-def utility_by_name(name: str) -> Utility:
-    """The utility that ``heed.yaml`` names: "support_desk", "vader", or "package.module:function".
+def utility_by_name(name: str, role: str = "utility") -> Utility:
+    """The utility (or what errors call it: ``role``) that ``heed.yaml`` names: "support_desk", "vader", or "package.module:function".
 
     A module in the current folder is found too.
 
@@ -112,16 +112,16 @@ def utility_by_name(name: str) -> Utility:
     module_name, separator, attribute = target.partition(":")
     if not (separator and attribute and all(part.isidentifier() for part in module_name.split("."))):
         raise ConfigError(
-            f"utility '{name}'",
+            f"{role} '{name}'",
             "it is neither built in nor of the form package.module:function.",
             f"Use one of {list(_BUILT_IN)}, or for example 'my_utility:score'.",
         )
-    function = getattr(_import(module_name, name), attribute, None)
+    function = getattr(_import(module_name, name, role), attribute, None)
     if not callable(function):
         raise ConfigError(
-            f"utility '{name}'", f"'{module_name}' has no function '{attribute}'.", "Correct the name after the colon."
+            f"{role} '{name}'", f"'{module_name}' has no function '{attribute}'.", "Correct the name after the colon."
         )
-    return function if name in _BUILT_IN else CheckedUtility(name, function)
+    return function if name in _BUILT_IN else CheckedUtility(name, function, role)
 
 
 def _told(error: Exception) -> str:
@@ -130,7 +130,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
 
 
-def _import(module_name: str, utility: str) -> Any:
+def _import(module_name: str, utility: str, role: str) -> Any:
     if utility not in _BUILT_IN:
         look_as_usual()
     here = str(Path.cwd())
@@ -141,7 +141,7 @@ def _import(module_name: str, utility: str) -> Any:
         return importlib.import_module(module_name)
     except Exception as error:  # a module runs when it is imported, and may raise anything
         raise ConfigError(
-            f"utility '{utility}'",
+            f"{role} '{utility}'",
             f"'{module_name}' cannot be imported: {_told(error)}.",
             "Correct the name before the colon, or the module.",
         ) from error

@@ -197,10 +197,12 @@ def read_judgments(
             f"{path} has no comparison or other judgment of completions"
             if kind == "joint"
             else f"{path} has no {kind}",
-            f"of its {len(found)} readable rows, none serves a reward of kind '{kind}'."
+            f"of its {len(found)} readable rows, none {'judges a completion' if kind == 'joint' else 'serves a reward of this kind'}."
             if found
             else told_first(broken),
-            'Give judgments of this kind, such as JSON lines with "prompt", "chosen" and "rejected", or another --kind.',
+            'Give judgments, such as JSON lines with "prompt", "chosen" and "rejected"; see docs/formats.md.'
+            if kind == "joint"
+            else f"Give judgments of this kind, or another --kind than {kind}.",
         )
     counts = {reason: count for reason, count in unused.items() if count}
     file = None if gold is None else GoldFile(len(answers), len(answers) - len(met), faults)

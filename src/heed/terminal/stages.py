@@ -285,7 +285,9 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def evaluate(
     context: typer.Context,
-    policy: Annotated[str | None, typer.Option(metavar="PATH", help="The policy: a folder or a hub id.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(metavar="RUN|PATH", help="The policy: a run of the project, a folder or a hub id.")
+    ] = None,
     reference: Annotated[str | None, typer.Option(metavar="PATH", help="What it is compared with.")] = None,
     prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Held-out prompts.")] = None,
     reward: Annotated[str | None, typer.Option(metavar="PATH", help="Reward model of the proxy win rate.")] = None,
@@ -304,14 +306,16 @@ def evaluate(
 ) -> None:
     """Compare a policy with its reference on held-out prompts.
 
-    In a project: the newest policy. On files: give --policy, --reference and --prompts.
+    In a project: the newest policy, or that of --policy RUN. On files: give --policy, --reference and --prompts.
     """
     if context.invoked_subcommand is not None:
         refuse_before(context)
         return
     choices = Choices("evaluate", config, sets or (), seed, device)
     if policy is None or reference is None or prompts is None:
-        refuse_some("heed evaluate", {"--policy": policy, "--reference": reference, "--prompts": prompts})
+        on_files = {"--policy": policy, "--reference": reference, "--prompts": prompts}
+        if policy is None or reference is not None or prompts is not None:
+            refuse_some("heed evaluate", on_files)
         others: dict[str, Any] = {
             "--reward": reward,
             "--utility": utility,
@@ -320,7 +324,7 @@ def evaluate(
         }
         only_with("heed evaluate", "--policy, --reference and --prompts", others)
         with rounds(choices, quiet, fresh) as (stages, _):
-            run = stages.evaluate(round)
+            run = stages.evaluate(round, policy)
         print_run(run)
         return
     file = None if out is None else _evaluation_file(out, [policy, reference, reward])

@@ -66,7 +66,7 @@ def reward_named(name: str) -> TextReward | None:
     if not FUNCTION.fullmatch(name) or Path(name).is_dir():
         return None
     with no_exit(f"reward '{name}'", f"'{name.partition(':')[0]}' ends the program when it is imported"):
-        function = utility_by_name(name)
+        function = utility_by_name(name, "reward")
 
     def one(prompt: PromptContent, text: str) -> float:
         with no_exit(f"reward '{name}'", f"it ends the program for the completion {text[:60]!r}"):
