@@ -231,15 +231,26 @@ def test_a_project_learns_from_its_judgments_without_rollouts(tmp_path: Path) ->
     assert "Direct preference optimisation" in again.stdout
     with Project(folder) as project:
         assert project.latest("policy") == policy, "what was done is not done again"
+    policies = [policy.id]
     for sets, beta in ((["--set", "beta=0.4"], 0.4), (["--set", "preference.beta=0.3", "--algorithm", "ipo"], 0.3)):
         other = completed(folder, "train", "policy", *sets, "--quiet")
         assert other.returncode == 0, other.stderr
         with Project(folder) as project:
             policy = project.latest("policy")
             assert policy is not None
+            policies.append(policy.id)
             assert policy.config["beta"] == beta, "a setting of the command line is that of the algorithm's section"
             assert policy.metrics["algorithm"] == ("ipo" if "ipo" in sets else "dpo")
     assert "ipo" in completed(folder, "runs").stdout
+    judged = completed(folder, "evaluate", "--policy", policies[0], "--quiet")
+    assert judged.returncode == 0, judged.stderr
+    with Project(folder) as project:
+        evaluation = project.latest("evaluate")
+        assert evaluation is not None
+        assert policies[0] in evaluation.parents
+        assert policies[-1] not in evaluation.parents
+    for run, why in ((reward.id, "made no policy"), ("policy-99", "no such run")):
+        assert why in completed(folder, "evaluate", "--policy", run).stderr
     refused = completed(folder, "train", "policy", "--set", "kl_budget=3")
     assert refused.returncode == 2
     assert "unknown key 'kl_budget'" in refused.stderr

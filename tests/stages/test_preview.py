@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from tokenizers import processors
+from tokenizers import Tokenizer, processors
+from tokenizers.decoders import Metaspace
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from heed.cli import app
 from heed.errors import DataError
@@ -84,3 +88,10 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0]) + "\n")
     assert not app(command, standalone_mode=False)
     assert "stand where they should" in capsys.readouterr().out
+
+
+def test_spaces_that_sentencepiece_writes_before_a_token_are_shown() -> None:
+    own = Tokenizer(WordLevel({"\u2581the": 0, "fox": 1, "\u2581\u2581ran": 2, "</s>": 3}, unk_token="</s>"))
+    own.decoder = Metaspace()
+    policy = SimpleNamespace(tokenizer=PreTrainedTokenizerFast(tokenizer_object=own, eos_token="</s>"))
+    assert "".join(stage._texts(policy, [0, 1, 2, 3])) == " thefox  ran</s>"  # type: ignore[arg-type]

@@ -20,6 +20,8 @@ NO_BEGIN = "lack the begin token that the tokenizer puts before plain texts: the
 END_IN_PROMPT = "have an end token at the end of the prompt: the model learns to go on after an end"
 END_INSIDE = "have an end token within the completion: the model learns to go on after an end"
 DOUBLED_END = "bring an end token of their own in the text; heed adds it, and takes that one away"
+_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""How SentencePiece writes a space."""
 UNKNOWN = "have tokens that stand for what the tokenizer does not know"
 SEAM = "are cut into other tokens together with their prompt than alone, so that the completion is taken alone"
 TOO_LONG = "are longer than the model's context and left out"
@@ -173,5 +175,11 @@ def _texts(policy: Policy, ids: Sequence[int]) -> list[str]:
     found = []
     for one in ids:
         text = policy.tokenizer.decode([one], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        found.append(str(policy.tokenizer.convert_ids_to_tokens(one)) if not text or "\ufffd" in text else str(text))
+        piece = str(policy.tokenizer.convert_ids_to_tokens(one))
+        if not text or "\ufffd" in text:
+            text = piece
+        elif not text[0].isspace():
+            # Alone, SentencePiece takes a token for the beginning of a text, and leaves the space before it out.
+            text = " " * (len(piece) - len(piece.lstrip(_SPACE))) + text
+        found.append(str(text))
     return found

@@ -32,22 +32,23 @@ def preview(
     """Show the tokens that a model is trained on, and doubled, missing or misplaced begin and end tokens.
 
     Colours: what is read is dim, what is learned is green; | parts tokens. Of a conversation ("messages") all that the assistant
-    says is learned. Exit code 1 where something is wrong.
+    says is learned. Exit code 1 where something is wrong or could not be read.
     """
     from heed.models.policy import Policy
     from heed.stages.preview import preview as look
 
-    found = look(Policy.without_weights(model), _rows(data), rows)
+    read, whole = _rows(data)
+    found = look(Policy.without_weights(model), read, rows)
     if as_json:
         print(json.dumps(_plain(found), ensure_ascii=False, indent=2))
     else:
         _print(found)
-    if found.faults:
+    if found.faults or not whole:
         raise typer.Exit(1)
 
 
-def _rows(path: Path) -> list[Looked]:
-    """Every text that a row of the file is about, as it is trained on."""
+def _rows(path: Path) -> tuple[list[Looked], bool]:
+    """Every text that a row of the file is about, as it is trained on; and whether every row could be read."""
     from heed.feedback.kinds import Demonstration, Edit
     from heed.stages.data import read_feedback
     from heed.stages.preview import Looked
@@ -60,7 +61,7 @@ def _rows(path: Path) -> list[Looked]:
         own += [row.feedback.edited] if isinstance(row.feedback, Edit) else []
         texts = dict.fromkeys([*own, *row.completions])
         made += [Looked(f"line {row.line}", row.prompt, text, row.whole) for text in texts]
-    return made
+    return made, not broken
 
 
 def _print(found: Preview) -> None:
