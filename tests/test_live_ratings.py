@@ -167,7 +167,7 @@ def test_people_are_asked_while_the_run_waits(of_people: Project, monkeypatch: p
         run = Rounds(of_people, listener).train_policy()
         done.set()
         person.join()
-    assert any(f"under '{QUESTION}'" in text for text in listener.heard)
+    assert any(f"under '{QUESTION}'" in text for text in listener.alarms)
     given = ratings_of(of_people)
     texts = {c.id: c.text for c in of_people.store.completions(run_id=run.id)}
     assert {r.completion_ids[0] for r in given} == set(texts)

@@ -136,8 +136,9 @@ def test_dqn_moves_towards_a_function_and_its_folder_is_a_policy(model: Path, tm
     assert sum(row["reward"] for row in history[-3:]) / 3 > history[0]["reward"] + 0.5
     assert history[-1]["buffer"] == 8 * 4 * 12
     greedy = SamplingSettings(samples_per_prompt=1, max_new_tokens=4, temperature=0.0)
-    written = sample(Policy.load(tmp_path / "out"), [[1, 2, 3], [9, 9]], greedy, 0)
-    assert written.texts == ["aaaa", "aaaa"]
+    policy = Policy.load(tmp_path / "out")
+    written = sample(policy, [policy.encode_prompt(prompt) for prompt in prompts[:4]], greedy, 0)
+    assert written.texts == ["aaaa"] * 4
     assert "true" in history[0]
     again = train_policy(model, reward, prompts, tmp_path / "out", settings, 1, reward, dqn=own)
     assert again == done

@@ -193,13 +193,12 @@ def read_judgments(
     rows, alone = with_samples(rows, _sampled(found))
     unused[WITHOUT_SAMPLES] += alone
     if not rows:
+        wanting = "judges a completion" if kind == "joint" else "serves a reward of this kind"
         raise DataError(
             f"{path} has no comparison or other judgment of completions"
             if kind == "joint"
             else f"{path} has no {kind}",
-            f"of its {len(found)} readable rows, none {'judges a completion' if kind == 'joint' else 'serves a reward of this kind'}."
-            if found
-            else told_first(broken),
+            f"of its {len(found)} readable rows, none {wanting}." if found else told_first(broken),
             'Give judgments, such as JSON lines with "prompt", "chosen" and "rejected"; see docs/formats.md.'
             if kind == "joint"
             else f"Give judgments of this kind, or another --kind than {kind}.",
