@@ -40,7 +40,13 @@ def training_rates(device: str) -> dict[Dtype, float]:
     from heed.models.policy import Body
 
     config = GPT2Config(
-        vocab_size=_VOCABULARY, n_positions=_TOKENS, n_embd=_WIDTH, n_layer=_LAYERS, n_head=4, use_cache=False
+        vocab_size=_VOCABULARY,
+        n_positions=_TOKENS,
+        n_embd=_WIDTH,
+        n_layer=_LAYERS,
+        n_head=4,
+        bos_token_id=None,
+        eos_token_id=None,
     )
     model = GPT2LMHeadModel(config).to(device)
     body = Body(model.base_model)
