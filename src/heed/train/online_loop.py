@@ -227,10 +227,11 @@ def live_line(figures: dict[str, float]) -> str:
 def verdict(result: OnlineResult, unit: str = "") -> str:
     """What happened, in words a person can read. ``unit``: of the reward, where it has one."""
     first, last = result.history[0], result.history[-1]
+    reward = f"Reward {first['reward']:+.2f} to {last['reward']:+.2f}{unit and ' ' + unit}"
     text = (
-        f"{len(result.history)} steps, {result.ended}. Reward {first['reward']:+.2f} to {last['reward']:+.2f}"
-        f"{unit and ' ' + unit}, KL {max(0.0, last['kl']):.1f} nats a completion, entropy {first['entropy']:.2f} to "
-        f"{last['entropy']:.2f} nats a token, length {first['length']:.0f} to {last['length']:.0f} tokens."
+        f"{len(result.history)} steps, {result.ended}. {reward}, KL {max(0.0, last['kl']):.1f} nats a completion, "
+        f"entropy {first['entropy']:.2f} to {last['entropy']:.2f} nats a token, length {first['length']:.0f} to "
+        f"{last['length']:.0f} tokens."
     )
     alarms = f"Alarms: {'; '.join(result.alarms)}." if result.alarms else "No alarms."
     return " ".join(filter(None, (text, constraints_told(first, last), alarms)))
