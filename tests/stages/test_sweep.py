@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -211,7 +212,7 @@ def test_without_a_truth_the_judge_or_the_reward_itself_is_the_measure(model: Pa
 @given(st.lists(st.tuples(st.floats(0, 20), st.floats(-3, 3)), min_size=1, max_size=20))
 def test_the_frontier_is_what_nothing_beats_in_both(points: list[tuple[float, float]]) -> None:
     settings = [Setting(str(n), kl, gain, gain, gain, 1, []) for n, (kl, gain) in enumerate(points)]
-    kept = frontier(settings)
+    kept = frontier(settings, -math.inf)
     for one in settings:
         beaten = any((o.kl <= one.kl and o.gain > one.gain) or (o.kl < one.kl and o.gain >= one.gain) for o in settings)
         if not beaten:

@@ -7,7 +7,6 @@ A policy that has moved further from its reference has had more chances to find 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -83,7 +82,7 @@ def _together(name: str, runs: list[SweepRun]) -> Setting:
     return Setting(name, kl, fmean(gains), low, high, len(runs), runs)
 
 
-def frontier(settings: Sequence[Setting], nothing: float = -inf) -> list[Setting]:
+def frontier(settings: Sequence[Setting], nothing: float) -> list[Setting]:
     """Those that no other beats in both: more gained, and less far from the reference; by KL. The reference itself gains
     ``nothing`` at no KL."""
     kept: list[Setting] = []

@@ -22,12 +22,18 @@ _WORTH_IT = 1.1
 
 def may_have_bfloat16() -> bool:
     """Whether it is worth a measurement: a processor with units for it, or a GPU. Without loading torch."""
+    return Path("/proc/driver/nvidia/version").exists() or bool(_UNITS & processor()[1])
+
+
+def processor() -> tuple[str, set[str]]:
+    """The processor's name, and what it says that it can do; nothing where the system does not tell."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
+    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
-    return Path("/proc/driver/nvidia/version").exists() or bool(flags and _UNITS & set(flags[1].split()))
+    return name[1] if name else "", set(flags[1].split()) if flags else set()
 
 
 @lru_cache(maxsize=4)

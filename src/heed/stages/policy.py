@@ -25,7 +25,7 @@ from heed.stages.results import (
 from heed.stages.supervised import encoded_fitting, keyed_demonstrations
 from heed.train.optimise import memory_errors
 from heed.train.progress import Watcher
-from heed.train.text_rewards import TextReward, known_by, refuse_pessimism, reward_named
+from heed.train.text_rewards import TextReward, known_by, of_texts, refuse_pessimism
 
 if TYPE_CHECKING:
     from heed.models.policy import Policy
@@ -218,12 +218,7 @@ def _text_reward(
     Raises:
         ConfigError: a function cannot be imported, or what has no members is to be doubted by them.
     """
-    if isinstance(reward, TextReward):
-        found: TextReward | None = reward
-    elif callable(reward):
-        found = TextReward.of(reward)
-    else:
-        found = reward_named(str(reward))
+    found = of_texts(reward)
     if found is None:
         return str(reward)
     refuse_pessimism(found, settings.pessimism)

@@ -32,7 +32,7 @@ from heed.stages.preference import train_preferences
 from heed.stages.results import StageResult, content_hash, plain
 from heed.statistics import Interval, Undefined, undefined_interval
 from heed.train.progress import Watcher
-from heed.train.text_rewards import TextReward, known_by, reward_named
+from heed.train.text_rewards import TextReward, known_by, of_texts
 
 TITLE = "What was gained, against the KL to the reference"
 _EVALUATION = ".evaluation.json"
@@ -219,18 +219,14 @@ def measure_of(start: SweepStart) -> tuple[str, float, bool]:
         return "true utility gained over the reference", 0.0, True
     if start.judge is not None:
         return "win rate against the reference, by a judge that no run was trained on", 0.5, True
-    if _function_of(start.reward) is not None:
+    if _reward_of_texts(start) is not None:
         return "reward gained over the reference, by the reward that was trained on", 0.0, False
     return "win rate against the reference, by the reward that was trained on", 0.5, False
 
 
-def _function_of(reward: Reward) -> Callable[[PromptContent, str], float] | None:
-    """A reward that is no model's folder, as a function of one text; None where it is one, or there is none."""
-    found = reward_named(reward) if isinstance(reward, str) else reward
-    if isinstance(found, TextReward):
-        scores = found.scores
-        return lambda prompt, text: float(scores([prompt], [text])[0])
-    return found if callable(found) else None
+def _reward_of_texts(start: SweepStart) -> TextReward | None:
+    """The reward where it can be asked about any text, and stands in for a truth or a judge that are not there."""
+    return None if start.reward is None or start.judge is not None else of_texts(start.reward)
 
 
 def _swept(start: SweepStart, runs: list[SweepRun]) -> Sweep:
@@ -315,23 +311,22 @@ def _judged(
     start: SweepStart, policy: Path, seed: int, settings: EvaluateSettings, device: str, watcher: Watcher
 ) -> Evaluation:
     """The evaluation of a policy, as it stands beside it or made now."""
-    measure, by = start.truth, None
-    if measure is None and start.judge is not None:
-        by = str(start.judge)
+    measure, known, by = start.truth, None if start.truth is None else known_by(start.truth), None
+    if measure is None and (own := _reward_of_texts(start)) is not None:
+        scores, known = own.scores, f"{own.name} {own.source}"
+
+        def measure(prompt: PromptContent, text: str) -> float:
+            return float(scores([prompt], [text])[0])
+
     elif measure is None:
-        measure = _function_of(start.reward)
-        by = str(start.reward) if measure is None and start.reward is not None else None
+        by = str(start.judge or start.reward)
     longest = start.policy.max_new_tokens
     identity = content_hash(
         [
             [plain(prompt) for prompt in start.held_out],
             [settings.model_dump(), longest, seed],
             None if by is None else model_identity(by),
-            None
-            if measure is None
-            else known_by(measure)
-            if measure is start.truth
-            else _reward_known_by(start.reward),
+            known,
             [model_identity(policy), model_identity(start.model)],
         ]
     )
@@ -348,16 +343,8 @@ def _judged(
     return found
 
 
-def _reward_known_by(reward: Reward) -> str:
-    found = reward_named(reward) if isinstance(reward, str) else reward
-    if isinstance(found, TextReward):
-        return f"{found.name} {found.source}"
-    assert callable(found)
-    return known_by(found)
-
-
 def _gain(start: SweepStart, found: Evaluation) -> Interval:
-    if start.truth is None and (start.judge is not None or _function_of(start.reward) is None):
+    if start.truth is None and _reward_of_texts(start) is None:
         return Interval(**found.proxy.model_dump(exclude={"length_controlled"}))
     if isinstance(found.true_utility, Undefined):
         return undefined_interval(found.true_utility.reason, "none", _CONFIDENCE)

@@ -104,13 +104,13 @@ def _torch() -> Check:
 
 
 def _processor() -> Check:
-    text = _read(Path("/proc/cpuinfo"))
-    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-    flags = set((re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE) or ["", ""])[1].split())
+    from heed.stages.machine import processor
+
+    name, flags = processor()
     known = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bfloat16", "amx_bf16": "AMX", "asimd": "NEON"}
     able = [label for flag, label in known.items() if flag in flags]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    what = name[1] if name else platform.processor() or platform.machine()
+    what = name or platform.processor() or platform.machine()
     return Check(
         "processor", "ok", f"{what}, {counted(cores, 'core')} for heed, {', '.join(able) or 'no vector units known'}"
     )

@@ -78,6 +78,17 @@ def reward_named(name: str) -> TextReward | None:
     return TextReward(name, scores, source=source_of(name)[0] or "")
 
 
+def of_texts(reward: str | Path | TextReward | Callable[[PromptContent, str], float]) -> TextReward | None:
+    """A reward as one of texts; None where it is a path, of a reward model.
+
+    Raises:
+        ConfigError: a function cannot be imported.
+    """
+    if isinstance(reward, TextReward):
+        return reward
+    return TextReward.of(reward) if callable(reward) else reward_named(str(reward))
+
+
 def known_by(function: Callable[..., object]) -> str:
     """What a function is known by in another process: its name, and a hash of the files that hold it where there are some."""
     if isinstance(function, CheckedUtility):
