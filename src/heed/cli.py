@@ -162,11 +162,12 @@ def doctor(
     """What this machine can do, what is missing and how to get it."""
     from heed.terminal.doctor import examine, print_checks
 
-    checks = examine(Path.cwd(), online)
+    findings = examine(Path.cwd(), online)
     if as_json:
+        checks = list(findings)
         print_json([vars(check) for check in checks])
     else:
-        print_checks(checks)
+        checks = print_checks(findings)
     if any(check.state == "problem" for check in checks):
         raise typer.Exit(EXIT_PROBLEM)
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -52,36 +52,45 @@ class Check:
     fix: str = ""
 
 
-def examine(folder: Path, online: bool) -> list[Check]:
-    """Look at the machine, the installation and the project around ``folder``; changes nothing.
+def examine(folder: Path, online: bool) -> Iterator[Check]:
+    """Look at the machine, the installation and the project around ``folder``; changes nothing. Each finding comes once it is known.
 
     Args:
         folder: where to look for a project.
         online: also try to reach the Hugging Face hub.
     """
     place = _project_folder(folder)
-    checks = [_python(), _torch(), _processor(), _product(), _training(), *_gpus(), _memory()]
-    checks += [_disk("disk of the project" if place else "disk here", place or folder), _cache()]
-    checks += [*_extras()]
-    checks += _project(place) if place else [Check("project", "ok", f"none around {folder}")]
+    yield _python()
+    yield _torch()
+    yield _processor()
+    yield _product()
+    yield _training()
+    yield from _gpus()
+    yield _memory()
+    yield _disk("disk of the project" if place else "disk here", place or folder)
+    yield _cache()
+    yield from _extras()
+    yield from _project(place) if place else [Check("project", "ok", f"none around {folder}")]
     if online:
-        checks.append(_hub())
-    return checks
+        yield _hub()
 
 
-def print_checks(checks: Iterable[Check]) -> None:
-    """The findings as lines: state, name, details, and what to do where something is to be done."""
+def print_checks(checks: Iterable[Check]) -> list[Check]:
+    """The findings as lines, as they come: state, name, details, and what to do where something is to be done. Returns them all."""
     from rich.padding import Padding
     from rich.text import Text
 
     screen = console()
     colours = {"ok": "green", "missing": "yellow", "problem": "bold red"}
+    found = []
     for check in checks:
+        found.append(check)
         line = Text(f"{check.state:<8} ", style=colours[check.state])
         line.append(safe(f"{check.name}: {check.detail}"), style="default not bold")
         screen.print(line, soft_wrap=not screen.is_terminal)
         if check.fix:
             screen.print(Padding(Text(safe(f"→ {check.fix}"), style="cyan"), (0, 0, 0, 9), expand=False))
+    return found
 
 
 # The machine
