@@ -203,6 +203,11 @@ def test_what_each_algorithm_is_for_is_explained(capsys: pytest.CaptureFixture[s
         shown = " ".join(capsys.readouterr().out.split())
         for told in (one.title, one.when, one.needs, one.costs, one.paper):
             assert told in shown
+        assert f"settings {one.section}." in shown
+    assert heed("explain", "cdpo") == heed("explain", "dqn") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "preference.beta 0.1, preference.label_smoothing 0.1" in shown
+    assert "dqn.n_step 5, dqn.double true" in shown
     with pytest.raises(ConfigError, match="Did you mean 'simpo'"):
         heed("explain", "simp")
 

@@ -279,6 +279,25 @@ def explain(
         console().print(table)
 
 
+def _settings(one: Algorithm) -> dict[str, object]:
+    """What is special to the algorithm of its section's settings, and the values that it has where nobody sets another."""
+    if one.family == "online":
+        return dict(one.own)
+    from heed.config import ProjectSettings
+    from heed.training_settings import TrainSettings
+
+    section = ProjectSettings.model_fields[one.section].annotation
+    assert section is not None
+    every = section().model_dump()
+    names = one.takes if one.takes else [name for name in every if name not in TrainSettings.model_fields]
+    values = {name: one.own.get(name, every[name]) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _print_algorithm(one: Algorithm) -> None:
     from rich.table import Table
 
@@ -289,8 +308,7 @@ def _print_algorithm(one: Algorithm) -> None:
         "needs": one.needs,
         "costs": one.costs,
     }
-    if one.own:
-        rows["settings"] = ", ".join(f"{one.section}.{name} {value:g}" for name, value in one.own.items())
+    rows["settings"] = ", ".join(f"{one.section}.{name} {_plain(value)}" for name, value in _settings(one).items())
     command = "--data FILE" if one.on_judgments else "--reward REWARD --prompts FILE"
     rows |= {"paper": one.paper, "try": f"heed train policy --algorithm {one.name} --model MODEL {command} --out DIR"}
     table = Table.grid(padding=(0, 2))
