@@ -20,9 +20,10 @@ from stable_baselines3.common.env_checker import check_env as check_for_sb3
 from heed.environments.text import TextEnv
 from heed.errors import DataError, HeedError, ModelError, TrainingError
 from heed.feedback.kinds import Message
+from heed.models.pairwise import PairwiseReward
 from heed.models.reward import RewardModel
 from heed.models.small import letter_tokenizer, lstm_policy
-from heed.train.rollout import TextScorer
+from heed.train.rollout import ModelScorer, TextScorer
 from heed.train.text_rewards import TextReward
 from tiny_models import byte_tokenizer
 from tiny_writing import END_ID, LETTERS, WORDS, spelled, task_of, writing
@@ -229,6 +230,26 @@ def test_a_reward_models_own_context_counts(tmp_path: Path) -> None:
     RewardModel.new(tmp_path / "base", "mean", members=1, seed=0).save(tmp_path / "reward")
     with pytest.raises(DataError, match="context of 6"):
         writing(reward=tmp_path / "reward")
+
+
+class ByLength:
+    """Compares two texts by their lengths."""
+
+    def leads(self, prompts: Any, first: Any, second: Any) -> torch.Tensor:
+        return torch.tensor([[float(len(a) - len(b)) for a, b in zip(first, second, strict=True)]])
+
+
+def test_a_reward_that_compares_says_at_once_for_which_prompt_it_has_nothing_to_compare_with() -> None:
+    reward = PairwiseReward(ByLength(), "half", [0.0])  # type: ignore[arg-type]
+    reward.against(["a"], [["cc", "cccc"]])
+    policy = lstm_policy(letter_tokenizer(LETTERS), hidden_size=8)
+    scorer = ModelScorer(reward, policy)
+    with pytest.raises(DataError, match="no sample of the reference for the prompt 'bd'"):
+        TextEnv(**task_of(reward=scorer))
+    reward.against(["bd"], [["f"]])
+    env = TextEnv(**task_of(reward=scorer, missing_end_penalty=0.0))
+    assert played(env, 0, [0, 1, END_ID])[0][-1] == pytest.approx(2 - (2 + 4) / 2)
+    assert played(env, 1, [0, 1, 2, 3, END_ID])[0][-1] == pytest.approx(4 - 1)
 
 
 @pytest.mark.parametrize("action", [-1, END_ID + 1, 1.0, "a", None, np.array([1, 2]), 10**30])

@@ -17,6 +17,7 @@ from heed.constraint_settings import ConstraintSettings
 from heed.errors import ConfigError, DataError, ModelError, TrainingError
 from heed.feedback.kinds import PromptContent
 from heed.models.decode import Samples
+from heed.models.pairwise import PairwiseReward
 from heed.models.policy import Policy
 from heed.models.rewards import load_reward
 from heed.raters.utilities import CheckedUtility
@@ -85,6 +86,9 @@ class TextTask:
         if isinstance(self.scorer, ModelScorer) and self.scorer.network is not None:
             self.reader.context = min(self.reader.context, self.scorer.network.reader.context)
         self.prompts = self._encoded(prompts)
+        if isinstance(self.scorer, ModelScorer) and isinstance(self.scorer.model, PairwiseReward):
+            # Now, and not when the first text has been written.
+            self.scorer.model.check_prompts([prompt.content for prompt in self.prompts])
         self.width = max(len(prompt.ids) for prompt in self.prompts) + max_new_tokens
         self.vocabulary = max(self.reader.tokenizer.get_vocab().values()) + 1
         self.action_space = spaces.Discrete(self.vocabulary)

@@ -276,6 +276,11 @@ class PairwiseReward:
         """Take these texts of each prompt as the reference's, in the place of those known of it so far."""
         self.references |= {prompt_id(p): tuple(own) for p, own in zip(prompts, texts, strict=True)}
 
+    def check_prompts(self, prompts: Sequence[PromptContent]) -> None:
+        """Raise DataError where no sample of the reference is known for one of them."""
+        for prompt in prompts:
+            self._of_reference(prompt)
+
     def member_scores(self, prompts: Sequence[PromptContent], completions: Sequence[str]) -> Tensor:
         """Scores [M, N] by each member; their mean is ``score``.
 
