@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 
@@ -14,6 +22,39 @@ from heed.models.encoder_decoder import is_encoder_decoder
 from heed.texts import cut, shown
 
 _REASON_SHOWN, _MISSING_SHOWN = 400, 3
+_HUB = "https://huggingface.co"
+_LOOK_AGAIN = 30.0  # seconds
+
+
+@contextmanager
+def hub_in_reach(source: str | Path) -> Iterator[bool]:
+    """Let what is no folder be taken from the hub's cache alone where the hub's name cannot be resolved; yields whether it can.
+
+    Its client would try again for a minute, for each file of a model, even of one that lies in the cache.
+    """
+    if Path(source).exists() or _hub_resolves(int(time.monotonic() / _LOOK_AGAIN)):
+        yield True
+        return
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield False
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@lru_cache(maxsize=1)
+def _hub_resolves(moment: int) -> bool:
+    """Whether there is an address for the hub; asked once a ``moment``."""
+    hub = urlsplit(os.environ.get("HF_ENDPOINT") or _HUB)
+    if not hub.hostname or getproxies().get(hub.scheme):  # through a proxy, names are the proxy's business
+        return True
+    try:
+        socket.getaddrinfo(hub.hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 def _refuse_foreign_weights(folder: Path) -> None:
@@ -41,7 +82,9 @@ def language_model(source: str | Path) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     try:
-        config = AutoConfig.from_pretrained(str(root_of(source)), trust_remote_code=False)
+        root = root_of(source)
+        with hub_in_reach(root):
+            config = AutoConfig.from_pretrained(str(root), trust_remote_code=False)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, loading the model says it in better words
         return AutoModelForCausalLM
     return AutoModelForSeq2SeqLM if is_encoder_decoder(config) else AutoModelForCausalLM
@@ -106,14 +149,18 @@ def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None =
     if not folder.exists() and (str(source).startswith((".", "/", "~")) or str(source).count("/") > 1):
         raise ModelError(f"no model at {source}", "the folder does not exist.", "Check the path.")
     _refuse_foreign_weights(folder)
+    asked = True
     try:
-        # Said in so many words: else transformers asks at the terminal whether to run code that lies beside the weights.
-        loaded = loader.from_pretrained(str(source), trust_remote_code=False, **extra, **options)
+        with hub_in_reach(source) as asked:
+            # Said in so many words: else transformers asks at the terminal whether to run code that lies beside the weights.
+            loaded = loader.from_pretrained(str(source), trust_remote_code=False, **extra, **options)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file may fail anywhere in the code of its architecture
         part = "tokenizer" if is_tokenizer else "model"
         reason = " ".join(str(error).split()) or type(error).__name__
+        if not asked:
+            reason = "no folder has this name, the hub cannot be reached from here, and its cache does not hold the whole of it."
         raise ModelError(
             f"cannot load the {part} of {source}",
             cut(reason, _REASON_SHOWN).rstrip(".") + ".",

@@ -22,6 +22,7 @@ from heed.models.linear import linear
 from heed.models.loading import (
     check_tokenizer,
     context_length,
+    hub_in_reach,
     language_model,
     load_model,
     load_pretrained,
@@ -163,7 +164,8 @@ class Policy:
         tokenizer = load_pretrained(AutoTokenizer, source)
         config = load_pretrained(AutoConfig, root_of(source))
         try:
-            listed = GenerationConfig.from_pretrained(str(root_of(source))).eos_token_id
+            with hub_in_reach(root_of(source)):
+                listed = GenerationConfig.from_pretrained(str(root_of(source))).eos_token_id
         except (OSError, ValueError):  # most folders have none, and then the tokenizer's own end is all there is
             listed = None
         ends = frozenset({tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])} - {None})
