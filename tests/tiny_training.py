@@ -19,7 +19,8 @@ import torch._dynamo  # torch's optimisers load it at their first step; here the
 from safetensors.torch import save_file
 from torch import Tensor
 
-from heed.config import PolicySettings, RewardSettings, SFTSettings
+from heed.algorithms import ALGORITHMS
+from heed.config import DQNSettings, ILQLSettings, PolicySettings, PreferenceSettings, RewardSettings, SFTSettings
 from heed.errors import HeedError
 from heed.feedback.kinds import PromptContent
 from heed.models.decode import Samples
@@ -27,12 +28,16 @@ from heed.models.policy import Policy
 from heed.models.reward import Encoded, Reader, RewardModel, ScalarModel
 from heed.train import checkpoint
 from heed.train.checkpoint import Checkpoints
+from heed.train.ilql import ILQLTask, Rewarded, lean, learn_values
 from heed.train.online import OnlineTrainer
 from heed.train.online_loop import Prompt
 from heed.train.preference import Pair, fit_reward
+from heed.train.preferences import Example, PreferenceTask, coefficients, learn_preferences
 from heed.train.progress import Stopped, Watcher
+from heed.train.q_learning import QTrainer
 from heed.train.supervised import tune
 from tiny_models import causal_model, ragged, tiny_policy
+from tokens import texts_of
 
 torch.set_num_threads(1)
 tiny_policy("llama")  # transformers loads a model's code when it is first made
@@ -144,11 +149,46 @@ def _ppo_shared(folder: Path, watcher: Watcher) -> tuple[dict[str, Tensor], Any]
     return _ppo(folder, watcher, shared=True)
 
 
+def _dpo(folder: Path, watcher: Watcher) -> tuple[dict[str, Tensor], Any]:
+    policy, algorithm = tiny_policy("gpt2"), ALGORITHMS["dpo"]
+    settings = PreferenceSettings(prompts_per_step=2, epochs=4, checkpoint_every=2, learning_rate=1e-3)
+    pairs = [Example((2 * n, 2 * n + 1), (0, 1), 1.0) for n in range(6)]
+    task = PreferenceTask(policy, algorithm, texts_of(12), pairs, [], coefficients(algorithm, settings), 64)
+    done = learn_preferences(task, settings, 3, Checkpoints(folder / "c", "p"), watcher)
+    return {n: p.detach() for n, p in policy.model.named_parameters()}, [done.history, done.tokens]
+
+
+def _dqn(folder: Path, watcher: Watcher) -> tuple[dict[str, Tensor], Any]:
+    """Whose state is more than weights: a target network, and a buffer that is overwritten."""
+    policies = [tiny_policy("llama", 1, "abcdef", initializer_range=0.08) for _ in range(2)]
+    settings = PolicySettings(
+        algorithm="dqn", steps=10, prompts_per_step=4, samples_per_prompt=2, max_new_tokens=6, checkpoint_every=2
+    )
+    own = DQNSettings(buffer=20, updates=3, completions_per_update=8, target_every=2)
+    prompts = [Prompt("abcdef"[n], [n]) for n in range(5)]
+    trainer = QTrainer(*policies, letter_share, prompts, settings, own, 3)
+    result = trainer.run(Checkpoints(folder / "c", "p"), watcher)
+    return trainer.state()[0], [result.history, result.alarms, result.tokens]
+
+
+def _ilql(folder: Path, watcher: Watcher) -> tuple[dict[str, Tensor], Any]:
+    settings = ILQLSettings(prompts_per_step=2, epochs=3, checkpoint_every=2, learning_rate=1e-3)
+    examples = [Rewarded(n, (1.0, -1.0, 0.5)[n % 3], 1.0) for n in range(9)]
+    task = ILQLTask(tiny_policy(), texts_of(9), examples, settings)
+    done = learn_values(task, 3, Checkpoints(folder / "c", "p"), watcher)
+    lean(task)
+    named = {f"{net}.{n}": p.detach() for net, one in task.networks.items() for n, p in one.named_parameters()}
+    return named, [done.history, done.tokens]
+
+
 STAGES: dict[str, Callable[[Path, Watcher], tuple[dict[str, Tensor], Any]]] = {
     "sft": _sft,
     "reward": _reward,
     "ppo-separate": _ppo_separate,
     "ppo-shared": _ppo_shared,
+    "dpo": _dpo,
+    "dqn": _dqn,
+    "ilql": _ilql,
 }
 
 

@@ -23,13 +23,21 @@ def finish(stage: str, folder: Path) -> None:
     assert process.exitcode == 0
 
 
+class Uninterrupted(dict[str, Path]):
+    """What each stage ends with when nobody disturbs it; run once it is asked for."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self.factory = factory
+
+    def __missing__(self, stage: str) -> Path:
+        self[stage] = self.factory.mktemp(stage)
+        finish(stage, self[stage])
+        return self[stage]
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What each stage ends with when nobody disturbs it."""
-    folders = {stage: tmp_path_factory.mktemp(stage) for stage in STAGES}
-    for stage, folder in folders.items():
-        finish(stage, folder)
-    return folders
+    return Uninterrupted(tmp_path_factory)
 
 
 def assert_same(folder: Path, other: Path) -> None:
