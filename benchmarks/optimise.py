@@ -3,8 +3,9 @@
     python benchmarks/optimise.py [--only ALGORITHM ...] [--seed N ...]
 
 Each seed collects 2,000 comparisons of simulated raters and trains one reward model, as the demonstration does; every algorithm
-starts from the same tuned policy. Those that sample see that reward alone and sample 5,120 completions; those that learn from
-judgments see the comparisons alone, as many tokens of them. Judged is by the true utility, on prompts that nobody has seen.
+starts from the same tuned policy. Those that sample see that reward alone and sample 5,120 completions, at the demonstration's
+learning rate; those that learn from judgments see the comparisons alone, as many tokens of them, at heed's default rate for them.
+Judged is by the true utility, on prompts that nobody has seen.
 
 A whole run takes about an hour and goes on where it was stopped; at its end it writes ``docs/optimised.md`` and its picture anew.
 """
@@ -47,8 +48,6 @@ from heed.train.progress import Watcher
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
 _SEEDS = (0, 1, 2)
 _COMPLETIONS, _GROUP = 128, 8
-_RATE = 5e-4
-"""Learning rate of all, as in the demonstration."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def trained(name: str, start: Start, out: Path, seed: int) -> int:
         own = ILQLSettings(test_fraction=0.0)
         return train_ilql(start.policy, start.judgments, out, own, seed, start.reliability, "cpu").tokens
     if one.on_judgments:
-        settings = PreferenceSettings(prompts_per_step=32, learning_rate=_RATE, test_fraction=0.0)
+        settings = PreferenceSettings(test_fraction=0.0)
         done = train_preferences(start.policy, start.judgments, out, name, settings, seed, start.reliability, "cpu")
         return done.tokens
     each = _GROUP if name in GROUPED and name not in ("rloo", "online_dpo") else 2
@@ -202,9 +201,9 @@ def document(sweep: Sweep, seeds: tuple[int, ...]) -> None:
         "",
         f"`make bench-optimise` wrote this page, on the built-in world, seeds {', '.join(map(str, seeds))}. Each algorithm starts from the",
         "same tuned policy of a million parameters. Those that sample are taught by one reward model, fitted to 2,000 comparisons, and",
-        "sample 5,120 completions; the others learn from the comparisons themselves, once. Judged is by the true utility, on prompts that",
-        "nobody has seen, against the policy at the start. Learning rates are alike and not tuned for each: this shows how the algorithms",
-        "behave beside each other on one small problem, and not which is best on yours. `heed sweep` makes the same of your own.",
+        "sample 5,120 completions at the demonstration's learning rate; the others learn from the comparisons themselves, at their default",
+        "rate. Judged is by the true utility, on prompts that nobody has seen, against the policy at the start. None was tuned: this shows",
+        "how the algorithms behave beside each other on one small problem, not which is best on yours. `heed sweep` makes the same of your own.",
         "",
         "![True win rate against the KL to the reference, a mark an algorithm](images/optimised.svg)",
         "",
