@@ -78,47 +78,54 @@ def train_policy(
         own_choices = Choices(algorithm_named(algorithm or "").section, config, sets or (), seed, device)
         _on_judgments(algorithm or "", model, data, out, own_choices, quiet)
         return
-    if model is None or reward is None or prompts is None or out is None:
-        options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
-        if reward is not None and (model, prompts, out) == (None, None, None):
-            raise ConfigError(
-                "heed train policy with --reward alone",
-                "inside a project policy.reward names the reward.",
-                f"Give --set reward={reward}; or work on files, with --model, --prompts and --out as well.",
-            )
-        refuse_some("heed train policy", options)
-        only_with("heed train policy", "--model, --reward, --prompts and --out", {"--pretraining": pretraining})
-        with rounds(Choices("", seed=seed, device=device), quiet, fresh) as (stages, _):
-            _choose(stages.project.settings, algorithm, sets or (), config)
-            run = stages.train_policy(round)
-        print_run(run)
+    choices = Choices("policy", config, sets or (), seed, device)
+    if model is not None and reward is not None and prompts is not None and out is not None:
+        _on_files(model, reward, prompts, out, algorithm, pretraining, choices, quiet)
         return
+    options = {"--model": model, "--reward": reward, "--prompts": prompts, "--out": out}
+    if reward is not None and (model, prompts, out) == (None, None, None):
+        raise ConfigError(
+            "heed train policy with --reward alone",
+            "inside a project policy.reward names the reward.",
+            f"Give --set reward={reward}; or work on files, with --model, --prompts and --out as well.",
+        )
+    refuse_some("heed train policy", options)
+    only_with("heed train policy", "--model, --reward, --prompts and --out", {"--pretraining": pretraining})
+    with rounds(Choices("", seed=seed, device=device), quiet, fresh) as (stages, _):
+        _choose(stages.project.settings, algorithm, choices.sets, config)
+        run = stages.train_policy(round)
+    print_run(run)
+
+
+def _on_files(
+    model: str,
+    reward: str,
+    prompts: Path,
+    out: Path,
+    algorithm: str | None,
+    pretraining: Path | None,
+    choices: Choices,
+    quiet: bool,
+) -> None:
+    """Train a policy against a reward, on the prompts of a file."""
     from heed.config import DQNSettings, PolicySettings
     from heed.terminal.watcher import watching
 
     own = [] if algorithm is None else [f"algorithm={algorithm}"]
-    of_dqn, of_policy = _parted(sets or ())
-    settings = Choices("policy", config, [*of_policy, *own]).settings(PolicySettings())
+    of_dqn, of_policy = _parted(choices.sets)
+    settings = Choices("policy", choices.config, [*of_policy, *own]).settings(PolicySettings())
     _refuse_dqn_elsewhere(of_dqn, settings.algorithm)
-    dqn = _choices_of_dqn(of_dqn, config).settings(DQNSettings()) if settings.algorithm == "dqn" else None
+    dqn = _choices_of_dqn(of_dqn, choices.config).settings(DQNSettings()) if settings.algorithm == "dqn" else None
     contents = _training_prompts(prompts)
     texts = [] if pretraining is None else _demonstrations(pretraining)
     if texts and not settings.pretraining_coefficient:
         settings = settings.model_copy(update={"pretraining_coefficient": _PRETRAINING})
     from heed.stages.policy import train_policy as stage
 
+    seed, device = choices.seed or 0, choices.device or "auto"
     with watching(quiet) as watcher:
         result = stage(
-            model,
-            reward,
-            contents,
-            out,
-            settings,
-            seed or 0,
-            device=device or "auto",
-            watcher=watcher,
-            pretraining=texts,
-            dqn=dqn,
+            model, reward, contents, out, settings, seed, device=device, watcher=watcher, pretraining=texts, dqn=dqn
         )
     print_result(result)
 
