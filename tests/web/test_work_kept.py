@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from browser import Person, Served, assert_accessible, person
 from playwright.sync_api import Browser, Route, expect
 from work_screen import COMPARISON, ask, begin, prompt, sent, stored, waits_for_next
 
+from heed.feedback.item_files import parse_item
+from heed.feedback.items import add_items
 from heed.feedback.studio_schema import showings
 
 
@@ -241,3 +244,23 @@ def test_work_renews_the_lease_once_a_minute_and_rest_does_not(browser: Browser,
         assert renewed.value.ok
         ann.page.clock.fast_forward("05:00")
         assert len(renewals) == 2
+
+
+def test_new_items_come_by_themselves(browser: Browser, served: Served) -> None:
+    """A run that is trained on ratings asks for more whenever it has written something."""
+    question = ask(served, COMPARISON, count=1)
+    with person(browser, served, "ann") as ann:
+        ann.page.clock.install()
+        begin(ann)
+        ann.press("1", "Enter")
+        sent(ann)
+        expect(ann.page.get_by_role("heading", name="Nothing to judge now")).to_be_visible()
+        assert_accessible(ann.page)
+        ann.page.get_by_role("button", name="Look again").focus()
+        with ann.page.expect_response("**/showings"):
+            ann.page.clock.run_for(20_000)
+        expect(ann.page.get_by_role("button", name="Look again")).to_be_focused()
+        more = parse_item({"prompt": "A new one", "completions": ["this", "that"]})
+        served.write(lambda connection: add_items(connection, question, [more], datetime.now(UTC), Random(2)))
+        ann.page.clock.run_for(20_000)
+        expect(ann.page.locator(".prompt .turn")).to_contain_text("A new one")

@@ -12,6 +12,7 @@ import { Item } from "./item.js";
 import { listenToKeys } from "./keyboard.js";
 import { Keys } from "./keys.js";
 import { Lease } from "./lease.js";
+import { Lookout } from "./lookout.js";
 import { Outbox } from "./outbox.js";
 import { problemText } from "./problems.js";
 import { Queue } from "./queue.js";
@@ -46,6 +47,11 @@ class Work {
     this.history = [];
     this.queue = new Queue(DATA.question, (id) => this.done.has(id) || this.outbox.holds(id));
     this.queue.answered = DATA.answered;
+    this.lookout = new Lookout(this.queue, {
+      busy: () => Boolean(this.entry) || this.seeking,
+      found: () => this.next(),
+      failed: (error) => this.cannotLoad(error),
+    });
     this.lease = new Lease(this.clock, {
       warn: (seconds) => this.warn(seconds),
       calm: () => { this.banners.hide("lease"); this.banners.hide("lost"); },
@@ -209,6 +215,7 @@ class Work {
     // Who has answered nothing cannot be done: there was nothing.
     const told = reason === "done" && !this.queue.answered ? "none" : reason;
     this.screen.empty(t("nothing_title"), t(`nothing.${told}`), DATA.several);
+    if (reason !== "closed") this.lookout.begin();
   }
 
   /** @param {ApiError} error */
