@@ -93,7 +93,7 @@ def trained(name: str, start: Start, out: Path, seed: int) -> int:
     """Train a policy by one algorithm; the tokens that it cost."""
     one = ALGORITHMS[name]
     if name == "ilql":
-        own = ILQLSettings(test_fraction=0.0)
+        own = ILQLSettings(test_fraction=0.0, epochs=1)
         return train_ilql(start.policy, start.judgments, out, own, seed, start.reliability, "cpu").tokens
     if one.on_judgments:
         settings = PreferenceSettings(test_fraction=0.0)

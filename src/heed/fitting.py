@@ -24,9 +24,17 @@ def fitted(settings: PolicySettings, algorithm: str) -> tuple[PolicySettings, li
     return parse_settings(PolicySettings, values | changes | {"algorithm": algorithm}, f"algorithm {algorithm}"), told
 
 
+# What the KL penalty is multiplied by where rewards are counted in the spread of their group: that spread is some third of a unit
+# where the groups' prompts tell more apart than their texts do, and a penalty in units of the reward would be a third of itself.
+_IN_SPREADS, _SPREADS_IN_A_UNIT = ("grpo", "dapo", "gspo"), 3.0
+
+
 def _needed(values: dict[str, Any], algorithm: str) -> dict[str, Any]:
-    """What the algorithm has, of what other algorithms may have otherwise."""
+    """What the algorithm has otherwise than the one that the settings were chosen for."""
     needed: dict[str, Any] = {}
+    spreads = (algorithm in _IN_SPREADS) - (values["algorithm"] in _IN_SPREADS)
+    if spreads:
+        needed["kl_coefficient"] = round(values["kl_coefficient"] * _SPREADS_IN_A_UNIT**spreads, 6)
     if algorithm in GROUPED:
         needed["samples_per_prompt"] = max(2, values["samples_per_prompt"])
     if algorithm in ONE_UPDATE:

@@ -17,8 +17,14 @@ class DQNSettings(Settings):
     n_step: int = Field(
         5, ge=1, description="tokens that a target looks ahead before it asks the target network (count)"
     )
+    anchored: bool = Field(
+        True,
+        description="a value says how much likelier a token is to become than it is in the reference, which the policy so stays "
+        "near, as by a KL coefficient of the temperature; off, as in Mnih et al., nothing holds it",
+    )
     double: bool = Field(
-        True, description="the network chooses the best next token and the target network values it; off, one does both"
+        True,
+        description="where not anchored: the network chooses the best next token and the target network values it; off, one does both",
     )
     target_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.05, description="how far the target network moves to the network at a time (share); 1 copies it"
@@ -32,7 +38,8 @@ class DQNSettings(Settings):
     )
     exploration: Literal["boltzmann", "epsilon_greedy"] = Field(
         "boltzmann",
-        description="how rollouts explore: tokens in proportion to exp(Q / temperature), or the best token and now and then any",
+        description="how rollouts explore: tokens in proportion to exp(Q / temperature), or, where not anchored, the best token "
+        "and now and then any",
     )
     temperature_start: Temperature = Field(
         0.1,
@@ -40,18 +47,39 @@ class DQNSettings(Settings):
         description="Boltzmann temperature at the start, where it draws as the model did: reward units that a nat of its "
         "log-probabilities is worth",
     )
-    temperature_end: Temperature = Field(
-        0.05, gt=0.0, description="Boltzmann temperature at the end, and of the policy that is written (reward units)"
+    temperature_end: Annotated[Temperature, Field(gt=0.0)] | None = Field(
+        None,
+        description="where not anchored: Boltzmann temperature at the end, and of the policy that is written (reward units); "
+        "empty stays at that of the start",
     )
     epsilon_start: Fraction = Field(0.2, description="epsilon_greedy: share of tokens left to chance at the start")
     epsilon_end: Fraction = Field(0.02, description="epsilon_greedy: share of tokens left to chance at the end")
     annealing: Fraction = Field(0.5, description="share of the steps in which exploration goes from start to end")
 
+    @property
+    def last_temperature(self) -> float:
+        """Boltzmann temperature at the end (reward units)."""
+        return self.temperature_start if self.temperature_end is None else self.temperature_end
+
+    @model_validator(mode="after")
+    def _is_anchored_or_explores(self) -> DQNSettings:
+        if self.anchored and self.exploration == "epsilon_greedy":
+            raise ValueError(
+                "anchored values say what is worth more than the reference thinks, not which token is best, as epsilon_greedy must "
+                "know; set anchored to false, or exploration to boltzmann"
+            )
+        if self.anchored and self.last_temperature != self.temperature_start:
+            raise ValueError(
+                f"temperature_end {self.last_temperature:g} with anchored values: their policy is that of one temperature, "
+                f"{self.temperature_start:g} from start to end; leave temperature_end empty, or set anchored to false"
+            )
+        return self
+
     @model_validator(mode="after")
     def _cools_down(self) -> DQNSettings:
-        if self.temperature_end > self.temperature_start:
+        if self.last_temperature > self.temperature_start:
             raise ValueError(
-                f"temperature_end {self.temperature_end:g} is above temperature_start {self.temperature_start:g}: the policy "
+                f"temperature_end {self.last_temperature:g} is above temperature_start {self.temperature_start:g}: the policy "
                 "that is written would draw more wildly than the model did; lower it"
             )
         if self.epsilon_end > self.epsilon_start:

@@ -253,6 +253,11 @@ def test_an_algorithm_takes_over_what_it_can_of_settings_for_another() -> None:
     trpo, told = fitted(ppo, "trpo")
     assert (trpo.algorithm, trpo.value_model, trpo.entropy_coefficient, trpo.epochs) == ("trpo", "separate", 0.0, 2)
     assert told == ["entropy_coefficient 0 (not 0.05)", "value_model separate (not shared)"]
+    grpo, told = fitted(ppo, "grpo")
+    assert grpo.kl_coefficient == pytest.approx(0.15), "as much in the group's spreads as 0.05 in units of the reward"
+    assert "kl_coefficient 0.15 (not 0.05)" in told
+    assert fitted(grpo, "dapo")[0].kl_coefficient == grpo.kl_coefficient
+    assert fitted(grpo, "rloo")[0].kl_coefficient == ppo.kl_coefficient
     for name in ALGORITHMS:
         assert fitted(ppo, name)[0].algorithm == name, "of whatever settings of another there is a way to it"
     assert fitted(ppo, "ppo") == (ppo, [])

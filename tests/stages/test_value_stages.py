@@ -130,7 +130,7 @@ def test_dqn_moves_towards_a_function_and_its_folder_is_a_policy(model: Path, tm
         kl_budget=1e6,
     )
     prompts = [letters(n, 3) for n in range(16)]
-    own = DQNSettings(temperature_end=0.02, n_step=4, updates=6, completions_per_update=32)
+    own = DQNSettings(temperature_start=0.05, n_step=4, updates=6, completions_per_update=32)
     done = train_policy(model, reward, prompts, tmp_path / "out", settings, 1, reward, dqn=own)
     history = done.metrics["history"]
     assert sum(row["reward"] for row in history[-3:]) / 3 > history[0]["reward"] + 0.5

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from heed.config import DQNSettings, PolicySettings, SamplingSettings
 from heed.errors import TrainingError
+from heed.losses.q_learning import n_step_targets
 from heed.models.decode import Samples, sample
 from heed.models.policy import Policy
 from heed.teaching.tables import World, q_learning
@@ -29,6 +30,7 @@ from tiny_walks import MOVES, chain_q, chain_reward
 
 LETTERS = "abcdef"
 OWN = {"buffer": 40, "updates": 3, "completions_per_update": 8, "n_step": 2}
+FREE = {"anchored": False}
 
 
 def trainer_of(
@@ -57,12 +59,17 @@ def some_episodes(count: int = 7) -> list[Episode]:
     return [Episode(tuple(prompts[n]), tuple(written[n]), 0.3 * n - 1) for n in range(count)]
 
 
+def by_transformers(policy: Policy, episode: Episode) -> tuple[Tensor, Tensor]:
+    """Hidden states [T, D] and log-probabilities [T, V] of each state of a completion."""
+    out = policy.model(input_ids=torch.tensor([episode.prompt + episode.tokens]), output_hidden_states=True)
+    places = slice(len(episode.prompt) - 1, len(episode.prompt) - 1 + len(episode.tokens))
+    return out.hidden_states[-1][0][places], out.logits[0][places].log_softmax(-1)
+
+
 def q_by_transformers(network: Any, episode: Episode) -> Tensor:
     """[T, V]: V(s) + temperature log pi(a | s) of each state of a completion."""
-    out = network.policy.model(input_ids=torch.tensor([episode.prompt + episode.tokens]), output_hidden_states=True)
-    places = slice(len(episode.prompt) - 1, len(episode.prompt) - 1 + len(episode.tokens))
-    values = network.head(out.hidden_states[-1][0][places])
-    return values + network.temperature * out.logits[0][places].log_softmax(-1)
+    hidden, logprobs = by_transformers(network.policy, episode)
+    return network.head(hidden) + network.temperature * logprobs
 
 
 def loss_on_paper(trainer: QTrainer, episodes: list[Episode]) -> float:
@@ -85,9 +92,62 @@ def loss_on_paper(trainer: QTrainer, episodes: list[Episode]) -> float:
 @pytest.mark.parametrize("name", ["gpt2", "llama-tied"])
 @pytest.mark.parametrize("own", [{"n_step": 1, "huber": 0.3}, {"n_step": 2, "double": False}, {"n_step": 9}])
 def test_the_loss_is_that_of_the_papers(name: str, own: dict[str, Any]) -> None:
-    trainer = stirred(trainer_of(name, own={"temperature_start": 0.5, **own}, gamma=0.9))
+    trainer = stirred(trainer_of(name, own={"temperature_start": 0.5, **FREE, **own}, gamma=0.9))
     expected = loss_on_paper(trainer, some_episodes())
     assert trainer.learn_from(some_episodes())["q_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def soft_loss_on_paper(trainer: QTrainer, episodes: list[Episode]) -> float:
+    """Half the squares of V + temperature log(pi / reference) less its target, of all tokens, by the definition of each."""
+    own, gamma, warmth, total = trainer.own, trainer.settings.gamma, trainer.own.temperature_start, 0.0
+    for episode in episodes:
+        length = len(episode.tokens)
+        states = [by_transformers(one.policy, episode) for one in (trainer.network, trainer.target)]
+        expected = by_transformers(trainer.reference, episode)[1]
+        values = [n.head(h)[:, 0] for n, (h, _) in zip((trainer.network, trainer.target), states, strict=True)]
+        mine, theirs = (
+            warmth * torch.stack([(logprobs - expected)[t, token] for t, token in enumerate(episode.tokens)])
+            for _, logprobs in states
+        )
+        for t in range(length):
+            behind = t + own.n_step
+            last = gamma ** (length - 1 - t) * episode.reward
+            target = last if behind >= length else gamma**own.n_step * float(values[1][behind])
+            target -= sum(gamma ** (k - t) * float(theirs[k]) for k in range(t + 1, min(behind, length)))
+            total += 0.5 * float(values[0][t] + mine[t] - target) ** 2
+    return total / sum(len(e.tokens) for e in episodes)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama-tied"])
+@pytest.mark.parametrize("n_step", [1, 2, 3, 9])
+def test_the_loss_of_anchored_values_is_that_of_soft_q_learning(name: str, n_step: int) -> None:
+    trainer = stirred(trainer_of(name, own={"temperature_start": 0.5, "n_step": n_step, "huber": 1e6}, gamma=0.9))
+    with torch.no_grad():
+        expected = soft_loss_on_paper(trainer, some_episodes())
+    assert trainer.learn_from(some_episodes())["q_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("n_step", [1, 2])
+def test_the_optimum_under_a_kl_penalty_is_a_fixed_point_of_anchored_values(n_step: int) -> None:
+    """Where pi is in proportion to reference exp(Q / temperature), path consistency makes every target equal its Q."""
+    warmth, longest = 0.4, 3
+    reference = torch.randn(3, 3, generator=torch.Generator().manual_seed(5)).log_softmax(-1)
+
+    def reward(text: tuple[int, ...]) -> float:
+        return math.sin(7.0 * sum((n + 1) * token for n, token in enumerate(text)))
+
+    def value(text: tuple[int, ...]) -> float:
+        if len(text) == longest:
+            return reward(text)
+        worth = torch.tensor([value((*text, token)) for token in range(3)])
+        return float(warmth * (reference[len(text)] + worth / warmth).logsumexp(0))
+
+    for text in itertools.product(range(3), repeat=longest):
+        q = torch.tensor([[value(text[: n + 1]) for n in range(longest)]])
+        values = torch.tensor([[value(text[:n]) for n in range(longest)]])
+        rewards = torch.tensor([[0.0] * (longest - 1) + [reward(text)]])
+        found = n_step_targets(rewards, values, torch.ones_like(q), 1.0, n_step, costs=q - values)
+        torch.testing.assert_close(found, q, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_are_those_of_any_split_and_order() -> None:
@@ -172,7 +232,7 @@ def test_the_target_network_is_copied_or_follows(rate: float, every: int) -> Non
 
 
 def test_exploration_cools_down_and_draws_by_its_temperature() -> None:
-    trainer = trainer_of(steps=10, own={"temperature_start": 0.4, "temperature_end": 0.1, "annealing": 0.5})
+    trainer = trainer_of(steps=10, own={**FREE, "temperature_start": 0.4, "temperature_end": 0.1, "annealing": 0.5})
     temperatures = [trainer.temperature(step) for step in (0, 2, 5, 9)]
     assert temperatures == pytest.approx([0.4, 0.28, 0.1, 0.1])
     prompt = trainer.prompts[0]
@@ -186,7 +246,7 @@ def test_exploration_cools_down_and_draws_by_its_temperature() -> None:
 
 @pytest.mark.parametrize("name", ["llama", "opt"])
 def test_epsilon_greedy_takes_the_best_but_now_and_then(name: str) -> None:
-    own = {"exploration": "epsilon_greedy", "epsilon_start": 0.5, "epsilon_end": 0.0, "annealing": 1.0}
+    own = {**FREE, "exploration": "epsilon_greedy", "epsilon_start": 0.5, "epsilon_end": 0.0, "annealing": 1.0}
     trainer = trainer_of(name, own=own, steps=10)
     prompt = trainer.prompts[0]
     trainer.settings = trainer.settings.model_copy(update={"samples_per_prompt": 1000, "max_new_tokens": 1})
@@ -199,7 +259,7 @@ def test_epsilon_greedy_takes_the_best_but_now_and_then(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["llama", "llama-tied", "gpt2"])
 def test_what_is_written_is_the_boltzmann_policy_of_plain_transformers(name: str, tmp_path: Path) -> None:
-    trainer = stirred(trainer_of(name, own={"temperature_start": 0.3, "temperature_end": 0.1}))
+    trainer = stirred(trainer_of(name, own={**FREE, "temperature_start": 0.3, "temperature_end": 0.1}))
     episode = some_episodes()[2]
     with torch.no_grad():
         expected = (q_by_transformers(trainer.network, episode) / 0.1).softmax(-1)
@@ -212,9 +272,10 @@ def test_what_is_written_is_the_boltzmann_policy_of_plain_transformers(name: str
     assert len(drawn.tokens) == 2
 
 
-@pytest.mark.parametrize("exploration", ["boltzmann", "epsilon_greedy"])
+@pytest.mark.parametrize("exploration", ["anchored", "boltzmann", "epsilon_greedy"])
 def test_resumed_is_uninterrupted(exploration: str, tmp_path: Path) -> None:
-    own = {"exploration": exploration, "buffer": 20, "target_every": 2, "target_rate": 1.0}
+    own = {"buffer": 20, "target_every": 2, "target_rate": 1.0}
+    own |= {} if exploration == "anchored" else {**FREE, "exploration": exploration}
 
     def outcome(watchers: list[Watcher]) -> tuple[dict[str, Tensor], str]:
         for watcher in watchers:
@@ -241,7 +302,13 @@ def test_a_reward_that_is_no_number_is_refused() -> None:
 
 def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="draw more wildly than the model did"):
-        DQNSettings(temperature_start=0.1, temperature_end=0.2)
+        DQNSettings(anchored=False, temperature_start=0.1, temperature_end=0.2)
+    with pytest.raises(ValueError, match="which token is best, as epsilon_greedy must know"):
+        DQNSettings(exploration="epsilon_greedy")
+    with pytest.raises(
+        ValueError, match=r"temperature_end 0\.05 with anchored values: their policy is that of one temperature, 0\.1"
+    ):
+        DQNSettings(temperature_end=0.05)
     with pytest.raises(ValueError, match=r"epsilon_end 0\.5 is above epsilon_start 0\.2"):
         DQNSettings(epsilon_end=0.5)
 
@@ -270,8 +337,8 @@ def test_tabular_q_learning_of_the_chain_is_bellmans_equation() -> None:
         assert row == pytest.approx([chain_q(moves, move) for move in range(3)], abs=1e-3)
 
 
-def learned_chain(seed: int, steps: int, **own: Any) -> tuple[QTrainer, float]:
-    """A trainer of the chain at its end, and how far its values at the start are from the table's."""
+def learned_chain(seed: int, steps: int, **own: Any) -> QTrainer:
+    """A trainer of the chain at its end."""
 
     def scorer(prompts: Any, prompt_ids: Any, samples: Samples) -> Tensor:
         return torch.tensor([chain_reward(tokens) for tokens in samples.tokens])
@@ -289,12 +356,10 @@ def learned_chain(seed: int, steps: int, **own: Any) -> tuple[QTrainer, float]:
         kl_budget=1e6,
         max_grad_norm=10.0,
     )
-    small = {"temperature_start": 1.0, "temperature_end": 0.2, "annealing": 1.0, "buffer": 512, "target_rate": 0.2}
+    small = {"temperature_start": 1.0, "annealing": 1.0, "buffer": 512, "target_rate": 0.2}
     trainer = QTrainer(*policies, scorer, [Prompt("a", [0])], settings, DQNSettings(**{**small, **own}), seed)
     trainer.run()
-    with torch.no_grad():
-        q = q_by_transformers(trainer.network, Episode((0,), (0,), 0.0))[0]
-    return trainer, float((q - torch.tensor(chain_table()[()])).abs().max())
+    return trainer
 
 
 VARIANTS: list[dict[str, Any]] = [
@@ -308,9 +373,45 @@ RUNS = [(variant, seed) for seed in range(5) for variant in VARIANTS]
 
 @pytest.mark.parametrize(("own", "seed"), [RUNS[0], *(pytest.param(*run, marks=pytest.mark.slow) for run in RUNS[1:])])
 def test_it_finds_the_values_of_the_chain_and_the_way_to_its_better_end(own: dict[str, Any], seed: int) -> None:
-    trainer, away = learned_chain(seed, 40, **{"updates": 6, **own})
+    trainer = learned_chain(seed, 40, **{"updates": 6, "temperature_end": 0.2, **FREE, **own})
+    with torch.no_grad():
+        q = q_by_transformers(trainer.network, Episode((0,), (0,), 0.0))[0]
+    away = float((q - torch.tensor(chain_table()[()])).abs().max())
     greedy = SamplingSettings(samples_per_prompt=1, max_new_tokens=MOVES, temperature=0.0)
     (walked,) = sample(trainer.written(), [[0]], greedy, 0).tokens
     assert chain_reward(walked) == pytest.approx(max(chain_q((), move) for move in range(3)))
     # Targets of two steps are of the explorer's moves, not of the best: they are too low where it strays.
     assert away < (0.2 if own["n_step"] == 1 else 0.35)
+
+
+TEXTS = [
+    moves
+    for length in range(1, MOVES + 1)
+    for moves in itertools.product((0, 1, 2), repeat=length)
+    if 2 not in moves[:-1] and (moves[-1] == 2 or length == MOVES)
+]
+
+
+@torch.no_grad()
+def text_probabilities(policy: Policy) -> Tensor:
+    """Of each text of the chain, the probabilities of its tokens multiplied."""
+    found = []
+    for moves in TEXTS:
+        logprobs = by_transformers(policy, Episode((0,), moves, 0.0))[1]
+        found.append(sum(float(logprobs[t, move]) for t, move in enumerate(moves)))
+    return torch.tensor(found).exp()
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
+def test_anchored_it_finds_the_best_policy_under_the_kl_penalty(n_step: int, seed: int) -> None:
+    """Of all policies that of the texts in proportion to reference exp(reward / temperature), in closed form."""
+    warmth = 0.2
+    trainer = learned_chain(seed, 60, updates=8, temperature_start=warmth, n_step=n_step)
+    before = text_probabilities(trainer.reference)
+    assert float(before.sum()) == pytest.approx(1.0, abs=1e-5), "these are all the texts there are"
+    best = before * torch.tensor([chain_reward(moves) / warmth for moves in TEXTS]).exp()
+    best /= best.sum()
+    away, gone = (0.5 * float((p - best).abs().sum()) for p in (text_probabilities(trainer.written()), before))
+    assert gone > 0.3
+    assert away < 0.05

@@ -50,7 +50,9 @@ def double_q(next_online: Tensor, next_target: Tensor) -> Tensor:
     return next_target.detach().gather(-1, next_online.detach().argmax(-1, keepdim=True)).squeeze(-1)
 
 
-def n_step_targets(rewards: Tensor, state_values: Tensor, mask: Tensor, gamma: float, steps: int) -> Tensor:
+def n_step_targets(
+    rewards: Tensor, state_values: Tensor, mask: Tensor, gamma: float, steps: int, costs: Tensor | None = None
+) -> Tensor:
     """What Q of each taken token is fitted to: the rewards of ``steps`` tokens, and the value of the state behind them.
 
     Sutton and Barto 2018, "Reinforcement Learning: An Introduction", eq. 7.1 and section 7.2, with the value of a state in
@@ -58,12 +60,18 @@ def n_step_targets(rewards: Tensor, state_values: Tensor, mask: Tensor, gamma: f
     target of Q-learning; as many as the text is long make the return itself. Tokens between the first and the last are those that
     were sampled, with no correction for it, as in Hessel et al. 2018, "Rainbow", section "Multi-step learning".
 
+    With ``costs`` of temperature log(pi / pi of the reference) they are the n-step targets of soft Q-learning with a reference
+    (Schulman, Chen and Abbeel 2017, "Equivalence Between Policy Gradients and Soft Q-Learning"): Q of a token is before its own
+    cost, and behind those of the tokens that follow. At the optimum they hold along any tokens, whoever sampled them (Nachum et al.
+    2017, "Bridging the Gap Between Value and Policy Based Reinforcement Learning", path consistency).
+
     Args:
         rewards: [B, T], reward units; of taking each token.
         state_values: [B, T], reward units; of the state before each token.
         mask: [B, T].
         gamma: discount a token, 0 to 1.
         steps: tokens to look ahead (count), at least 1.
+        costs: [B, T], reward units; what a target that looks past a token pays for it. None when left out.
 
     Returns:
         [B, T], reward units, 0 at padded positions; no gradient goes through them.
@@ -76,9 +84,10 @@ def n_step_targets(rewards: Tensor, state_values: Tensor, mask: Tensor, gamma: f
     real = mask.bool()
     rewards = rewards.detach().masked_fill(~real, 0.0)
     found = state_values.detach().masked_fill(~real, 0.0)
+    paid = torch.zeros_like(rewards) if costs is None else costs.detach().masked_fill(~real, 0.0)
     for _ in range(min(steps, real.shape[1])):
-        found = (rewards + gamma * next_real(found, real)).masked_fill(~real, 0.0)
-    return found
+        found = (rewards - paid + gamma * next_real(found, real)).masked_fill(~real, 0.0)
+    return found + paid
 
 
 def td_loss(

@@ -177,7 +177,7 @@ def _refuse_what_dqn_cannot(settings: PolicySettings) -> None:
         raise ConfigError(
             f"policy.temperature {settings.temperature:g} with dqn",
             "its rollouts have a temperature of their own, in reward units.",
-            "Leave policy.temperature at 1, and set dqn.temperature_start and dqn.temperature_end.",
+            "Leave policy.temperature at 1, and set dqn.temperature_start.",
         )
     if settings.staleness:
         raise ConfigError(
@@ -279,7 +279,7 @@ class _Audit:
             samples_per_prompt=1, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature
         )
         # Deep Q-learning ends with a sharper policy than it trains; that one is looked at.
-        self.warmth = settings.temperature if dqn is None else dqn.temperature_end / dqn.temperature_start
+        self.warmth = settings.temperature if dqn is None else dqn.last_temperature / dqn.temperature_start
 
     def scores(self, policy: Policy, warmth: float) -> tuple[list[float], list[float]]:
         """True utilities of single completions, and their proxy scores; none where a score costs somebody time."""

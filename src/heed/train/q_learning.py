@@ -4,6 +4,11 @@ Mnih et al. 2015, "Human-level control through deep reinforcement learning", wit
 targets of several steps (Sutton and Barto 2018, chapter 7). The network is the language model and a head of values on its trunk:
 Q(s, a) = V(s) + temperature log pi(a | s), the form of ``losses.q_learning.q_of_logprobs``. So it starts from what the model holds
 likely, and its Boltzmann policy is a language model like any other.
+
+Learned so, tokens of like worth become as likely as each other, and the language is lost. Anchored, values are counted from the
+reference: Q(s, a) = V(s) + temperature log(pi(a | s) / pi_ref(a | s)), of which V(s) is the soft maximum, temperature log sum over a
+of pi_ref exp(Q / temperature), and pi the policy that is best under a KL penalty of that temperature (Schulman, Chen and Abbeel
+2017, "Equivalence Between Policy Gradients and Soft Q-Learning"; Haarnoja et al. 2017).
 """
 
 from __future__ import annotations
@@ -120,12 +125,12 @@ class QTrainer(OnlineLoop):
 
     def temperature(self, step: int) -> float:
         """Boltzmann temperature of a step (reward units)."""
-        return annealed(self.own.temperature_start, self.own.temperature_end, self.done(step))
+        return annealed(self.own.temperature_start, self.own.last_temperature, self.done(step))
 
     @property
     def sharpness(self) -> float:
         """What the logits are multiplied by in the policy that is written."""
-        return self.network.temperature / self.own.temperature_end
+        return self.network.temperature / self.own.last_temperature
 
     def roll_out(self, prompts: Sequence[Prompt], step: int, seed: int) -> Samples:
         """Completions of ``prompts`` as step ``step`` explores."""
@@ -205,8 +210,13 @@ class QTrainer(OnlineLoop):
         def part(laid: Continuations, rewards: Tensor) -> Tensor:
             hidden = self.policy.body.hidden(laid.batch, laid.predictors)
             mask = laid.grid(torch.ones_like(laid.targets, dtype=torch.float))
-            targets = self._targets(laid, hidden.detach(), rewards, mask)
-            q = laid.grid(self.network.taken(hidden, laid.targets))
+            q = self.network.taken(hidden, laid.targets)
+            if self.own.anchored:
+                expected = self.own.temperature_start * self._expected(laid)
+                q, targets = q - expected, self._soft_targets(laid, expected, rewards, mask)
+            else:
+                targets = self._targets(laid, hidden.detach(), rewards, mask)
+            q = laid.grid(q)
             seen["q"] += float(q.detach().sum()) / count
             seen["target"] += float(targets.sum()) / count
             return td_loss(q, targets, mask, count, self.own.huber)
@@ -227,9 +237,24 @@ class QTrainer(OnlineLoop):
         for mine, other in zip(self._pieces(hidden), self._pieces(theirs), strict=True):
             worth = self.target.all(other)
             best.append(double_q(self.network.all(mine) if self.own.double else worth, worth))
-        last = mask.sum(1).long() - 1
-        at_end = torch.zeros_like(mask).scatter(1, last.unsqueeze(1), rewards.unsqueeze(1))
-        return n_step_targets(at_end, laid.grid(torch.cat(best)), mask, self.settings.gamma, self.own.n_step)
+        values = laid.grid(torch.cat(best))
+        return n_step_targets(_at_end(rewards, mask), values, mask, self.settings.gamma, self.own.n_step)
+
+    @torch.no_grad()
+    def _expected(self, laid: Continuations) -> Tensor:
+        """Log-probabilities of the tokens under the reference [M] (nats)."""
+        return token_scores(
+            self.reference, self.reference.body.hidden(laid.batch, laid.predictors), laid.targets
+        ).logprobs
+
+    @torch.no_grad()
+    def _soft_targets(self, laid: Continuations, expected: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        """The same of anchored values; ``expected`` is what the reference holds likely [M] (reward units)."""
+        theirs = self.target.policy.body.hidden(laid.batch, laid.predictors)
+        values = self.target.values(theirs)
+        costs = self.target.taken(theirs, laid.targets) - values - expected
+        gamma, steps = self.settings.gamma, self.own.n_step
+        return n_step_targets(_at_end(rewards, mask), laid.grid(values), mask, gamma, steps, laid.grid(costs))
 
     def _pieces(self, hidden: Tensor) -> Sequence[Tensor]:
         return hidden.split(logits_at_once(self.policy.model.get_output_embeddings().weight.shape[0]))
@@ -312,9 +337,15 @@ class QTrainer(OnlineLoop):
         self.restore_result(numbers)
 
     def written(self) -> Policy:
-        """The Boltzmann policy softmax(Q / temperature_end), made of the network in place."""
+        """The Boltzmann policy at the last temperature, made of the network in place."""
         fold_head(self.policy, self.sharpness)
         return self.policy
+
+
+def _at_end(rewards: Tensor, mask: Tensor) -> Tensor:
+    """The reward of each completion [B] at its last token [B, T]."""
+    last = mask.sum(1, keepdim=True).long() - 1
+    return torch.zeros_like(mask).scatter(1, last, rewards.unsqueeze(1))
 
 
 def episodes(prompt_ids: Sequence[Sequence[int]], samples: Samples, rewards: Tensor) -> list[Episode]:
