@@ -296,9 +296,10 @@ ALGORITHMS: dict[str, Algorithm] = {
             "deep Q-learning over tokens",
             "value",
             'Mnih et al. 2015, "Human-level control through deep reinforcement learning"; van Hasselt, Guez and Silver 2016, "Deep '
-            'Reinforcement Learning with Double Q-learning"',
-            "To learn how learning by values works, or where a sample is dear: each text is learned from many times. Nothing holds "
-            "the policy near where it began; for large models PPO and its kin get further.",
+            'Reinforcement Learning with Double Q-learning"; Schulman, Chen and Abbeel 2017, "Equivalence Between Policy Gradients and Soft '
+            'Q-Learning"',
+            "To learn how learning by values works, or where a sample is dear: each text is learned from many times. Values are "
+            "counted from the reference, which keeps the policy near it; for large models PPO and its kin get further.",
             _A_REWARD,
             "Samples in every step; one network is trained, a target network and the reference are only read.",
         ),

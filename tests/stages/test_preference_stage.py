@@ -207,7 +207,7 @@ def test_what_each_algorithm_is_for_is_explained(capsys: pytest.CaptureFixture[s
     assert heed("explain", "cdpo") == heed("explain", "dqn") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "preference.beta 0.1, preference.label_smoothing 0.1" in shown
-    assert "dqn.n_step 5, dqn.double true" in shown
+    assert "dqn.n_step 5, dqn.anchored true, dqn.double true" in shown
     with pytest.raises(ConfigError, match="Did you mean 'simpo'"):
         heed("explain", "simp")
 
