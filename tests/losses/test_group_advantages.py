@@ -59,6 +59,14 @@ def test_the_best_of_each_group_is_the_first_of_equals() -> None:
     assert best_of_group(torch.tensor([1.0, 3.0, 3.0, -1.0, -2.0, -3.0]), 3).tolist() == [0, 1, 0, 1, 0, 0]
 
 
+def test_scores_that_differ_by_rounding_alone_are_alike() -> None:
+    hair = torch.tensor([1.0, 1.0 + 2e-7, -1.0, -1.0 - 2e-7])
+    assert best_of_group(hair, 4).tolist() == [1, 0, 0, 0]
+    pair = preferred_pair(hair, torch.zeros(4), 4, 0.5)
+    assert pair.tolist() == [0.25, 0, -0.25, 0]
+    assert preferred_pair(hair[:2], torch.zeros(2), 2, 0.5).tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("gamma", [1.0, 0.9, 0.0])
 def test_returns_to_go_are_sums_of_what_follows(gamma: float) -> None:
     rng = np.random.default_rng(1)
@@ -123,7 +131,8 @@ def test_of_sequences_the_ratio_is_that_of_whole_completions_a_token() -> None:
 def test_the_preferred_pair_is_weighed_as_dpo_s_gradient_weighs_it(
     drawn: tuple[int, list[list[float]]], beta: float, seed: int
 ) -> None:
-    each, groups = drawn
+    each = drawn[0]
+    groups = [[round(score, 3) for score in group] for group in drawn[1]]  # either alike or further apart than rounding
     scores = torch.tensor(groups, dtype=torch.float64)
     ratios = torch.randn(scores.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     leaves = ratios.clone().requires_grad_(True)

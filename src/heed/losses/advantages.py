@@ -228,7 +228,9 @@ def group_relative(scores: Tensor, each: int, scaled: bool) -> Tensor:
 
 
 def best_of_group(scores: Tensor, each: int) -> Tensor:
-    """1 for the best of each group, the first of equals, and 0 for the others: best-of-n as an advantage.
+    """1 for the best of each group, the first of those alike, and 0 for the others: best-of-n as an advantage.
+
+    Alike are scores that differ by no more than rounding: which of them is a hair above is a matter of the processor.
 
     Dong et al. 2023, "RAFT: Reward rAnked FineTuning for Generative Foundation Model Alignment", section 3.
 
@@ -240,7 +242,13 @@ def best_of_group(scores: Tensor, each: int) -> Tensor:
         [G * each].
     """
     grouped = scores.view(-1, each)
-    return torch.zeros_like(grouped).scatter(1, grouped.argmax(1, keepdim=True), 1.0).flatten()
+    return torch.zeros_like(grouped).scatter(1, _first_of_best(grouped), 1.0).flatten()
+
+
+def _first_of_best(grouped: Tensor) -> Tensor:
+    """[G, 1] of [G, each]: where the best of each group stands, the first of those that are alike but for rounding."""
+    alike = grouped >= grouped.amax(1, keepdim=True) - _ALIKE * grouped.abs().amax(1, keepdim=True)
+    return alike.int().argmax(1, keepdim=True)
 
 
 def preferred_pair(scores: Tensor, log_ratios: Tensor, each: int, beta: float) -> Tensor:
@@ -265,9 +273,9 @@ def preferred_pair(scores: Tensor, log_ratios: Tensor, each: int, beta: float) -
     if each < 2:
         raise ValueError("a group of one sample is no pair")
     grouped, ratios = scores.view(-1, each), log_ratios.view(-1, each)
-    best, worst = grouped.argmax(1, keepdim=True), grouped.argmin(1, keepdim=True)
+    best, worst = _first_of_best(grouped), _first_of_best(-grouped)
     weight = beta * torch.sigmoid(beta * (ratios.gather(1, worst) - ratios.gather(1, best)))
-    weight = weight * (grouped.gather(1, best) > grouped.gather(1, worst))
+    weight = weight * (best != worst)
     return torch.zeros_like(grouped).scatter_add(1, best, weight).scatter_add(1, worst, -weight).flatten()
 
 
