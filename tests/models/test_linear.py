@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heed.models import linear as products
 from heed.models.linear import linear
 
 SIZES = st.integers(1, 33)
+
+
+@pytest.fixture(scope="module", autouse=True, params=["as this processor has it", "oneDNN"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Products of these sizes go through torch's own on every processor, so oneDNN is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "oneDNN":
+            if not products.onednn_available():
+                pytest.skip("this torch has no oneDNN")
+            patch.setattr(products, "_ONEDNN", True)
+            patch.setattr(products, "_SMALL", 0)
+        yield
+
+
+def test_small_products_are_torch_s_own() -> None:
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(products, "_ONEDNN", True)
+        patch.setattr(products, "_SMALL", 1_000)
+        called = list[int]()
+        own = products._product
+        patch.setattr(products, "_product", lambda x, *more: called.append(len(x)) or own(x, *more))
+        for rows in (10, 11):
+            x, weight = torch.randn(rows, 10), torch.randn(10, 10)
+            close(linear(x, weight), F.linear(x, weight))
+        assert called == [11]
 
 
 def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:

@@ -1,9 +1,9 @@
-"""Matrix products on the processor, through oneDNN.
+"""Matrix products on the processor, through oneDNN where that is faster.
 
-``torch.nn.functional.linear`` sends float32 products to MKL, which on AMD processors reaches less than half of what
-oneDNN reaches on the same cores (``make bench-speed`` prints both). Torch carries oneDNN and exposes its linear as an
-operator; this file gives it a gradient. Everywhere else (Intel's processors, for which MKL is made, other devices, other types,
-builds without oneDNN) the product is torch's own.
+``torch.nn.functional.linear`` sends float32 products to MKL. On AMD processors with AVX-512 MKL keeps to AVX2 and reaches less than
+half of what oneDNN reaches on the same cores (``make bench-speed`` prints both). Torch carries oneDNN and exposes its linear as an
+operator; this file gives it a gradient. Everywhere else (Intel's processors, for which MKL is made, those without AVX-512, small
+products, other devices, other types, builds without oneDNN) the product is torch's own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Multiply-adds below which oneDNN's own preparations, some 30 microseconds a product, outweigh what it is faster by. A token a row
+# of a small model is decoded by such products alone.
+_SMALL = 2**20
+
 
 def onednn_available() -> bool:
     """Whether this torch can run float32 products on the processor through oneDNN."""
@@ -21,8 +25,12 @@ def onednn_available() -> bool:
 
 
 def made_for_mkl() -> bool:
-    """Whether this processor is Intel's: there MKL is the faster of the two (supervised steps of a small GPT-2 shape by a fifth). Its
-    maker decides, and not a measurement, which could fall out otherwise the next time and change what a run computes."""
+    """Whether MKL is no slower than oneDNN on this processor: on Intel's it is the faster of the two (supervised steps of a small GPT-2
+    shape by a fifth), and without AVX-512 both use the same instructions (online steps of a small Llama shape by a quarter, on an
+    AMD Milan). The kind of processor decides, and not a measurement, which could fall out otherwise the next time and change what a
+    run computes."""
+    if "AVX512" not in torch.backends.cpu.get_cpu_capability():
+        return True
     try:
         return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -68,8 +76,8 @@ class _Linear(torch.autograd.Function):
 
 def _serves(x: Tensor, weight: Tensor) -> bool:
     # oneDNN refuses a product of no rows, which torch's own makes; and autocast knows only torch's own.
-    plain = x.dtype == weight.dtype == torch.float32 and x.shape[0] > 0
-    return _ONEDNN and x.device.type == "cpu" and plain and not torch.is_autocast_enabled("cpu")
+    worth = x.shape[0] * weight.numel() > _SMALL and x.dtype == weight.dtype == torch.float32
+    return _ONEDNN and worth and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
