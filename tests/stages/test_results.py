@@ -100,6 +100,12 @@ def test_a_folder_with_something_else_in_it_is_refused_and_named(
     (tmp_path / "file").touch()
     with pytest.raises(ProjectError, match="it is a file"):
         output_folder(tmp_path / "file")
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ProjectError, match=r"it is a link to .*gone, which does not exist"):
+        output_folder(tmp_path / "link")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ProjectError, match="loop"):
+        output_folder(tmp_path / "loop", [tmp_path / "full"])
     monkeypatch.chdir(tmp_path / "full")
     for current in ("", ".", Path()):
         with pytest.raises(ProjectError, match=r"current folder.* here are checkpoints"):

@@ -69,6 +69,12 @@ def output_folder(folder: str | Path, sources: Sequence[str | Path] = ()) -> Pat
     if fault := text_fault(str(place)):
         raise ProjectError(f"folder {place}", f"{fault}, and a model cannot be saved there.", "Choose another folder.")
     with file_errors(f"folder {place}"):
+        if place.is_symlink() and not place.exists():
+            raise ProjectError(
+                f"folder {place}",
+                f"it is a link to {place.readlink()}, which does not exist.",
+                "Make that folder, or choose another.",
+            )
         if any(place.resolve() == Path(source).resolve() for source in sources):
             raise ProjectError(
                 f"{place} is what this run reads", "its result would overwrite it.", "Choose another folder."
