@@ -219,6 +219,17 @@ def test_every_kind_is_used_where_it_can_be_and_the_rest_is_said(project: Projec
     assert len(project.feedback_of(reward.id)) == judged + 2
 
 
+def test_fewer_pairs_than_asked_for_are_told(project: Project) -> None:
+    listener = Listener()
+    rounds = Rounds(project, listener)
+    rounds.load_prompts()
+    rounds.sample()
+    project.settings.raters.comparisons = 10_000
+    asked = rounds.collect()
+    (told,) = (text for text in listener.heard if "raters.comparisons" in text)
+    assert told.startswith(f"{asked.metrics['items']} pairs to judge, of the 10,000 of raters.comparisons")
+
+
 def test_stages_out_of_turn_say_what_comes_first(project: Project) -> None:
     rounds = Rounds(project, Watcher())
     for stage, told in (

@@ -144,6 +144,11 @@ class Rounds(Optimising):
                 "the completions of each prompt are all the same.",
                 "Raise sampling.temperature or sampling.samples_per_prompt, then give: heed sample --fresh",
             )
+        if len(items) < settings.comparisons:
+            self.watcher.say(
+                f"{len(items):,} pairs to judge, of the {settings.comparisons:,} of raters.comparisons: the samples of {sampled.id} "
+                "make no more that differ. More come of more sampling.prompts or sampling.samples_per_prompt."
+            )
         if settings.kind == "human":
             self._wait_for_people(items)
         with self._run("ask", settings.model_dump(), round_, made_by) as run:
