@@ -24,7 +24,6 @@ from heed.feedback.forms import Form
 from heed.feedback.kinds import Rating, Thumb
 from heed.feedback.showings import Rater
 from heed.feedback.store import Store
-from heed.live_ratings import QUESTION
 from heed.people.exclusions import exclude
 from heed.project import Project
 from heed.rater_settings import RatersSettings, SimulatedRaterSettings
@@ -133,7 +132,7 @@ def answering(store: Store, rater: str, score: Callable[[str], float], done: thr
         rng, who = random.Random(rater), Rater(rater)
         while not done.is_set():
             with store.reading() as connection:
-                question = asked.question_named(connection, QUESTION)
+                question = asked.question_named(connection, asked.TRAINING_QUESTION)
             if question is not None and question.state == "open":
                 got = store.write(lambda c, q=question.id: queue.claim(c, who, q, datetime.now(UTC), rng, 1))  # type: ignore[misc]
                 if isinstance(got, queue.Claimed):
@@ -167,7 +166,7 @@ def test_people_are_asked_while_the_run_waits(of_people: Project, monkeypatch: p
         run = Rounds(of_people, listener).train_policy()
         done.set()
         person.join()
-    assert any(f"under '{QUESTION}'" in text for text in listener.alarms)
+    assert any(f"under '{asked.TRAINING_QUESTION}'" in text for text in listener.alarms)
     given = ratings_of(of_people)
     texts = {c.id: c.text for c in of_people.store.completions(run_id=run.id)}
     assert {r.completion_ids[0] for r in given} == set(texts)
@@ -191,7 +190,7 @@ def test_ctrl_c_ends_the_waiting_and_nobody_is_asked_twice(of_people: Project, m
     (run,) = of_people.runs()
     assert run.state == "stopped"
     with of_people.store.reading() as connection:
-        question = asked.question_named(connection, QUESTION)
+        question = asked.question_named(connection, asked.TRAINING_QUESTION)
         assert question is not None
         assert asked.count_items(connection, question.id) == len(of_people.store.completions(run_id=run.id))
 
@@ -221,7 +220,7 @@ def test_excluded_raters_do_not_count_and_thumbs_do(of_people: Project, monkeypa
 
 def test_a_question_that_does_not_rate_is_refused(of_people: Project) -> None:
     form = Form(title="Which?", fields=(ComparisonField(name="better", label="Which?"),))
-    of_people.store.write(lambda c: asked.create_question(c, QUESTION, form, "lead", NOW))
+    of_people.store.write(lambda c: asked.create_question(c, asked.TRAINING_QUESTION, form, "lead", NOW))
     with pytest.raises(DataError, match="asks for neither a rating nor a thumb"):
         Rounds(of_people, Watcher()).train_policy()
     assert [run.state for run in of_people.runs()] == ["failed"]

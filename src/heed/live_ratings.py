@@ -32,8 +32,6 @@ from heed.runs import Run
 from heed.train.progress import Stopped, Watcher, stop_on_interrupt
 from heed.train.text_rewards import TextReward
 
-QUESTION = "Reward of the policy in training"
-"""The question that people find the texts under; a lead may reword it, and ask several attributes or a thumb."""
 _LOW, _HIGH = 1.0, 5.0
 _POLL_SECONDS = 1.0
 _FIRST = 2
@@ -183,12 +181,12 @@ class LiveRatings:
         ]
 
         def add(connection: Connection) -> asked.Question:
-            question = asked.question_named(connection, QUESTION) or asked.create_question(
-                connection, QUESTION, _form(self.ratings), "heed", now
+            question = asked.question_named(connection, asked.TRAINING_QUESTION) or asked.create_question(
+                connection, asked.TRAINING_QUESTION, _form(self.ratings), "heed", now
             )
             if not any(field.kind in ("rating", "thumb") for field in question.form.fields):
                 raise DataError(
-                    f"question '{QUESTION}'",
+                    f"question '{asked.TRAINING_QUESTION}'",
                     "it asks for neither a rating nor a thumb, and these are the reward.",
                     "Add a field of one of these kinds to it on the board, or give it another name.",
                 )
@@ -198,11 +196,13 @@ class LiveRatings:
         question = store.write(add)
         # As an alarm: without it a quiet run would wait for people who do not know.
         self.watcher.alarm(
-            f"{len(lacking)} texts wait to be rated: people find them with 'heed serve', under '{QUESTION}'. Ctrl-C stops; the "
+            f"{len(lacking)} texts wait to be rated: people find them with 'heed serve', under '{asked.TRAINING_QUESTION}'. Ctrl-C stops; the "
             "same command goes on with what has been rated"
         )
         if question.state != "open":
-            self.watcher.alarm(f"question '{QUESTION}' is {question.state}: nobody is asked before a lead opens it")
+            self.watcher.alarm(
+                f"question '{asked.TRAINING_QUESTION}' is {question.state}: nobody is asked before a lead opens it"
+            )
 
     def _wait(self, records: Sequence[CompletionRecord]) -> None:
         wanted = len(_once(records))

@@ -10,8 +10,10 @@ from statistics import mean
 import pytest
 from board_data import RATERS, SAID, Known, known_site
 from site_of_tests import Site
+from sqlalchemy import update
 
-from heed.feedback import schema
+from heed.feedback import asked, schema
+from heed.feedback.studio_schema import questions
 from heed.people import accounts, exclusions
 from heed.web.board.routes import ROUTES
 from heed.web.permissions import administers, leads
@@ -59,6 +61,14 @@ def test_progress_counts_items_and_answers(known: Known) -> None:
     assert (one["answers"], one["missing"], one["leased"]) == (given, 18 - given, 0)
     assert one["rate"] == pytest.approx(given / 2, rel=0.05)  # it began two hours ago
     assert one["hours"] == pytest.approx((18 - given) / one["rate"])
+
+
+def test_a_lead_is_told_that_a_run_waits_for_ratings(known: Known) -> None:
+    named = update(questions).values(name=asked.TRAINING_QUESTION)
+    known.site.write(lambda c: c.execute(named))
+    page = known.site.client("lea", "lead").get("/board").text
+    assert "3 texts of a policy in training wait to be rated" in page
+    assert "Nothing needs you" not in page
 
 
 def test_live_agreement_is_that_of_the_answers_and_leaves_out_the_excluded(known: Known) -> None:

@@ -17,6 +17,10 @@ from heed.texts import name_fault, shown
 
 QuestionState = Literal["open", "paused", "closed"]
 
+TRAINING_QUESTION = "Reward of the policy in training"
+"""The question that people find the texts of a policy under whose reward they are; its run waits for their answers. A lead may reword
+it, and ask several attributes or a thumb."""
+
 _FORMS: dict[tuple[str, int], Form] = {}
 """Parsed forms. A version never changes and ids are random, so what is here stays right, in whatever database it is."""
 _MOST_FORMS = 256

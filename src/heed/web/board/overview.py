@@ -39,7 +39,9 @@ async def board(call: Called) -> HTMLResponse:
     """The first page."""
     counted = await numbers(call)
     say = Words(call, await call.read(asked.questions_asked))
-    return await board_page(call, "overview", "overview", counted=counted, graphs=_graphs(say, counted), say=say)
+    waiting = [one for one in counted.overview.questions if one.name == asked.TRAINING_QUESTION and one.open]
+    more = {"graphs": _graphs(say, counted), "training_waits": waiting}
+    return await board_page(call, "overview", "overview", counted=counted, say=say, **more)
 
 
 async def overview(call: Called) -> JSONResponse:
