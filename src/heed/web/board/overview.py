@@ -40,8 +40,10 @@ async def board(call: Called) -> HTMLResponse:
     counted = await numbers(call)
     say = Words(call, await call.read(asked.questions_asked))
     waiting = [one for one in counted.overview.questions if one.name == asked.TRAINING_QUESTION and one.open]
-    more = {"graphs": _graphs(say, counted), "training_waits": waiting}
-    return await board_page(call, "overview", "overview", counted=counted, say=say, **more)
+    graphs = _graphs(say, counted)
+    return await board_page(
+        call, "overview", "overview", counted=counted, graphs=graphs, say=say, training_waits=waiting
+    )
 
 
 async def overview(call: Called) -> JSONResponse:
