@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from heed.algorithms import ALGORITHMS
 from heed.config import GROUPED, ONE_UPDATE, OWN_SAMPLES, PolicySettings, parse_settings
 
 
@@ -33,8 +34,8 @@ def _needed(values: dict[str, Any], algorithm: str) -> dict[str, Any]:
     """What the algorithm has otherwise than the one that the settings were chosen for."""
     needed: dict[str, Any] = {}
     spreads = (algorithm in _IN_SPREADS) - (values["algorithm"] in _IN_SPREADS)
-    if spreads:
-        needed["kl_coefficient"] = round(values["kl_coefficient"] * _SPREADS_IN_A_UNIT**spreads, 6)
+    if spreads and _has_penalty(algorithm) and _has_penalty(values["algorithm"]):
+        needed["kl_coefficient"] = float(f"{values['kl_coefficient'] * _SPREADS_IN_A_UNIT**spreads:.6g}")
     if algorithm in GROUPED:
         needed["samples_per_prompt"] = max(2, values["samples_per_prompt"])
     if algorithm in ONE_UPDATE:
@@ -50,6 +51,11 @@ def _needed(values: dict[str, Any], algorithm: str) -> dict[str, Any]:
     if algorithm == "dqn":
         needed |= {"temperature": 1.0, "staleness": None}
     return needed
+
+
+def _has_penalty(algorithm: str) -> bool:
+    """Whether ``kl_coefficient`` weighs a KL penalty: online DPO's is its beta, and algorithms on judgments and by values have none."""
+    return ALGORITHMS[algorithm].family == "online" and algorithm != "online_dpo"
 
 
 def _written(value: Any) -> str:

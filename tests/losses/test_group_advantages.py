@@ -62,6 +62,7 @@ def test_the_best_of_each_group_is_the_first_of_equals() -> None:
 def test_scores_that_differ_by_rounding_alone_are_alike() -> None:
     hair = torch.tensor([1.0, 1.0 + 2e-7, -1.0, -1.0 - 2e-7])
     assert best_of_group(hair, 4).tolist() == [1, 0, 0, 0]
+    assert best_of_group(torch.tensor([1.0, 2.0, -3e6]), 3).tolist() == [0, 1, 0]
     pair = preferred_pair(hair, torch.zeros(4), 4, 0.5)
     assert pair.tolist() == [0.25, 0, -0.25, 0]
     assert preferred_pair(hair[:2], torch.zeros(2), 2, 0.5).tolist() == [0, 0]

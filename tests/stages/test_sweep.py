@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from heed.algorithms import ALGORITHMS
 from heed.config import DQNSettings, EvaluateSettings, PolicySettings
-from heed.errors import ConfigError, DataError
+from heed.errors import ConfigError, DataError, ProjectError
 from heed.evaluate.frontier import Setting, Sweep, SweepRun, advice, frontier, settings_of
 from heed.evaluate.frontier_chart import picture
 from heed.fitting import fitted
@@ -26,6 +26,7 @@ from heed.rounds import Rounds
 from heed.stages.data import ComparisonRow
 from heed.stages.sweep import SweepStart, Variation, run_sweep, variations
 from heed.statistics import Interval
+from heed.terminal.sweep import _by_section
 from heed.train.progress import Watcher
 from tiny_project import Listener, completed, letters, make_project, write_lines
 
@@ -77,6 +78,55 @@ def test_every_algorithm_is_varied_in_what_its_settings_have(model: Path) -> Non
         "dpo, beta 0.3, epochs 1",
     ]
     assert [one.settings.model_dump().get("kl_coefficient") for one in found] == [0.1, 0.2, None]
+
+
+def test_what_only_deep_q_learning_knows_is_varied_with_and_without_its_section(model: Path) -> None:
+    found = variations(start_of(model), ["rloo", "dqn"], {"n_step": [1, 4], "dqn.target_rate": [0.5], "steps": [3]})
+    assert [one.name for one in found] == [
+        "rloo, steps 3",
+        "dqn, dqn.n_step 1, dqn.target_rate 0.5, steps 3",
+        "dqn, dqn.n_step 4, dqn.target_rate 0.5, steps 3",
+    ]
+    assert [one.dqn and (one.dqn.n_step, one.dqn.target_rate) for one in found] == [None, (1, 0.5), (4, 0.5)]
+    with pytest.raises(ConfigError, match="n_step"):
+        variations(start_of(model), ["dqn"], {"n_step": [0]})
+    with pytest.raises(ConfigError, match="no such setting"):
+        variations(start_of(model), ["rloo"], {"n_step": [1]})
+
+
+def test_set_reaches_the_section_that_has_the_setting() -> None:
+    given = [
+        "steps=3",
+        "policy.epochs=2",
+        "temperature_start=0.2",
+        "dqn.anchord=no",
+        "label_smoothing=0.1",
+        "ilql.tau=0.5",
+        "nix=1",
+    ]
+    assert _by_section(given) == {
+        "policy": ["steps=3", "policy.epochs=2", "nix=1"],
+        "preference": ["label_smoothing=0.1"],
+        "ilql": ["ilql.tau=0.5"],
+        "dqn": ["temperature_start=0.2", "dqn.anchord=no"],
+    }
+    with pytest.raises(ConfigError, match=r"may be of preference or of ilql.*--set preference\.beta=0\.2"):
+        _by_section(["beta=0.2"])
+
+
+def test_a_sweep_from_another_start_does_not_replace_one(model: Path, tmp_path: Path) -> None:
+    start, settings = start_of(model), EvaluateSettings(prompts=4)
+    heard = Listener()
+    run_sweep(start, variations(start, ["grpo"], {}), [0], tmp_path, settings, "cpu", heard)
+    assert any("grpo takes kl_coefficient 0.15 (not 0.05)" in text for text in heard.heard)
+    before = (tmp_path / "sweep.json").read_bytes()
+    other = start_of(model, reward=late_letters)
+    with pytest.raises(ProjectError, match="another model, reward, prompts or judgments"):
+        run_sweep(other, variations(other, ["grpo"], {}), [0], tmp_path, settings, "cpu")
+    assert (tmp_path / "sweep.json").read_bytes() == before
+    (tmp_path / "sweep.json").write_text("[]")
+    with pytest.raises(ProjectError, match="--out DIR"):
+        run_sweep(start, variations(start, ["grpo"], {}), [0], tmp_path, settings, "cpu")
 
 
 def test_settings_of_a_section_within_are_varied_too(model: Path) -> None:
@@ -258,6 +308,15 @@ def test_an_algorithm_takes_over_what_it_can_of_settings_for_another() -> None:
     assert "kl_coefficient 0.15 (not 0.05)" in told
     assert fitted(grpo, "dapo")[0].kl_coefficient == grpo.kl_coefficient
     assert fitted(grpo, "rloo")[0].kl_coefficient == ppo.kl_coefficient
+    for name in (
+        "dpo",
+        "ilql",
+        "dqn",
+        "online_dpo",
+    ):  # these have no such penalty; online DPO's coefficient is its beta
+        assert not any("kl_coefficient" in text for text in fitted(grpo, name)[1])
+    tiny = ppo.model_copy(update={"kl_coefficient": 1e-7})
+    assert fitted(tiny, "grpo")[0].kl_coefficient == pytest.approx(3e-7)
     for name in ALGORITHMS:
         assert fitted(ppo, name)[0].algorithm == name, "of whatever settings of another there is a way to it"
     assert fitted(ppo, "ppo") == (ppo, [])

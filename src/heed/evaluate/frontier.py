@@ -44,6 +44,7 @@ class Sweep(Record):
     nothing: float = Field(description="the measure of the reference itself")
     is_truth: bool = Field(description="whether the measure is something that no run was trained on")
     runs: list[SweepRun] = Field(description="one a setting and seed")
+    start: str = Field("", description="a hash of what all runs learned from; empty where it is not told")
 
 
 class Setting(NamedTuple):

@@ -247,7 +247,8 @@ def best_of_group(scores: Tensor, each: int) -> Tensor:
 
 def _first_of_best(grouped: Tensor) -> Tensor:
     """[G, 1] of [G, each]: where the best of each group stands, the first of those that are alike but for rounding."""
-    alike = grouped >= grouped.amax(1, keepdim=True) - _ALIKE * grouped.abs().amax(1, keepdim=True)
+    best = grouped.amax(1, keepdim=True)
+    alike = grouped >= best - _ALIKE * best.abs().clamp_min(_ALIKE)
     return alike.int().argmax(1, keepdim=True)
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from heed.algorithms import algorithm_named
 from heed.config import DQNSettings, EvaluateSettings, ILQLSettings, PolicySettings, PreferenceSettings, parse_settings
-from heed.errors import ConfigError, DataError, HeedError
+from heed.errors import ConfigError, DataError, HeedError, ProjectError
 from heed.evaluate.frontier import Sweep, SweepRun, advice, frontier, settings_of
 from heed.evaluate.frontier_chart import picture
 from heed.feedback.kinds import PromptContent
@@ -37,6 +37,7 @@ from heed.train.text_rewards import TextReward, known_by, of_texts
 TITLE = "What was gained, against the KL to the reference"
 _EVALUATION = ".evaluation.json"
 _CONFIDENCE = 0.95
+_OF_DQN = "dqn."
 Reward = str | Path | TextReward | Callable[[PromptContent, str], float] | None
 
 
@@ -51,7 +52,7 @@ class SweepStart:
         judgments: for algorithms that learn from them as they are, with the raters' ``reliability``.
         truth: the true utility, where one is known; looked at while training too, never trained on.
         judge: a reward model's folder that no run was trained on, which stands in for a truth.
-        policy, preference, ilql: settings that the sweep varies; dqn: what only deep Q-learning knows.
+        policy, preference, ilql, dqn: settings that the sweep varies; of deep Q-learning the last beside the first.
         pretraining: demonstrations whose likelihood is part of each update, by ``policy.pretraining_coefficient``.
     """
 
@@ -72,11 +73,12 @@ class SweepStart:
 
 @dataclass(frozen=True)
 class Variation:
-    """One setting of a sweep: an algorithm, and what differs from the start's settings."""
+    """One setting of a sweep: an algorithm, and what differs from the start's settings; ``dqn`` is what only deep Q-learning knows."""
 
     algorithm: str
     changes: Mapping[str, Any]
     settings: PolicySettings | PreferenceSettings | ILQLSettings
+    dqn: DQNSettings | None = None
 
     @property
     def name(self) -> str:
@@ -93,6 +95,9 @@ def variations(start: SweepStart, algorithms: Sequence[str], varied: Mapping[str
     chosen = [algorithm_named(name) for name in dict.fromkeys(algorithms)]
     offline = {one.name: one.on_judgments for one in chosen}
     fields = {name: _keys(type(_start_of(start, name, off))) for name, off in offline.items()}
+    if "dqn" in fields:
+        fields["dqn"] |= {_OF_DQN + key for key in DQNSettings.model_fields}
+        varied = {_OF_DQN + key if key in DQNSettings.model_fields else key: values for key, values in varied.items()}
     for key in varied:
         if key == "algorithm":
             raise ConfigError("--vary algorithm", "algorithms have an option of their own.", "Write --algorithm A,B.")
@@ -100,14 +105,17 @@ def variations(start: SweepStart, algorithms: Sequence[str], varied: Mapping[str
             raise ConfigError(
                 f"--vary {key}",
                 f"{' and '.join(fields)} have no such setting.",
-                "See docs/settings.md, under policy, preference and ilql.",
+                "See docs/settings.md, under policy, preference, ilql and dqn.",
             )
     found: list[Variation] = []
     for one in chosen:
         own = {key: _each_once(values) for key, values in varied.items() if key in fields[one.name]}
         for values in product(*own.values()):
             changes = dict(zip(own, values, strict=True))
-            found.append(Variation(one.name, changes, _settings(start, one.name, offline[one.name], changes)))
+            of_dqn = {key.removeprefix(_OF_DQN): value for key, value in changes.items() if key.startswith(_OF_DQN)}
+            others = {key: value for key, value in changes.items() if not key.startswith(_OF_DQN)}
+            settings = _settings(start, one.name, offline[one.name], others)
+            found.append(Variation(one.name, changes, settings, _dqn(start, one.name, of_dqn)))
     _refuse_without_source(start, offline)
     if start.truth is None and start.judge is None and start.reward is None:
         raise ConfigError(
@@ -140,6 +148,12 @@ def _settings(
         *sections, last = key.split(".")
         reduce(lambda inner, section: inner[section], sections, values)[last] = value
     return parse_settings(type(own), values, source)
+
+
+def _dqn(start: SweepStart, algorithm: str, changes: Mapping[str, Any]) -> DQNSettings | None:
+    if algorithm != "dqn":
+        return None
+    return parse_settings(DQNSettings, start.dqn.model_dump() | dict(changes), f"--vary {', '.join(changes)}")
 
 
 def _keys(kind: type[BaseModel]) -> set[str]:
@@ -184,7 +198,7 @@ def run_sweep(
 
     Raises:
         ConfigError: the evaluation takes the likeliest tokens. DataError: there are too few prompts to judge on. ProjectError: the
-            folder cannot be written. Stopped: on Ctrl-C, after a checkpoint.
+            folder cannot be written, or holds a sweep from another start. Stopped: on Ctrl-C, after a checkpoint.
     """
     watcher, evaluate = watcher or Watcher(), evaluate or EvaluateSettings()
     if evaluate.temperature == 0:
@@ -204,10 +218,14 @@ def run_sweep(
     with file_errors(f"folder {out}"):
         out.mkdir(parents=True, exist_ok=True)
     sweep = _swept(start, [])
+    _refuse_another(out, sweep.start)
+    for name in dict.fromkeys(one.algorithm for one in chosen if isinstance(one.settings, PolicySettings)):
+        if told := fitted(start.policy, name)[1]:
+            watcher.say(f"{name} takes {', '.join(told)}, where nothing else is asked for")
     for number, (variation, seed) in enumerate(product(chosen, seeds), 1):
         watcher.say(f"{number} of {total}: {variation.name}, seed {seed}")
         run = _run(start, variation, seed, out, evaluate, device, watcher)
-        sweep = _swept(start, [*sweep.runs, run])
+        sweep = sweep.model_copy(update={"runs": [*sweep.runs, run]})
         # After each run: whoever looks in between, or stops here, has what there is.
         write(sweep, out)
     return sweep
@@ -231,7 +249,36 @@ def _reward_of_texts(start: SweepStart) -> TextReward | None:
 
 def _swept(start: SweepStart, runs: list[SweepRun]) -> Sweep:
     measure, nothing, is_truth = measure_of(start)
-    return Sweep(measure=measure, nothing=nothing, is_truth=is_truth, runs=runs)
+    return Sweep(measure=measure, nothing=nothing, is_truth=is_truth, runs=runs, start=_start_known_by(start))
+
+
+def _start_known_by(start: SweepStart) -> str:
+    reward = None if start.reward is None else of_texts(start.reward)
+    return content_hash(
+        [
+            model_identity(start.model),
+            [reward.name, reward.source] if reward is not None else start.reward and model_identity(str(start.reward)),
+            [plain(prompt) for prompt in start.prompts],
+            list(start.judgments),
+        ]
+    )
+
+
+def _refuse_another(out: Path, start: str) -> None:
+    """Raise ProjectError where the folder shows a sweep from another start, which this one's page would take the place of."""
+    with file_errors(f"folder {out}"):
+        try:
+            found = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        except ValueError:
+            found = None
+    if not isinstance(found, dict) or found.get("start") not in ("", start):
+        raise ProjectError(
+            f"folder {out}",
+            "its sweep.json is of a sweep with another model, reward, prompts or judgments, and would be replaced.",
+            "Choose another folder: --out DIR.",
+        )
 
 
 def _run(
@@ -244,7 +291,7 @@ def _run(
     watcher: Watcher,
 ) -> SweepRun:
     known = {"name": variation.name, "algorithm": variation.algorithm, "changes": dict(variation.changes), "seed": seed}
-    folder = out / _folder_name(start, variation, seed)
+    folder = out / _folder_name(variation, seed)
     try:
         done = _trained(start, variation, seed, folder, device, watcher)
         found = _judged(start, done.folder, seed, settings, device, watcher)
@@ -265,11 +312,11 @@ def _run(
     )
 
 
-def _folder_name(start: SweepStart, variation: Variation, seed: int) -> str:
+def _folder_name(variation: Variation, seed: int) -> str:
     words = re.sub(r"[^a-z0-9.]+", "-", variation.name.lower()).strip("-.")[:60]
     decides = [variation.algorithm, variation.settings.model_dump()]
-    if variation.algorithm == "dqn":
-        decides.append(start.dqn.model_dump())
+    if variation.dqn is not None:
+        decides.append(variation.dqn.model_dump())
     return f"{words}-{content_hash(decides)[:8]}-seed-{seed}"
 
 
@@ -303,7 +350,7 @@ def _trained(
         device,
         watcher,
         start.pretraining,
-        start.dqn if variation.algorithm == "dqn" else None,
+        variation.dqn,
     )
 
 

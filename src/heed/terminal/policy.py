@@ -29,7 +29,7 @@ from heed.terminal.stages import Model, Out, Round, print_result, train
 from heed.terminal.text import counted, safe
 
 if TYPE_CHECKING:
-    from heed.config import ProjectSettings
+    from heed.config import PolicySettings, ProjectSettings
     from heed.feedback.kinds import PromptContent
     from heed.stages.data import DemonstrationRow
 
@@ -111,9 +111,8 @@ def _on_files(
     from heed.config import DQNSettings, PolicySettings
     from heed.terminal.watcher import watching
 
-    own = [] if algorithm is None else [f"algorithm={algorithm}"]
     of_dqn, of_policy = _parted(choices.sets)
-    settings = Choices("policy", choices.config, [*of_policy, *own]).settings(PolicySettings())
+    settings = _taken_over(PolicySettings(), algorithm, of_policy, choices.config)
     _refuse_dqn_elsewhere(of_dqn, settings.algorithm)
     dqn = _choices_of_dqn(of_dqn, choices.config).settings(DQNSettings()) if settings.algorithm == "dqn" else None
     contents = _training_prompts(prompts)
@@ -148,29 +147,57 @@ def _choose(settings: ProjectSettings, algorithm: str | None, sets: Sequence[str
     Raises:
         ConfigError: a setting is none of this algorithm's, or a value does not fit.
     """
-    from heed.fitting import fitted
-
     whole = config if config is not None and "policy" in section_of(config, "") else None
     named = algorithm or Choices("policy", whole).settings(settings.policy).algorithm
-    settings.policy, told = fitted(settings.policy, named)
-    if told and algorithm is not None:
-        note(f"{named} takes {', '.join(told)}")
     one = algorithm_named(named)
     if one.on_judgments:
+        settings.policy = _taken_over(settings.policy, named, (), whole)
         own = Choices(one.section, config, sets).settings(getattr(settings, one.section))
         setattr(settings, one.section, own)
         return
     of_dqn, of_policy = _parted(sets)
-    settings.policy = Choices("policy", config, [*of_policy, f"algorithm={named}"]).settings(settings.policy)
+    settings.policy = _taken_over(settings.policy, named, of_policy, config)
     settings.dqn = _choices_of_dqn(of_dqn, config).settings(settings.dqn)
     _refuse_dqn_elsewhere(of_dqn, named)
+
+
+def _taken_over(
+    settings: PolicySettings, algorithm: str | None, sets: Sequence[str], config: Path | None
+) -> PolicySettings:
+    """The settings of the section ``policy`` with those of a file, and of --set, for an algorithm (None: that of the file, or of the
+    settings). What was set for another algorithm and this one cannot have is as this one has it, and told.
+
+    Raises:
+        ConfigError: a setting is unknown, a value is wrong, or what --set says does not fit the algorithm.
+    """
+    from heed.fitting import fitted
+
+    if any(text.partition("=")[0].strip().removeprefix("policy.") == "algorithm" for text in sets):
+        raise ConfigError("--set algorithm", "algorithms have an option of their own.", "Write --algorithm NAME.")
+    of_file = "" if config is None else section_of(config, "policy").get("algorithm", "")
+    if algorithm is None or (of_file and of_file != algorithm):
+        settings, config = Choices("policy", config).settings(settings), None
+    named = settings.algorithm if algorithm is None else algorithm
+    before, (settings, _) = settings, fitted(settings, named)
+    chosen = Choices("policy", config, sets).settings(settings)
+    # Of what was taken over, that which the file or --set says for this algorithm anyway is no news.
+    told = [text for text in fitted(before, named)[1] if _stands(text, settings, chosen)]
+    if told:
+        note(f"{named} takes {', '.join(told)}")
+    return chosen
+
+
+def _stands(told: str, fitted: PolicySettings, chosen: PolicySettings) -> bool:
+    key = told.partition(" ")[0]
+    return bool(getattr(fitted, key) == getattr(chosen, key))
 
 
 def _parted(sets: Sequence[str]) -> tuple[list[str], list[str]]:
     """What --set says of the section ``dqn``, and the rest."""
     from heed.config import DQNSettings
 
-    of_dqn = [text for text in sets if text.partition("=")[0].strip().removeprefix("dqn.") in DQNSettings.model_fields]
+    keys = {text: text.partition("=")[0].strip() for text in sets}
+    of_dqn = [text for text, key in keys.items() if key.startswith("dqn.") or key in DQNSettings.model_fields]
     return of_dqn, [text for text in sets if text not in of_dqn]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from heed.stages.sweep import SweepStart
 
 _FOLDER = "sweep"
+_SECTIONS = ("policy", "preference", "ilql", "dqn")
 
 
 def sweep(
@@ -64,14 +66,15 @@ def sweep(
     from heed.stages.sweep import run_sweep, variations
     from heed.terminal.watcher import watching
 
-    choices = Choices("policy", config, sets or (), seed, device)
+    parts = _by_section(sets or ())
+    choices = Choices("policy", config, parts.pop("policy"), seed, device)
     varied = dict(map(_varied, vary or ()))
     names = [name.strip() for entry in algorithm or () for name in entry.split(",") if name.strip()]
     on_files = {"--model": model, "--prompts": prompts, "--out": out}
     if any(value is not None for value in (model, prompts, reward, data)):
         if None in on_files.values():
             refuse_some("heed sweep", on_files)
-        start = _from_files(str(model), reward, prompts, data, truth, judge, choices)
+        start = _from_files(str(model), reward, prompts, data, truth, judge, choices, parts)
         place, first = out or Path(_FOLDER), choices.seed or 0
         with watching(quiet) as watcher:
             chosen = variations(start, names or [start.policy.algorithm], varied)
@@ -80,8 +83,10 @@ def sweep(
             )
     else:
         with rounds(choices, quiet) as (stages, watcher):
-            start = stages.sweep_start(truth, judge)
             settings = stages.project.settings
+            for name, own in parts.items():
+                setattr(settings, name, Choices(name, sets=own).settings(getattr(settings, name)))
+            start = stages.sweep_start(truth, judge)
             place, first = out or stages.project.folder / _FOLDER, settings.seed
             chosen = variations(start, names or [settings.policy.algorithm], varied)
             found = run_sweep(
@@ -102,9 +107,39 @@ def _varied(text: str) -> tuple[str, list[Any]]:
         raise ConfigError(
             f"--vary {text}", "it is not of the form KEY=A,B.", "Write for example --vary kl_coefficient=0.02,0.1."
         )
-    return key.strip().removeprefix("policy.").removeprefix("preference.").removeprefix("ilql."), [
-        parse_yaml(value) for value in listed
-    ]
+    section, dot, inner = key.strip().partition(".")
+    return inner if dot and section in _SECTIONS else key.strip(), [parse_yaml(value) for value in listed]
+
+
+def _by_section(sets: Sequence[str]) -> dict[str, list[str]]:
+    """What --set says, by the section that it is of: the one before its dot, or the only one that has such a setting, the
+    policy's first.
+
+    Raises:
+        ConfigError: several of the other sections have it.
+    """
+    from heed.config import DQNSettings, ILQLSettings, PolicySettings, PreferenceSettings, Settings
+
+    kinds: tuple[type[Settings], ...] = (PolicySettings, PreferenceSettings, ILQLSettings, DQNSettings)
+    fields = {name: set(kind.model_fields) for name, kind in zip(_SECTIONS, kinds, strict=True)}
+    found: dict[str, list[str]] = {name: [] for name in _SECTIONS}
+    for text in sets:
+        key = text.partition("=")[0].strip()
+        section = key.partition(".")[0]
+        having = [name for name, own in fields.items() if section in own]
+        if section in found:
+            found[section].append(text)
+        elif "policy" in having or not having:
+            found["policy"].append(text)
+        elif len(having) > 1:
+            raise ConfigError(
+                f"--set {text}",
+                f"it may be of {' or of '.join(having)}.",
+                f"Write for example --set {having[0]}.{text}.",
+            )
+        else:
+            found[having[0]].append(text)
+    return found
 
 
 def _from_files(
@@ -115,6 +150,7 @@ def _from_files(
     truth: str | None,
     judge: Path | None,
     choices: Choices,
+    parts: Mapping[str, Sequence[str]],
 ) -> SweepStart:
     from heed.config import PolicySettings
     from heed.feedback.kinds import prompt_id
@@ -154,19 +190,20 @@ def _from_files(
         truth=None if truth is None else utility_by_name(truth),
         judge=judge,
         policy=choices.settings(PolicySettings()),
-        **_other_sections(choices),
+        **_other_sections(choices, parts),
     )
 
 
-def _other_sections(choices: Choices) -> dict[str, Any]:
-    """The sections of --config beside that of the policy, where it has them."""
+def _other_sections(choices: Choices, parts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The sections beside that of the policy: what --config has of them, and --set."""
     from heed.config import DQNSettings, ILQLSettings, PreferenceSettings, Settings, parse_settings
     from heed.safe_yaml import read_yaml
 
     kinds: dict[str, type[Settings]] = {"preference": PreferenceSettings, "ilql": ILQLSettings, "dqn": DQNSettings}
     found = {} if choices.config is None else read_yaml(choices.config, f"--config {choices.config}")
-    given = {name: found[name] for name in kinds if isinstance(found, dict) and name in found}
-    return {name: parse_settings(kinds[name], values, str(choices.config)) for name, values in given.items()}
+    given = {name: found.get(name, {}) if isinstance(found, dict) else {} for name in kinds}
+    settings = {name: parse_settings(kinds[name], values, str(choices.config)) for name, values in given.items()}
+    return {name: Choices(name, sets=parts[name]).settings(one) for name, one in settings.items()}
 
 
 def _print(found: Sweep) -> None:

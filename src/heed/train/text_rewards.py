@@ -13,6 +13,7 @@ from heed.errors import ConfigError
 from heed.feedback.kinds import PromptContent
 from heed.raters.utilities import CheckedUtility, utility_by_name
 from heed.settings import FUNCTION
+from heed.train.code_hash import code_hash
 from heed.train.constraint_functions import no_exit, source_of
 from heed.train.remote_scorer import RemoteScorer, joined
 
@@ -47,7 +48,7 @@ class TextReward:
         def scores(prompts: Sequence[PromptContent], texts: Sequence[str]) -> list[float]:
             return [float(function(prompt, text)) for prompt, text in zip(prompts, texts, strict=True)]
 
-        return cls(known_by(function), scores)
+        return cls(_name_of(function), scores, source=_source_of(function))
 
 
 def reward_named(name: str) -> TextReward | None:
@@ -90,13 +91,23 @@ def of_texts(reward: str | Path | TextReward | Callable[[PromptContent, str], fl
 
 
 def known_by(function: Callable[..., object]) -> str:
-    """What a function is known by in another process: its name, and a hash of the files that hold it where there are some."""
+    """What a function is known by in another process: its name, and a hash of the files that hold it where it was named in a setting, else
+    of its code."""
+    return f"{_name_of(function)} {_source_of(function)}"
+
+
+def _name_of(function: Callable[..., object]) -> str:
     if isinstance(function, CheckedUtility):
-        # One that was made by hand may have any name.
-        imported = FUNCTION.fullmatch(function.name) and function.name.partition(":")[0] in sys.modules
-        return f"{function.name} {(source_of(function.name)[0] or '') if imported else ''}".strip()
+        return function.name
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}:{named.__qualname__}"
+
+
+def _source_of(function: Callable[..., object]) -> str:
+    # One that was made by hand may have any name.
+    name = function.name if isinstance(function, CheckedUtility) else ""
+    imported = FUNCTION.fullmatch(name) and name.partition(":")[0] in sys.modules
+    return (source_of(name)[0] if imported else None) or code_hash(function)
 
 
 def refuse_pessimism(reward: TextReward, pessimism: float) -> None:
