@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,6 +76,17 @@ def test_a_function_that_changed_is_another_run(model: Path, here: Path) -> None
     (here / "my_rewards.py").write_text(MODULE.replace("0.1", "0.2"))
     with pytest.raises(HeedError, match="out"):
         train_policy(model, "my_rewards:vowels", PROMPTS, here / "out", SMALL, seed=1)
+
+
+def test_a_function_given_as_an_object_that_changed_is_another_run(model: Path, here: Path) -> None:
+    def made(weight: float) -> Callable[[Any, str], float]:
+        return lambda prompt, completion: weight * completion.count("a")
+
+    first = train_policy(model, made(1.0), PROMPTS, here / "out", SMALL, seed=1)
+    again = train_policy(model, made(1.0), PROMPTS, here / "out", SMALL, seed=1)
+    assert again.metrics == first.metrics
+    with pytest.raises(HeedError, match="already holds the result of another"):
+        train_policy(model, made(-1.0), PROMPTS, here / "out", SMALL, seed=1)
 
 
 def test_a_token_goes_to_a_scorer_that_wants_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,27 @@ def test_the_gradient_is_a_mean_over_tokens_in_any_split() -> None:
         torch.testing.assert_close(tokens.gradient(factors), flat @ rows / len(rows), atol=1e-6, rtol=1e-3)
 
 
+def test_along_a_steep_direction_it_is_still_a_derivative() -> None:
+    tokens = tokens_of(of())
+    with torch.no_grad():
+        for weight in tokens.weights:
+            weight.mul_(6)
+    rows = jacobian(tokens)
+    steep = torch.linalg.svd(rows, full_matrices=False).Vh[0]
+    expected = rows @ steep
+    found = tokens.along(steep)
+    written = torch.cat([row[: len(tokens.written[n])] for n, row in enumerate(found)])
+    assert float((written - expected).norm() / expected.norm()) < 0.01
+    bent = float(expected.square().mean() + DAMPING)
+    assert tokens.curvature(steep) == pytest.approx(bent, rel=0.02)
+
+
+def test_noise_in_the_products_ends_the_search_for_a_direction() -> None:
+    matrix = torch.diag(torch.tensor([1.0, -1.0, 2.0]))
+    found = conjugate_gradients(lambda v: matrix @ v, torch.tensor([0.0, 1.0, 0.0]))
+    assert found.tolist() == [0, 0, 0]
+
+
 def test_the_fisher_matrix_of_some_completions_is_a_mean_over_their_tokens() -> None:
     trainer = of()
     rollout = trainer.roll_out(trainer.prompts[:3], 1)

@@ -9,6 +9,7 @@ whatever path the model runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ DAMPING = 0.1
 BACKTRACKS = 10
 _DIFFERENCE = 1e-3
 """Length of the finite difference beside that of the weights: small for the curvature, large for rounding in float32."""
+_FAR = 0.1
+"""Nats that log-probabilities may move by, root mean square, within the finite difference: further, they bend."""
+_SHORTENINGS = 5
 _NOTHING = 1e-10
 _EACH, _FEWEST = 10, 2_000
 """The Fisher matrix is taken from a tenth of the rollout, which makes its products as cheap as a gradient (appendix C), but from no
@@ -78,17 +82,38 @@ class Tokens:
             weight.grad = None
         return flat
 
-    def fisher(self, direction: Tensor) -> Tensor:
-        """The Fisher matrix, damped, times a vector [P]."""
+    def along(self, direction: Tensor) -> Tensor:
+        """How fast each token's log-probability rises along a vector [P]: [B, T], nats a unit of it."""
         start = parameters_to_vector(self.weights).detach()
         size = _DIFFERENCE * float(start.norm()) / max(float(direction.norm()), _NOTHING)
+        for _ in range(_SHORTENINGS):
+            difference = self._difference(start, size * direction)
+            moved = float(difference.square().sum() / self.count) ** 0.5
+            if moved <= _FAR:
+                break
+            # So far the log-probabilities are no straight line, and what is no derivative is no Fisher matrix's either.
+            size *= min(0.5, 0.1 * _FAR / moved) if math.isfinite(moved) else 0.1
+        else:
+            difference = self._difference(start, size * direction)
+        return difference / size
+
+    def _difference(self, start: Tensor, step: Tensor) -> Tensor:
+        """Half of what log-probabilities differ by between one step before and one behind the weights ``start``, where they stay."""
         ends = []
         for sign in (1.0, -1.0):
-            vector_to_parameters(start + sign * size * direction, self.weights)
+            vector_to_parameters(start + sign * step, self.weights)
             ends.append(self.logprobs())
         vector_to_parameters(start, self.weights)
-        along = (ends[0] - ends[1]) / (2 * size)
-        return self.gradient(along) + DAMPING * direction
+        return (ends[0] - ends[1]) / 2
+
+    def fisher(self, direction: Tensor) -> Tensor:
+        """The Fisher matrix, damped, times a vector [P]."""
+        return self.gradient(self.along(direction)) + DAMPING * direction
+
+    def curvature(self, direction: Tensor) -> float:
+        """A vector [P] times the damped Fisher matrix times the vector: a mean of squares, and so never below 0."""
+        along = self.along(direction)
+        return float(along.square().sum() / self.count + DAMPING * (direction @ direction))
 
 
 def conjugate_gradients(product: Callable[[Tensor], Tensor], right: Tensor, iterations: int = ITERATIONS) -> Tensor:
@@ -102,7 +127,10 @@ def conjugate_gradients(product: Callable[[Tensor], Tensor], right: Tensor, iter
         if float(size) <= _NOTHING * float(right @ right):
             break
         turned = product(direction)
-        step = size / (direction @ turned)
+        bent = direction @ turned
+        if float(bent) <= 0:  # of no positive definite matrix: rounding is all that is left of this direction
+            break
+        step = size / bent
         x, left = x + step * direction, left - step * turned
         size, before = left @ left, size
         direction = left + size / before * direction
@@ -133,7 +161,9 @@ def natural_step(learner: Learner, rollout: Rollout) -> dict[str, float]:
     loss, kl, ratio, halved = before, 0.0, first, BACKTRACKS + 1
     if float(gradient.norm()) > _NOTHING:
         direction = conjugate_gradients(some.fisher, gradient)
-        longest = (2 * settings.trust_region / float(direction @ some.fisher(direction))) ** 0.5
+        if not float(direction.norm()):
+            direction = gradient
+        longest = (2 * settings.trust_region / some.curvature(direction)) ** 0.5
         for attempt in range(BACKTRACKS + 1):
             vector_to_parameters(start + longest * 0.5**attempt * direction, tokens.weights)
             found = measured()
