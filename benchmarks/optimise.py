@@ -4,7 +4,7 @@
 
 Each seed collects 2,000 comparisons of simulated raters and trains one reward model, as the demonstration does; every algorithm
 starts from the same tuned policy. Those that sample see that reward alone and sample 5,120 completions, at the demonstration's
-learning rate; those that learn from judgments see the comparisons alone, as many tokens of them, at heed's default rate for them.
+learning rate; those that learn from judgments see the comparisons alone, once, at heed's default rate for them.
 Judged is by the true utility, on prompts that nobody has seen.
 
 A whole run takes about an hour and goes on where it was stopped; at its end it writes ``docs/optimised.md`` and its picture anew.

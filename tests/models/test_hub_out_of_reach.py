@@ -41,6 +41,17 @@ def test_a_cached_model_is_read_without_asking(tmp_path: Path) -> None:
     assert "Retry" not in done.stderr
 
 
+def test_what_is_wrong_with_a_cached_model_is_told(tmp_path: Path) -> None:
+    test_a_cached_model_is_read_without_asking(tmp_path)
+    (weights,) = (tmp_path / "home" / "hub").rglob("model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    shutil.rmtree(tmp_path / "tuned")
+    done = heed(tmp_path, "some/letters")
+    assert done.returncode == 2
+    assert "header" in done.stderr
+    assert "cannot be reached" not in " ".join(done.stderr.partition("fix:")[0].split())
+
+
 @pytest.mark.parametrize("model", ["mispelt", "nobody/nothing"])
 def test_an_unknown_one_is_refused_without_trying_again(model: str, tmp_path: Path) -> None:
     done = heed(tmp_path, model)

@@ -9,6 +9,7 @@ import pytest
 from heed.config import PolicySettings
 from heed.errors import ConfigError
 from heed.terminal.policy import _parted, _taken_over
+from tiny_project import completed
 
 OF_PPO = PolicySettings(kl_coefficient=0.06, minibatches=4, entropy_coefficient=0.01, staleness=None)
 
@@ -55,6 +56,17 @@ def test_what_set_says_is_never_changed(tmp_path: Path) -> None:
         _taken_over(OF_PPO, "rloo", ["minibatches=2"], None)
     with pytest.raises(ConfigError, match="Write --algorithm NAME"):
         _taken_over(OF_PPO, "rloo", ["algorithm=ppo"], None)
+
+
+@pytest.mark.parametrize("option", [["--fresh"], ["--round", "2"]])
+@pytest.mark.parametrize("stage", ["policy", "reward", "sft"])
+def test_what_is_about_a_project_s_runs_is_refused_on_files(tmp_path: Path, stage: str, option: list[str]) -> None:
+    if (stage, option[0]) == ("sft", "--round"):
+        return
+    more = ["--reward", "r", "--prompts", "p"] if stage == "policy" else ["--data", "d"]
+    done = completed(tmp_path, "train", stage, "--model", "m", *more, "--out", "o", *option)
+    assert done.returncode == 2
+    assert f"on files with {option[0]}" in " ".join(done.stderr.split())
 
 
 def test_a_misspelt_setting_of_deep_q_learning_is_one_of_its_section() -> None:

@@ -63,12 +63,16 @@ def test_progress_counts_items_and_answers(known: Known) -> None:
     assert one["hours"] == pytest.approx((18 - given) / one["rate"])
 
 
-def test_a_lead_is_told_that_a_run_waits_for_ratings(known: Known) -> None:
-    named = update(questions).values(name=asked.TRAINING_QUESTION)
-    known.site.write(lambda c: c.execute(named))
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("open", "3 texts of a policy in training are left to rate"), ("paused", "its run cannot go on"), ("closed", "")],
+)
+def test_a_lead_is_told_what_a_run_wants_rated(known: Known, state: str, told: str) -> None:
+    values = {"name": asked.TRAINING_QUESTION, "state": state}
+    known.site.write(lambda c: c.execute(update(questions).values(values)))
     page = known.site.client("lea", "lead").get("/board").text
-    assert "3 texts of a policy in training wait to be rated" in page
-    assert "Nothing needs you" not in page
+    assert told in page
+    assert ("of a policy in training" in page.split('id="progress-title"')[0]) == bool(told)
 
 
 def test_live_agreement_is_that_of_the_answers_and_leaves_out_the_excluded(known: Known) -> None:

@@ -260,6 +260,8 @@ def test_new_items_come_by_themselves(browser: Browser, served: Served) -> None:
         with ann.page.expect_response("**/showings"):
             ann.page.clock.run_for(20_000)
         expect(ann.page.get_by_role("button", name="Look again")).to_be_focused()
+        with ann.page.expect_response("**/showings"):  # who comes back to the page does not wait
+            ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         more = parse_item({"prompt": "A new one", "completions": ["this", "that"]})
         served.write(lambda connection: add_items(connection, question, [more], datetime.now(UTC), Random(2)))
         ann.page.clock.run_for(20_000)

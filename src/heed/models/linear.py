@@ -26,10 +26,10 @@ def onednn_available() -> bool:
 
 def made_for_mkl() -> bool:
     """Whether MKL is no slower than oneDNN on this processor: on Intel's it is the faster of the two (supervised steps of a small GPT-2
-    shape by a fifth), and without AVX-512 both use the same instructions (online steps of a small Llama shape by a quarter, on an
-    AMD Milan). The kind of processor decides, and not a measurement, which could fall out otherwise the next time and change what a
-    run computes."""
-    if "AVX512" not in torch.backends.cpu.get_cpu_capability():
+    shape by a fifth), and of the x86 processors without AVX-512 both use the same instructions (online steps of a small Llama shape by
+    a quarter, on an AMD Milan). The kind of processor decides, and not a measurement, which could fall out otherwise the next time and
+    change what a run computes."""
+    if torch.backends.mkl.is_available() and "AVX512" not in torch.backends.cpu.get_cpu_capability():
         return True
     try:
         return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

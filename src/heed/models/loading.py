@@ -48,13 +48,26 @@ def hub_in_reach(source: str | Path) -> Iterator[bool]:
 def _hub_resolves(moment: int) -> bool:
     """Whether there is an address for the hub; asked once a ``moment``."""
     hub = urlsplit(os.environ.get("HF_ENDPOINT") or _HUB)
-    if not hub.hostname or getproxies().get(hub.scheme):  # through a proxy, names are the proxy's business
+    proxies = getproxies()
+    if (
+        not hub.hostname or proxies.get(hub.scheme) or proxies.get("all")
+    ):  # through a proxy, names are the proxy's business
         return True
     try:
         socket.getaddrinfo(hub.hostname, None)
     except OSError:
         return False
     return True
+
+
+def _lacks_files(error: BaseException) -> bool:
+    """Whether something was wanted of the hub that its cache does not hold; else what lies there is at fault."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    chain: list[BaseException] = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
+        chain.append(before)
+    return any(isinstance(one, LocalEntryNotFoundError | OfflineModeIsEnabled) for one in chain)
 
 
 def _refuse_foreign_weights(folder: Path) -> None:
@@ -159,7 +172,7 @@ def load_pretrained(loader: Any, source: str | Path, dtype: torch.dtype | None =
     except Exception as error:  # a damaged file may fail anywhere in the code of its architecture
         part = "tokenizer" if is_tokenizer else "model"
         reason = " ".join(str(error).split()) or type(error).__name__
-        if not asked:
+        if not asked and _lacks_files(error):
             reason = "no folder has this name, the hub cannot be reached from here, and its cache does not hold the whole of it."
         raise ModelError(
             f"cannot load the {part} of {source}",

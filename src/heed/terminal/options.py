@@ -158,6 +158,21 @@ def only_with(command: str, leader: str, options: Mapping[str, object]) -> None:
         )
 
 
+def only_in_a_project(command: str, fresh: bool, round_: int = 0) -> None:
+    """Refuse options about a project's runs where the command works on files.
+
+    Raises:
+        ConfigError: one of them is given.
+    """
+    for name, given in (("--fresh", fresh), ("--round", bool(round_))):
+        if given:
+            raise ConfigError(
+                f"{command} on files with {name}",
+                "it is about the runs of a project.",
+                "Leave it out; for another run on files choose another --out.",
+            )
+
+
 def source_of(file: Path) -> Path:
     """The file to read: ``-`` is standard input."""
     return Path("/dev/stdin") if file == Path("-") else file

@@ -19,6 +19,7 @@ from heed.terminal.options import (
     Quiet,
     Seed,
     Set,
+    only_in_a_project,
     only_with,
     refuse_some,
     rounds,
@@ -74,6 +75,8 @@ def train_policy(
     offline = algorithm is not None and algorithm_named(algorithm).on_judgments
     others = {"--reward": reward, "--prompts": prompts, "--pretraining": pretraining}
     _refuse_the_other_family(algorithm, offline, data, others)
+    if any(given is not None for given in (model, data, prompts, out)):
+        only_in_a_project("heed train policy", fresh, round)
     if offline and (model is not None or data is not None or out is not None):
         own_choices = Choices(algorithm_named(algorithm or "").section, config, sets or (), seed, device)
         _on_judgments(algorithm or "", model, data, out, own_choices, quiet)

@@ -21,6 +21,7 @@ from heed.terminal.options import (
     Quiet,
     Seed,
     Set,
+    only_in_a_project,
     only_with,
     refuse_before,
     refuse_some,
@@ -96,6 +97,7 @@ def train_sft(
                 )
         print_run(run)
         return
+    only_in_a_project("heed train sft", fresh)
     from heed.config import SFTSettings
     from heed.stages.shown import read_shown
     from heed.terminal.watcher import watching
@@ -179,6 +181,7 @@ def train_reward(
             run = stages.train_reward(round)
         print_run(run)
         return
+    only_in_a_project("heed train reward", fresh, round)
     from heed.terminal.watcher import watching
 
     learned = _learned_from(data, settings.kind, gold)

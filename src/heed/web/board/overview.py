@@ -39,7 +39,11 @@ async def board(call: Called) -> HTMLResponse:
     """The first page."""
     counted = await numbers(call)
     say = Words(call, await call.read(asked.questions_asked))
-    waiting = [one for one in counted.overview.questions if one.name == asked.TRAINING_QUESTION and one.open]
+    waiting = [
+        one
+        for one in counted.overview.questions
+        if one.name == asked.TRAINING_QUESTION and one.open and one.state != "closed"
+    ]
     graphs = _graphs(say, counted)
     return await board_page(
         call, "overview", "overview", counted=counted, graphs=graphs, say=say, training_waits=waiting

@@ -3,7 +3,7 @@
 import { ApiError } from "./api.js";
 
 const EVERY = 20_000;
-/** For an hour: a page that was forgotten is not to ask for ever. */
+/** For an hour in sight: a page that was forgotten is not to ask for ever. Who comes back to it has it look at once, and on. */
 const LOOKS = 180;
 
 export class Lookout {
@@ -16,13 +16,25 @@ export class Lookout {
     this.queue = queue;
     this.calls = calls;
     this.left = 0;
+    this.waiting = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
+    document.addEventListener("visibilitychange", () => this.back());
+    for (const kind of ["pointerdown", "keydown"]) {
+      document.addEventListener(kind, () => { if (!this.left) this.back(); });
+    }
   }
 
   begin() {
     this.left = LOOKS;
+    this.waiting = true;
     this.wait();
+  }
+
+  back() {
+    if (!this.waiting || document.hidden) return;
+    this.left = LOOKS;
+    this.look();
   }
 
   wait() {
@@ -30,18 +42,22 @@ export class Lookout {
     if (this.left) this.timer = setTimeout(() => this.look(), EVERY);
   }
 
-  /** As long as nothing is found, nothing on the page moves. */
+  /** As long as nothing is found, and what is told of it stays true, nothing on the page moves. */
   async look() {
+    clearTimeout(this.timer);
     if (this.calls.busy()) return;
-    this.left -= 1;
+    const before = this.queue.reason;
     try {
-      if (!document.hidden) await this.queue.load();
+      if (!document.hidden) {
+        this.left -= 1;
+        await this.queue.load();
+      }
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (!error.passing) { this.calls.failed(error); return; }
+      if (!error.passing) { this.waiting = false; this.calls.failed(error); return; }
     }
     if (this.calls.busy()) return;
-    if (this.queue.entries.length) this.calls.found();
+    if (this.queue.entries.length || this.queue.reason !== before) { this.waiting = false; this.calls.found(); }
     else this.wait();
   }
 }
