@@ -264,5 +264,7 @@ def test_new_items_come_by_themselves(browser: Browser, served: Served) -> None:
             ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         more = parse_item({"prompt": "A new one", "completions": ["this", "that"]})
         served.write(lambda connection: add_items(connection, question, [more], datetime.now(UTC), Random(2)))
-        ann.page.clock.run_for(20_000)
+        with ann.page.expect_response("**/showings"):
+            ann.page.clock.run_for(20_000)
+        ann.page.clock.resume()
         expect(ann.page.locator(".prompt .turn")).to_contain_text("A new one")
