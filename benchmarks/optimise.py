@@ -158,12 +158,20 @@ def runs(made: Report, names: list[str], seeds: tuple[int, ...], partial: Path |
             for seed in dict.fromkeys(seed for _, seed in left)
         }
         asked = [workers.submit(one_run, name, starts[seed].result(), seed) for name, seed in left]
+        failed: list[BaseException] = []
         for ended in as_completed(asked):
+            if (error := ended.exception()) is not None:
+                # An hour's figures of the others are not to be lost with it.
+                failed.append(error)
+                print(f"failed: {error!r}", file=sys.stderr)
+                continue
             found.append(ended.result())
             _add(made, found[-1])
             if partial is not None:
                 with partial.open("a", encoding="utf-8") as file:
                     file.write(found[-1].model_dump_json() + "\n")
+    if failed:
+        raise failed[0]
     found.sort(key=lambda run: (seeds.index(run.seed), names.index(run.name)))
     sweep = Sweep(measure="true win rate against the policy at the start", nothing=0.5, is_truth=True, runs=found)
     for one in settings_of(sweep) if len(seeds) > 1 else ():

@@ -54,7 +54,9 @@ class DQNSettings(Settings):
     )
     epsilon_start: Fraction = Field(0.2, description="epsilon_greedy: share of tokens left to chance at the start")
     epsilon_end: Fraction = Field(0.02, description="epsilon_greedy: share of tokens left to chance at the end")
-    annealing: Fraction = Field(0.5, description="share of the steps in which exploration goes from start to end")
+    annealing: Fraction = Field(
+        0.5, description="where not anchored: share of the steps in which exploration goes from start to end"
+    )
 
     @property
     def last_temperature(self) -> float:
