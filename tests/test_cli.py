@@ -410,3 +410,13 @@ def test_a_project_without_a_model_is_given_none(tmp_path: Path, more: list[str]
     assert done.returncode == 2
     assert "Leave --studio out" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_before_a_command_has_begun_ends_quietly() -> None:
+    """The signal comes while the options of the commands are read, where typer compiles their annotations."""
+    script = (
+        "import signal, sys; from heed.cli import main; sys.argv = ['heed', 'explain']; "
+        "sys.addaudithook(lambda event, _: signal.raise_signal(signal.SIGINT) if event == 'compile' else None); main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -34,7 +34,7 @@ from heed.terminal.show import print_json, print_run, print_runs, print_trace, r
 from heed.terminal.streams import open_streams
 from heed.terminal.text import safe
 
-EXIT_PROBLEM, EXIT_ERROR = 1, 2
+EXIT_PROBLEM, EXIT_ERROR, EXIT_STOPPED = 1, 2, 130
 
 _START, _LOOP, _STUDIO, _LOOK = "Start", "The loop, all of it or stage by stage", "The studio", "Look"
 _FILES = "Plain files, without a project"
@@ -57,6 +57,8 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt:  # before a command had begun, which ends itself
+        sys.exit(EXIT_STOPPED)
     except BrokenPipeError:  # whoever read the output has seen enough
         sys.exit(EXIT_PROBLEM)
     except (HeedError, OSError) as error:

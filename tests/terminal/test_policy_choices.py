@@ -69,6 +69,12 @@ def test_what_is_about_a_project_s_runs_is_refused_on_files(tmp_path: Path, stag
     assert f"on files with {option[0]}" in " ".join(done.stderr.split())
 
 
+def test_raters_are_a_reward_in_a_project_alone(tmp_path: Path) -> None:
+    done = completed(tmp_path, "train", "policy", "--model", "m", "--reward", "raters", "--prompts", "p", "--out", "o")
+    assert done.returncode == 2
+    assert "--set reward=raters" in done.stderr
+
+
 def test_a_misspelt_setting_of_deep_q_learning_is_one_of_its_section() -> None:
     of_dqn, others = _parted(["dqn.anchord=false", "n_step=3", "steps=2"])
     assert (of_dqn, others) == (["dqn.anchord=false", "n_step=3"], ["steps=2"])

@@ -114,6 +114,12 @@ def _on_files(
     from heed.config import DQNSettings, PolicySettings
     from heed.terminal.watcher import watching
 
+    if reward == "raters" and not Path(reward).exists():
+        raise ConfigError(
+            "--reward raters on files",
+            "raters are asked through the queue of a project.",
+            "Inside a project: heed train policy --set reward=raters",
+        )
     of_dqn, of_policy = _parted(choices.sets)
     settings = _taken_over(PolicySettings(), algorithm, of_policy, choices.config)
     _refuse_dqn_elsewhere(of_dqn, settings.algorithm)
