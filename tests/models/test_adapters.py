@@ -71,7 +71,8 @@ def test_logits_equal_pefts_own_and_the_reference_stays_the_base(name: str, tmp_
     assert policy.body.fast == tiny_policy(name).body.fast, "an adapter costs no shape its fast path"
     ours, theirs = logits(policy), transformers_logits(policy.model)
     assert (ours - base).abs().max() > 0.5, "the adapter must change enough for the comparison to mean something"
-    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+    # Rounding is by the largest of what is added up, and not by what is left of it.
+    torch.testing.assert_close(ours, theirs, atol=2e-5 * max(1.0, float(theirs.abs().max())), rtol=1e-4)
     reference = without_adapter(policy)
     assert reference.model is policy.model, "no second copy of the weights"
     torch.testing.assert_close(logits(reference), base, atol=0, rtol=0)
@@ -116,7 +117,7 @@ def test_gradients_reach_the_adapter_alone_and_equal_pefts(name: str, tmp_path: 
     assert found[0].keys() == found[1].keys()
     assert all("lora_" in name for name in found[0])
     for key, ours in found[0].items():
-        scale = max(1.0, float(found[1][key].abs().max()))
+        scale = max(1.0, *(float(gradient.abs().max()) for gradient in found[1].values()))
         torch.testing.assert_close(ours, found[1][key], atol=2e-5 * scale, rtol=1e-3, msg=key)
 
 
