@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import mean
 from typing import Any
 
 import gymnasium
@@ -59,7 +60,8 @@ def test_heeds_lstm_reaches_the_optimum(algorithm: Any, steps: int, changes: dic
     history = online_trainer(writing(), policy, settings).run().history
     assert history[0]["reward"] + history[0]["constraint"] < 0
     assert likeliest(policy) == WORDS
-    assert history[-1]["reward"] + history[-1]["constraint"] > 0.9 * BEST
+    # Of several steps: one has few samples, and rounding decides which.
+    assert mean(row["reward"] + row["constraint"] for row in history[-5:]) > 0.9 * BEST
 
 
 @pytest.mark.slow
