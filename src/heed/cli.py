@@ -28,13 +28,13 @@ from heed.terminal import (
     teach,
     votes,
 )
-from heed.terminal.console import console, print_error
+from heed.terminal.console import EXIT_STOPPED, console, print_error
 from heed.terminal.options import LAST_ROUND, Choices, Config, Device, Fresh, Quiet, Seed, Set, rounds, user_name
 from heed.terminal.show import print_json, print_run, print_runs, print_trace, run_values
 from heed.terminal.streams import open_streams
 from heed.terminal.text import safe
 
-EXIT_PROBLEM, EXIT_ERROR, EXIT_STOPPED = 1, 2, 130
+EXIT_PROBLEM, EXIT_ERROR = 1, 2
 
 _START, _LOOP, _STUDIO, _LOOK = "Start", "The loop, all of it or stage by stage", "The studio", "Look"
 _FILES = "Plain files, without a project"

@@ -8,20 +8,20 @@ from heed.algorithms import ALGORITHMS
 from heed.config import GROUPED, ONE_UPDATE, OWN_SAMPLES, PolicySettings, parse_settings
 
 
-def fitted(settings: PolicySettings, algorithm: str) -> tuple[PolicySettings, list[str]]:
+def fitted(settings: PolicySettings, algorithm: str) -> tuple[PolicySettings, dict[str, str]]:
     """The settings with another algorithm; those that it cannot have are as it has them, and told.
 
     Returns:
-        The settings, and of each that differs its name and both values.
+        The settings, and by the name of each that differs the name with both values, in words.
 
     Raises:
         ConfigError: there is no such algorithm.
     """
     if algorithm == settings.algorithm:
-        return settings, []
+        return settings, {}
     values = settings.model_dump()
     changes = {key: value for key, value in _needed(values, algorithm).items() if values[key] != value}
-    told = [f"{key} {_written(value)} (not {_written(values[key])})" for key, value in changes.items()]
+    told = {key: f"{key} {_written(value)} (not {_written(values[key])})" for key, value in changes.items()}
     return parse_settings(PolicySettings, values | changes | {"algorithm": algorithm}, f"algorithm {algorithm}"), told
 
 

@@ -69,10 +69,15 @@ def test_logits_equal_pefts_own_and_the_reference_stays_the_base(name: str, tmp_
     base = logits(tiny_policy(name))
     policy = adapted(name, tmp_path / "base")
     assert policy.body.fast == tiny_policy(name).body.fast, "an adapter costs no shape its fast path"
-    ours, theirs = logits(policy), transformers_logits(policy.model)
+    ours = logits(policy)
     assert (ours - base).abs().max() > 0.5, "the adapter must change enough for the comparison to mean something"
-    # Rounding is by the largest of what is added up, and not by what is left of it.
-    torch.testing.assert_close(ours, theirs, atol=2e-5 * max(1.0, float(theirs.abs().max())), rtol=1e-4)
+    exact = adapted(name, tmp_path / "exact")
+    if exact.body.fast:  # what stays different is what transformers' norms compute in float32 even so
+        exact.model.double()
+    theirs = transformers_logits(exact.model)
+    torch.testing.assert_close(logits(exact), theirs, atol=2e-5, rtol=1e-4)
+    # In float32 some processors' products round these sums by more than that: by the largest of what is added up.
+    torch.testing.assert_close(ours, theirs.float(), atol=2e-5 * max(1.0, float(theirs.abs().max())), rtol=1e-4)
     reference = without_adapter(policy)
     assert reference.model is policy.model, "no second copy of the weights"
     torch.testing.assert_close(logits(reference), base, atol=0, rtol=0)
@@ -104,6 +109,7 @@ def test_a_new_adapter_changes_nothing_and_depends_on_the_seed_alone(name: str, 
 @pytest.mark.parametrize("name", ["llama-grouped", "gpt2"])
 def test_gradients_reach_the_adapter_alone_and_equal_pefts(name: str, tmp_path: Path) -> None:
     policy = adapted(name, tmp_path / "base")
+    policy.model.double()
     weights = torch.randn(17, 17, generator=torch.Generator().manual_seed(1))
     ids, mask = BATCH.padded("right")
     found = []
@@ -117,7 +123,7 @@ def test_gradients_reach_the_adapter_alone_and_equal_pefts(name: str, tmp_path: 
     assert found[0].keys() == found[1].keys()
     assert all("lora_" in name for name in found[0])
     for key, ours in found[0].items():
-        scale = max(1.0, *(float(gradient.abs().max()) for gradient in found[1].values()))
+        scale = max(1.0, float(found[1][key].abs().max()))
         torch.testing.assert_close(ours, found[1][key], atol=2e-5 * scale, rtol=1e-3, msg=key)
 
 

@@ -49,9 +49,8 @@ def _hub_resolves(moment: int) -> bool:
     """Whether there is an address for the hub; asked once a ``moment``."""
     hub = urlsplit(os.environ.get("HF_ENDPOINT") or _HUB)
     proxies = getproxies()
-    if (
-        not hub.hostname or proxies.get(hub.scheme) or proxies.get("all")
-    ):  # through a proxy, names are the proxy's business
+    # Through a proxy, names are the proxy's business.
+    if not hub.hostname or proxies.get(hub.scheme) or proxies.get("all"):
         return True
     try:
         socket.getaddrinfo(hub.hostname, None)

@@ -221,7 +221,7 @@ def run_sweep(
     _refuse_another(out, sweep.start)
     for name in dict.fromkeys(one.algorithm for one in chosen if isinstance(one.settings, PolicySettings)):
         if told := fitted(start.policy, name)[1]:
-            watcher.say(f"{name} takes {', '.join(told)}, where nothing else is asked for")
+            watcher.say(f"{name} takes {', '.join(told.values())}, where nothing else is asked for")
     for number, (variation, seed) in enumerate(product(chosen, seeds), 1):
         watcher.say(f"{number} of {total}: {variation.name}, seed {seed}")
         run = _run(start, variation, seed, out, evaluate, device, watcher)

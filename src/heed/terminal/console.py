@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from heed.errors import HeedError
     from heed.feedback.formats import BrokenRow
 
+EXIT_STOPPED = 130
+"""As the shell says of a program that Ctrl-C ended."""
 _BROKEN_SHOWN, _REASON_SHOWN = 20, 300
 _ERROR_SHOWN = 1000
 """Characters of a part of an error, so that no value from outside fills the screen."""

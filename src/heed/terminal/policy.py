@@ -187,18 +187,13 @@ def _taken_over(
     if algorithm is None or (of_file and of_file != algorithm):
         settings, config = Choices("policy", config).settings(settings), None
     named = settings.algorithm if algorithm is None else algorithm
-    before, (settings, _) = settings, fitted(settings, named)
-    chosen = Choices("policy", config, sets).settings(settings)
-    # Of what was taken over, that which the file or --set says for this algorithm anyway is no news.
-    told = [text for text in fitted(before, named)[1] if _stands(text, settings, chosen)]
-    if told:
-        note(f"{named} takes {', '.join(told)}")
+    taken, told = fitted(settings, named)
+    chosen = Choices("policy", config, sets).settings(taken)
+    # Of what was taken over, that which the file or --set says otherwise for this algorithm is no news.
+    stands = [text for key, text in told.items() if getattr(taken, key) == getattr(chosen, key)]
+    if stands:
+        note(f"{named} takes {', '.join(stands)}")
     return chosen
-
-
-def _stands(told: str, fitted: PolicySettings, chosen: PolicySettings) -> bool:
-    key = told.partition(" ")[0]
-    return bool(getattr(fitted, key) == getattr(chosen, key))
 
 
 def _parted(sets: Sequence[str]) -> tuple[list[str], list[str]]:

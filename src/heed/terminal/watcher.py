@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from heed.terminal.console import console, note
+from heed.terminal.console import EXIT_STOPPED, console, note
 from heed.terminal.text import duration, safe
 from heed.train.progress import Watcher
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-_EXIT_STOPPED = 130  # as the shell says of a program that Ctrl-C ended
 _LINES_A_STAGE = 10
 _REFRESHES_PER_SECOND = 4
 
@@ -206,6 +205,6 @@ def watching(quiet: bool, wait: float = 0.0) -> Iterator[QuietWatcher]:
     except KeyboardInterrupt:  # also Stopped, its kind for a stage that has saved its state
         watcher.close()
         note("stopped; the same command goes on from here")
-        raise typer.Exit(_EXIT_STOPPED) from None
+        raise typer.Exit(EXIT_STOPPED) from None
     finally:
         watcher.close()

@@ -86,14 +86,13 @@ class Tokens:
         """How fast each token's log-probability rises along a vector [P]: [B, T], nats a unit of it."""
         start = parameters_to_vector(self.weights).detach()
         size = _DIFFERENCE * float(start.norm()) / max(float(direction.norm()), _NOTHING)
+        difference = self._difference(start, size * direction)
         for _ in range(_SHORTENINGS):
-            difference = self._difference(start, size * direction)
             moved = float(difference.square().sum() / self.count) ** 0.5
             if moved <= _FAR:
                 break
             # So far the log-probabilities are no straight line, and what is no derivative is no Fisher matrix's either.
             size *= min(0.5, 0.1 * _FAR / moved) if math.isfinite(moved) else 0.1
-        else:
             difference = self._difference(start, size * direction)
         return difference / size
 
